@@ -1,0 +1,215 @@
+//! What passes between a node's machine and its world.
+//!
+//! A machine takes one [`Input`] at a time and pushes [`Effect`]s; nothing is returned in any
+//! other way and nothing blocks. Order among effects matters only for sends on one connection and
+//! for entries of one journal.
+
+use bytes::Bytes;
+
+use crate::id::{NodeId, PartitionId};
+use crate::journal::{Entry, Place};
+use crate::time::{Random, Time};
+use crate::wire::Frame;
+
+/// Where a node listens: `host:port` on real networks, any unique name in a simulated one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Address(pub String);
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One connection of one process' life. Dialled ones are numbered by the machine, accepted ones
+/// by the runtime; the two never collide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(u64);
+
+impl ConnectionId {
+    const DIALED: u64 = 1 << 63;
+
+    /// The machine's `n`-th dial.
+    pub fn dialed(n: u64) -> Self {
+        Self(n | Self::DIALED)
+    }
+
+    /// The runtime's `n`-th accepted connection.
+    pub fn accepted(n: u64) -> Self {
+        Self(n & !Self::DIALED)
+    }
+
+    /// Whether this side dialled.
+    pub fn is_dialed(self) -> bool {
+        self.0 & Self::DIALED != 0
+    }
+}
+
+/// Numbers the entries given to the journal, and separately the reads asked of it; from 1, by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Ticket(pub u64);
+
+/// Something that happened to a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A dialled connection was made, or another process connected.
+    Opened {
+        /// The connection.
+        conn: ConnectionId,
+    },
+    /// A whole frame came.
+    Received {
+        /// The connection.
+        conn: ConnectionId,
+        /// The frame; its lengths and head checksum were verified.
+        frame: Frame,
+    },
+    /// A connection ended, or could not be made. Nothing more comes of it.
+    Closed {
+        /// The connection.
+        conn: ConnectionId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// All entries up to a ticket are durable.
+    Durable {
+        /// The highest durable ticket.
+        up_to: Ticket,
+        /// Where the bodies of the newly durable entries that have one are, in ticket order.
+        places: Vec<(Ticket, Place)>,
+    },
+    /// A write or sync failed: this journal is finished and the node must stop.
+    JournalFailed {
+        /// What failed, for people.
+        error: String,
+    },
+    /// A read ended.
+    Read {
+        /// The read's ticket.
+        ticket: Ticket,
+        /// The bodies read, one for each place asked for, in order. They were not verified.
+        result: Result<Vec<Bytes>, String>,
+    },
+    /// The time asked for has come.
+    Timer,
+    /// All inputs at hand were given: send what was held back to be batched.
+    EndOfTurn,
+}
+
+/// Something a node wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Dial; answered by `Opened` or `Closed`.
+    Connect {
+        /// The connection's name from now on.
+        conn: ConnectionId,
+        /// Whom to dial.
+        address: Address,
+    },
+    /// Send a frame, in order after earlier ones of the connection.
+    Send {
+        /// The connection; a closed one swallows the frame.
+        conn: ConnectionId,
+        /// What to send.
+        frame: Frame,
+    },
+    /// Close once everything sent before was written. No `Closed` comes back.
+    Close {
+        /// The connection.
+        conn: ConnectionId,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// Add an entry to the journal, after earlier ones; answered by `Durable`.
+    Append {
+        /// The entry.
+        entry: Entry,
+        /// Its ticket.
+        ticket: Ticket,
+    },
+    /// Read the bodies at these places of the journal; answered by `Read`.
+    Read {
+        /// The read's ticket.
+        ticket: Ticket,
+        /// Which bodies.
+        places: Vec<Place>,
+    },
+    /// Send `Timer` at this time. A later one replaces an earlier one.
+    WakeAt(Time),
+    /// Something an operator should see in the log.
+    Report(Report),
+    /// Stop this node: it must not go on.
+    Stop {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// An event worth a line in the operator's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How grave.
+    pub level: Level,
+    /// The partition concerned, if one is.
+    pub partition: Option<PartitionId>,
+    /// The peer concerned, if one is.
+    pub peer: Option<NodeId>,
+    /// What happened and what it means.
+    pub text: String,
+}
+
+/// How grave a report is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Routine.
+    Info,
+    /// Something to look at.
+    Warning,
+    /// Something is broken.
+    Error,
+}
+
+/// What every part of a node has at hand during one step.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The node's clock.
+    pub now: Time,
+    /// Jitter and nonces.
+    pub random: &'a mut Random,
+    /// Numbers journal entries and reads.
+    pub tickets: &'a mut Tickets,
+    /// Where effects go.
+    pub effects: &'a mut Vec<Effect>,
+}
+
+impl Context<'_> {
+    /// Gives an entry to the journal.
+    pub fn append(&mut self, entry: Entry) -> Ticket {
+        self.tickets.appended.0 += 1;
+        let ticket = self.tickets.appended;
+        self.effects.push(Effect::Append { entry, ticket });
+        ticket
+    }
+
+    /// Asks for bodies at places of the journal.
+    pub fn read(&mut self, places: Vec<Place>) -> Ticket {
+        self.tickets.read.0 += 1;
+        let ticket = self.tickets.read;
+        self.effects.push(Effect::Read { ticket, places });
+        ticket
+    }
+
+    /// Tells the operator something.
+    pub fn report(&mut self, level: Level, partition: Option<PartitionId>, text: String) {
+        self.effects.push(Effect::Report(Report { level, partition, peer: None, text }));
+    }
+}
+
+/// The last tickets handed out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tickets {
+    /// The last entry's.
+    pub appended: Ticket,
+    /// The last read's.
+    pub read: Ticket,
+}

@@ -1,0 +1,16 @@
+//! The pure heart of Waltz.
+//!
+//! Everything that decides lives here, as state machines that take one input and append their
+//! effects to a buffer the caller owns. Nothing here knows sockets, files, threads, clocks or
+//! randomness: time and random seeds come in, frames and journal entries go out. That is why the
+//! code that ships and the code that is simulated are the same code.
+
+pub mod coordinator;
+pub mod id;
+pub mod io;
+pub mod journal;
+pub mod limits;
+pub mod lock;
+pub mod record;
+pub mod time;
+pub mod wire;

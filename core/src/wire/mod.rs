@@ -1,0 +1,87 @@
+//! What goes over a connection: frames, the hello that opens it, and the messages.
+//!
+//! A frame is a small head (postcard) and a payload (records, never copied to be framed).
+
+mod client;
+mod coordinator;
+mod frame;
+mod hello;
+mod replica;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use client::{
+    AppendRefusal, ClientRequest, ClusterView, FeedMode, FetchRefusal, MountRefusal, NodeStatus,
+    NodeView, PartitionStatus, PartitionView, ReplicaStatus, ServerReply,
+};
+pub use coordinator::{FromCoordinator, ToCoordinator};
+pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, split_frame};
+pub use hello::{Hello, Refusal, Version, Welcome, Who, agree};
+pub use replica::{FromReplica, LogSummary, ReplicaAnswer, ReplicaRequest, ToReplica};
+
+/// The head of every frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// First on a connection, by the dialler.
+    Hello(Hello),
+    /// The answer to a hello.
+    Welcome(Welcome),
+    /// The other answer; the connection is closed after it.
+    Refused(Refusal),
+    /// Is anyone there? Sent on an idle connection.
+    Ping,
+    /// Someone is.
+    Pong,
+    /// Client to server.
+    Client(ClientRequest),
+    /// Server to client.
+    Server(ServerReply),
+    /// Server to storage node.
+    ToReplica(ToReplica),
+    /// Storage node to server.
+    FromReplica(FromReplica),
+    /// Node to coordinator.
+    ToCoordinator(ToCoordinator),
+    /// Coordinator to node.
+    FromCoordinator(FromCoordinator),
+}
+
+/// A frame's head is not a message of the agreed version.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("message of {bytes} bytes can't be decoded: {error}")]
+pub struct MessageError {
+    /// How long the head is.
+    pub bytes: usize,
+    /// What postcard says.
+    pub error: String,
+}
+
+impl Message {
+    /// The message as a frame with a payload.
+    pub fn with(&self, payload: Bytes) -> Frame {
+        // Every message type serializes: they hold no maps of unknown length and no floats.
+        let head = postcard::to_stdvec(self).expect("messages serialize");
+        Frame { head: head.into(), payload }
+    }
+
+    /// The message as a frame without a payload.
+    pub fn frame(&self) -> Frame {
+        self.with(Bytes::new())
+    }
+
+    /// The message in a frame's head; its checksum was verified before.
+    ///
+    /// # Errors
+    /// When the bytes are no message, or more than one.
+    pub fn decode(head: &[u8]) -> Result<Self, MessageError> {
+        let error = |error: String| MessageError { bytes: head.len(), error };
+        let (message, rest) =
+            postcard::take_from_bytes(head).map_err(|reason| error(reason.to_string()))?;
+        if !rest.is_empty() {
+            return Err(error(format!("{} bytes are left over", rest.len())));
+        }
+        Ok(message)
+    }
+}

@@ -1,0 +1,9 @@
+//! The loops that drive machines, and what they need of a runtime.
+//!
+//! This crate knows no runtime. `runtime-tokio` and `runtime-sim` implement its traits and decide
+//! nothing: they move bytes, durability, time and randomness.
+
+pub mod disk;
+pub mod world;
+
+pub use world::{JournalEvent, JournalPort, Net, NetEvent, Runtime, Timer};

@@ -1,0 +1,116 @@
+//! What a loop needs of the world around a machine. Everything is polled, so a loop is `Send`
+//! exactly when its parts are.
+
+use std::future::Future;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use waltz_core::io::{Address, ConnectionId, Ticket};
+use waltz_core::journal::{Entry, Place};
+use waltz_core::time::Time;
+use waltz_core::wire::Frame;
+
+/// Something that happened on the network.
+#[derive(Debug)]
+pub enum NetEvent {
+    /// A dial succeeded, or another process connected.
+    Opened {
+        /// The connection.
+        conn: ConnectionId,
+    },
+    /// A whole frame came. Within one connection frames come in the order they were sent.
+    Received {
+        /// The connection.
+        conn: ConnectionId,
+        /// The frame, split by [`waltz_core::wire::split_frame`].
+        frame: Frame,
+    },
+    /// The connection ended, could not be made, or sent what is no frame. Its last event.
+    Closed {
+        /// The connection.
+        conn: ConnectionId,
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// Connections of one process. Bounded: a transport stops reading a connection whose frames the
+/// loop has not taken yet.
+pub trait Net: Send + 'static {
+    /// Starts dialling; `Opened` or `Closed` follows.
+    fn connect(&mut self, conn: ConnectionId, address: &Address);
+    /// Queues a frame; nothing is written before `flush`.
+    fn send(&mut self, conn: ConnectionId, frame: Frame);
+    /// Closes after what was queued is written. No `Closed` event follows.
+    fn close(&mut self, conn: ConnectionId);
+    /// Writes what was queued: one vectored write a connection, the rest when it is writable.
+    fn flush(&mut self);
+    /// Ready as soon as at least one event was pushed to `events`.
+    fn poll(&mut self, cx: &mut Context<'_>, events: &mut Vec<NetEvent>) -> Poll<()>;
+}
+
+/// Something the journal did.
+#[derive(Debug)]
+pub enum JournalEvent {
+    /// See [`waltz_core::io::Input::Durable`].
+    Durable {
+        /// The highest durable ticket.
+        up_to: Ticket,
+        /// Places of the bodies among the newly durable entries.
+        places: Vec<(Ticket, Place)>,
+    },
+    /// See [`waltz_core::io::Input::JournalFailed`].
+    Failed {
+        /// What failed.
+        error: String,
+    },
+    /// See [`waltz_core::io::Input::Read`].
+    Read {
+        /// The read.
+        ticket: Ticket,
+        /// The bodies, unverified.
+        result: Result<Vec<Bytes>, String>,
+    },
+}
+
+/// The loop's end of the way to the journal.
+pub trait JournalPort: Send + 'static {
+    /// Queues an entry; it goes out with `flush`.
+    fn append(&mut self, entry: Entry, ticket: Ticket);
+    /// Asks for bodies.
+    fn read(&mut self, ticket: Ticket, places: Vec<Place>);
+    /// Hands what was queued to the journal as one batch.
+    fn flush(&mut self);
+    /// Ready as soon as at least one event was pushed to `events`.
+    fn poll(&mut self, cx: &mut Context<'_>, events: &mut Vec<JournalEvent>) -> Poll<()>;
+}
+
+/// A clock and one alarm.
+pub trait Timer: Send + 'static {
+    /// This process' monotonic time.
+    fn now(&self) -> Time;
+    /// Ready once `deadline` has come. A new deadline replaces the one before; `None`: never.
+    fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Option<Time>) -> Poll<()>;
+}
+
+/// What the client needs of a runtime; users never see it as a generic.
+pub trait Runtime: Clone + Send + Sync + 'static {
+    /// Its connections.
+    type Net: Net;
+    /// Its clock and alarm.
+    type Timer: Timer;
+
+    /// Runs a task until it ends.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+    /// New connections, of a process that only dials.
+    fn net(&self) -> Self::Net;
+    /// A new alarm.
+    fn timer(&self) -> Self::Timer;
+    /// 64 random bits.
+    fn random(&self) -> u64;
+    /// Runs work that may block: on another thread, or in place in the simulator.
+    fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + Send;
+}

@@ -1,0 +1,1 @@
+//! waltz-sim-tests
