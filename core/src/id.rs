@@ -69,7 +69,9 @@ impl TransactionId {
 /// assert_eq!(Mark::at(TransactionId(7)).id(), Some(TransactionId(7)));
 /// assert!(Mark::NONE < Mark::at(TransactionId(0)));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Mark(u64);
 
 impl Mark {

@@ -12,7 +12,9 @@ use crate::time::{Random, Time};
 use crate::wire::Frame;
 
 /// Where a node listens: `host:port` on real networks, any unique name in a simulated one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Address(pub String);
 
 impl std::fmt::Display for Address {

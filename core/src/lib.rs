@@ -11,6 +11,7 @@ pub mod io;
 pub mod journal;
 pub mod limits;
 pub mod lock;
+pub mod planted;
 pub mod record;
 pub mod time;
 pub mod wire;

@@ -41,7 +41,9 @@ pub enum RecordError {
         need: usize,
     },
     /// Longer than the configured limit.
-    #[error("record of {length} bytes is over the limit of {limit}; raise the record limit or send less")]
+    #[error(
+        "record of {length} bytes is over the limit of {limit}; raise the record limit or send less"
+    )]
     TooLong {
         /// What it says of its length.
         length: usize,
