@@ -47,6 +47,16 @@ impl ConnectionId {
     }
 }
 
+/// Who asked a role of this node: another role of the same process, or a peer. Messages between
+/// roles of one process are delivered within the step, without a socket or an encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Caller {
+    /// This process.
+    Local,
+    /// Whoever is at the other end.
+    Peer(ConnectionId),
+}
+
 /// Numbers the entries given to the journal, and separately the reads asked of it; from 1, by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Ticket(pub u64);
