@@ -13,5 +13,6 @@ pub mod limits;
 pub mod lock;
 pub mod planted;
 pub mod record;
+pub mod sequencer;
 pub mod time;
 pub mod wire;

@@ -1,0 +1,129 @@
+//! How far one replica has come in a session.
+
+use std::collections::VecDeque;
+
+use crate::id::Mark;
+use crate::time::Time;
+
+/// Where a replica stands.
+///
+/// ```text
+/// Unreachable ─▶ Opening ─▶ Answered ─▶ Adopting ─▶ Copying ─▶ Joining ─▶ Joined
+///      ▲            ▲                      ▲           (back to Unreachable on a lost
+///      └─ any ──────┴── Resuming ──────────┴─────────── connection, then Resuming)
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// No connection.
+    Unreachable,
+    /// Asked to promise.
+    Opening,
+    /// Promised; the choice is not made.
+    Answered,
+    /// Asked to cut what differs from the chosen log.
+    Adopting,
+    /// Being given the rest of the chosen log.
+    Copying,
+    /// Asked to join.
+    Joining,
+    /// Counts.
+    Joined,
+    /// Asked where it stands, over a new connection.
+    Resuming,
+    /// It said something that does not fit; it is asked again at this time.
+    Resting(Time),
+    /// It is no replica of this partition.
+    Foreign,
+}
+
+impl Stage {
+    /// In a word, for people.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Opening => "opening",
+            Self::Answered => "answered",
+            Self::Adopting => "adopting",
+            Self::Copying => "copying",
+            Self::Joining => "joining",
+            Self::Joined => "joined",
+            Self::Resuming => "resuming",
+            Self::Resting(_) => "resting",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
+/// One replica in one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// Where it stands.
+    pub(super) stage: Stage,
+    /// Whether it has promised this session.
+    pub(super) promised: bool,
+    /// Its last durable id that the session may count on, once adopted.
+    pub(super) last: Mark,
+    /// What was sent to it.
+    pub(super) sent: Mark,
+    /// The committed mark it was last told.
+    pub(super) told: Mark,
+    /// A read for its catching up is under way.
+    pub(super) reading: bool,
+    /// What was sent and not yet acknowledged: where each part ends, and its bytes.
+    unacknowledged: VecDeque<(Mark, usize)>,
+    unacknowledged_bytes: usize,
+}
+
+impl Progress {
+    /// A replica nothing is known of.
+    pub(super) fn new() -> Self {
+        Self {
+            stage: Stage::Unreachable,
+            promised: false,
+            last: Mark::NONE,
+            sent: Mark::NONE,
+            told: Mark::NONE,
+            reading: false,
+            unacknowledged: VecDeque::new(),
+            unacknowledged_bytes: 0,
+        }
+    }
+
+    /// It durably has everything up to `last` and nothing is on its way.
+    pub(super) fn stands_at(&mut self, last: Mark) {
+        self.last = last;
+        self.sent = last;
+        self.unacknowledged.clear();
+        self.unacknowledged_bytes = 0;
+    }
+
+    /// Something was sent to it.
+    pub(super) fn on_sent(&mut self, to: Mark, bytes: usize) {
+        assert!(to > self.sent, "what is sent goes forward");
+        self.sent = to;
+        self.unacknowledged.push_back((to, bytes));
+        self.unacknowledged_bytes += bytes;
+    }
+
+    /// It durably has everything up to `last`. False: it was never sent that much.
+    #[must_use]
+    pub(super) fn on_acknowledged(&mut self, last: Mark) -> bool {
+        if last > self.sent {
+            return false;
+        }
+        self.last = self.last.max(last);
+        while let Some((to, bytes)) = self.unacknowledged.front().copied() {
+            if to > last {
+                break;
+            }
+            self.unacknowledged.pop_front();
+            self.unacknowledged_bytes -= bytes;
+        }
+        true
+    }
+
+    /// Bytes on their way to it.
+    pub(super) fn unacknowledged_bytes(&self) -> usize {
+        self.unacknowledged_bytes
+    }
+}
