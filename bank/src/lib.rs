@@ -7,18 +7,22 @@
 //!
 //! It owns what the transactions say ([`Operation`]), the database that callbacks fold them into
 //! ([`Database`]), the plan of what to submit ([`Ledger`], [`Transfers`]) and the verdict
-//! ([`Replay`]).
+//! ([`Tally`], [`Replay`], [`Audit`]).
 
 mod account;
+mod audit;
 mod database;
 mod ledger;
 mod operation;
 mod replay;
+mod tally;
 mod transfers;
 
 pub use account::AccountId;
+pub use audit::{Audit, Violation};
 pub use database::{Database, DatabaseError, Projection, Statement};
 pub use ledger::{Ledger, LedgerError, Row};
 pub use operation::{Operation, OperationError, Posting};
 pub use replay::{Replay, ReplayError};
+pub use tally::{Ending, Fate, Tally, Totals};
 pub use transfers::Transfers;
