@@ -14,5 +14,6 @@ pub mod lock;
 pub mod planted;
 pub mod record;
 pub mod sequencer;
+pub mod storage;
 pub mod time;
 pub mod wire;

@@ -1,0 +1,85 @@
+//! Answers that wait for the disk: one queue, in ticket order.
+//!
+//! An answer waits behind the newest ticket of its time, so that everything it speaks of is
+//! durable when it leaves. One of a session that was overtaken meanwhile leaves as `Fenced`.
+
+use std::collections::VecDeque;
+
+use crate::id::{PartitionId, SessionId};
+use crate::io::{Caller, Ticket};
+use crate::wire::ReplicaAnswer;
+
+use super::{Asker, StorageReply};
+
+/// The queue.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Answers {
+    waiting: VecDeque<(Ticket, Asker, ReplicaAnswer)>,
+    newest: Ticket,
+    durable: Ticket,
+}
+
+impl Answers {
+    /// An entry was given to the journal: later answers wait for it.
+    pub(super) fn appended(&mut self, ticket: Ticket) {
+        assert!(ticket > self.newest, "tickets grow");
+        self.newest = ticket;
+    }
+
+    /// Sends an answer as soon as everything appended so far is durable.
+    pub(super) fn wait(
+        &mut self,
+        asker: Asker,
+        answer: ReplicaAnswer,
+        replies: &mut Vec<StorageReply>,
+    ) {
+        if self.newest <= self.durable {
+            replies.push(asker.reply(answer));
+        } else {
+            self.waiting.push_back((self.newest, asker, answer));
+        }
+    }
+
+    /// Everything up to a ticket is durable: sends what waited for it. `promise` is the session
+    /// promised in memory, if lower ones are to be refused.
+    pub(super) fn release(
+        &mut self,
+        up_to: Ticket,
+        promise: impl Fn(PartitionId) -> Option<SessionId>,
+        replies: &mut Vec<StorageReply>,
+    ) {
+        assert!(up_to >= self.durable, "durability never goes back");
+        self.durable = up_to;
+        while let Some((_, asker, answer)) = self.waiting.pop_front_if(|(at, ..)| *at <= up_to) {
+            let reply = match promise(asker.partition) {
+                Some(promise) if asker.session < promise => {
+                    asker.reply(ReplicaAnswer::Fenced { promise })
+                }
+                _ => asker.reply(answer),
+            };
+            match replies.last_mut() {
+                Some(earlier) if supersedes(&reply, earlier) => *earlier = reply,
+                _ => replies.push(reply),
+            }
+        }
+    }
+
+    /// Drops what waits for a caller that is gone.
+    pub(super) fn forget(&mut self, caller: Caller) {
+        self.waiting.retain(|(_, asker, _)| asker.to != caller);
+    }
+}
+
+/// Whether a reply says all that an earlier one does: one sync acknowledges many appends at once.
+fn supersedes(later: &StorageReply, earlier: &StorageReply) -> bool {
+    use ReplicaAnswer::{Acked, Fenced};
+    let same_kind = match (&later.message.answer, &earlier.message.answer) {
+        (Acked { last: later }, Acked { last: earlier }) => later >= earlier,
+        (Fenced { promise: later }, Fenced { promise: earlier }) => later >= earlier,
+        _ => false,
+    };
+    same_kind
+        && later.to == earlier.to
+        && later.message.partition == earlier.message.partition
+        && later.message.session == earlier.message.session
+}
