@@ -11,6 +11,7 @@ pub mod io;
 pub mod journal;
 pub mod limits;
 pub mod lock;
+pub mod membership;
 pub mod planted;
 pub mod record;
 pub mod sequencer;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::coordinator::{Key, LeaseId, Revision, Versioned};
 
@@ -90,6 +91,48 @@ pub enum FromCoordinator {
         /// The lease.
         lease: LeaseId,
     },
+    /// What was asked is over a limit; asking again does not help.
+    Refused {
+        /// The request; `None`: a watch or a lease, which have no number.
+        request: Option<u64>,
+        /// Which limit.
+        reason: CoordinatorRefusal,
+    },
     /// This node does not host the coordinator.
     NotHere,
+}
+
+/// Which of the coordinator's limits a request is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Error)]
+pub enum CoordinatorRefusal {
+    /// The key or prefix.
+    #[error("the key is longer than {limit} bytes")]
+    KeyLength {
+        /// The longest there may be, in bytes.
+        limit: u32,
+    },
+    /// The value.
+    #[error("the value is longer than {limit} bytes")]
+    ValueLength {
+        /// The longest there may be, in bytes.
+        limit: u32,
+    },
+    /// All keys and values together: they must fit one snapshot.
+    #[error("all keys and values together would be longer than {limit} bytes")]
+    StateLength {
+        /// The most there may be, in bytes.
+        limit: u32,
+    },
+    /// The connection's watches.
+    #[error("the connection has {limit} watches already")]
+    Watches {
+        /// The most there may be.
+        limit: u32,
+    },
+    /// Everyone's leases.
+    #[error("there are {limit} leases already")]
+    Leases {
+        /// The most there may be.
+        limit: u32,
+    },
 }

@@ -16,7 +16,7 @@ pub use client::{
     AppendRefusal, ClientRequest, ClusterView, FeedMode, FetchRefusal, MountRefusal, NodeStatus,
     NodeView, PartitionStatus, PartitionView, ReplicaStatus, ServerReply,
 };
-pub use coordinator::{FromCoordinator, ToCoordinator};
+pub use coordinator::{CoordinatorRefusal, FromCoordinator, ToCoordinator};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, split_frame};
 pub use hello::{Hello, Refusal, Version, Welcome, Who, agree};
 pub use replica::{FromReplica, LogSummary, ReplicaAnswer, ReplicaRequest, ToReplica};

@@ -1,0 +1,437 @@
+//! Every node's side of coordination: registers the node, keeps its lease alive, mirrors the
+//! cluster, hands out epochs, and on the coordinator's node controls.
+//!
+//! What should stand in the coordinator is compared with what does, and the difference is asked
+//! for by compare-and-set. Nothing is remembered of a connection that ended: on the next one the
+//! comparison starts over from a fresh snapshot, and a change that was made although its answer
+//! was lost is seen there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::coordinator::{Key, LeaseId, Revision, Versioned};
+use crate::id::{Epoch, Generation, NodeId, PartitionId, StorageId};
+use crate::io::{Address, Context, Level};
+use crate::membership::controller::Controller;
+use crate::membership::mirror::Mirror;
+use crate::membership::{
+    Assignment, ControllerConfig, Directory, Fact, Name, NodeRecord, StorageRecord,
+};
+use crate::time::{Random, Time};
+use crate::wire::{FromCoordinator, ToCoordinator};
+
+/// How long a node's lease lives without being prolonged, unless configured.
+pub const LEASE_TTL: Duration = Duration::from_secs(3);
+
+/// How long what was refused is let be.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What an agent says of its node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// The node.
+    pub node: NodeId,
+    /// Where it listens, if it does.
+    pub address: Option<Address>,
+    /// Its disk, if it keeps logs.
+    pub storage: Option<StorageId>,
+    /// Whether it serves partitions.
+    pub server: bool,
+    /// The partitions it would rather serve than others.
+    pub preferred: BTreeSet<PartitionId>,
+    /// How long its lease lives without being prolonged; see [`LEASE_TTL`].
+    pub lease_ttl: Duration,
+    /// What to bootstrap; given on the node that hosts the coordinator and nowhere else.
+    pub controller: Option<ControllerConfig>,
+}
+
+/// Something a node should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentEvent {
+    /// The directory is another than before.
+    DirectoryChanged,
+    /// A partition has another server or another generation; every change is told, this node's
+    /// own and others'.
+    Assigned {
+        /// The partition.
+        partition: PartitionId,
+        /// Its server from now on.
+        server: NodeId,
+        /// The assignment's version.
+        generation: Generation,
+    },
+    /// The epoch asked for, for this node alone and never handed out again.
+    Epoch {
+        /// The partition.
+        partition: PartitionId,
+        /// The epoch.
+        epoch: Epoch,
+    },
+}
+
+/// A request whose answer has not come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Pending {
+    fact: Fact,
+    expected: Option<Revision>,
+}
+
+/// How far the connection to the coordinator is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Down,
+    /// The snapshot has not come.
+    Up,
+    Synced,
+    /// The lease was given back; nothing more is asked.
+    Released,
+}
+
+/// One node's agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    config: AgentConfig,
+    lease: LeaseId,
+    link: Link,
+    keep_alive_at: Time,
+    last_request: u64,
+    pending: BTreeMap<u64, Pending>,
+    /// Names that are let be until a time.
+    paused: BTreeMap<Name, Time>,
+    /// Whether this life's registration stood.
+    registered: bool,
+    mirror: Mirror,
+    /// The epochs to take, each above another.
+    wanted: BTreeMap<PartitionId, Option<Epoch>>,
+    /// The last epochs handed out here: never again, even if the coordinator is set back.
+    taken: BTreeMap<PartitionId, Epoch>,
+    controller: Option<Controller>,
+}
+
+impl Agent {
+    /// An agent that has not met the coordinator. Its lease is drawn at random: a former life of
+    /// the node had another.
+    pub fn new(config: AgentConfig, random: &mut Random) -> Self {
+        Self {
+            lease: LeaseId(random.bits()),
+            link: Link::Down,
+            keep_alive_at: Time::ZERO,
+            last_request: 0,
+            pending: BTreeMap::new(),
+            paused: BTreeMap::new(),
+            registered: false,
+            mirror: Mirror::default(),
+            wanted: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            controller: config.controller.map(Controller::new),
+            config,
+        }
+    }
+
+    /// The cluster as this node knows it.
+    pub fn directory(&self) -> &Directory {
+        &self.mirror.directory
+    }
+
+    /// Whether the coordinator is at hand: connected, and its state is known.
+    pub fn is_synced(&self) -> bool {
+        self.link == Link::Synced
+    }
+
+    /// A connection to the coordinator was made, or it is this very process.
+    pub fn on_connected(&mut self, cx: &mut Context<'_>, out: &mut Vec<ToCoordinator>) {
+        if self.link == Link::Released {
+            return;
+        }
+        self.forget_connection();
+        self.link = Link::Up;
+        self.keep_alive(cx, out);
+        out.push(ToCoordinator::Watch { prefix: Key::new() });
+    }
+
+    /// The connection ended; the directory stays as it is.
+    pub fn on_disconnected(&mut self) {
+        if self.link != Link::Released {
+            self.forget_connection();
+        }
+    }
+
+    /// The coordinator said something.
+    pub fn on_message(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: FromCoordinator,
+        out: &mut Vec<ToCoordinator>,
+        events: &mut Vec<AgentEvent>,
+    ) {
+        if matches!(self.link, Link::Down | Link::Released) {
+            return;
+        }
+        match message {
+            FromCoordinator::Alive { .. } | FromCoordinator::Value { .. } => return,
+            FromCoordinator::Set { request, .. } => self.on_set(request, events),
+            FromCoordinator::Conflict { request, current } => {
+                self.on_conflict(cx, request, current, events);
+            }
+            FromCoordinator::Snapshot { entries, .. } => self.on_snapshot(cx, entries, events),
+            FromCoordinator::Changed { key, current } => {
+                if let Some(name) = Name::parse(&key) {
+                    self.learn(cx, name, current, events);
+                }
+            }
+            FromCoordinator::Refused { request, reason } => {
+                let text = format!("the coordinator refused a request: {reason}");
+                cx.report(Level::Error, None, text);
+                if let Some(pending) = request.and_then(|request| self.pending.remove(&request)) {
+                    self.paused.insert(pending.fact.name(), cx.now + RETRY);
+                }
+            }
+            FromCoordinator::NotHere => {
+                let text = "the node that was asked does not host the coordinator".to_owned();
+                cx.report(Level::Error, None, text);
+                return self.forget_connection();
+            }
+        }
+        self.reconcile(cx, out);
+    }
+
+    /// Keeps the lease alive and tries again what had to wait.
+    pub fn on_timer(&mut self, cx: &mut Context<'_>, out: &mut Vec<ToCoordinator>) {
+        if matches!(self.link, Link::Down | Link::Released) {
+            return;
+        }
+        if self.keep_alive_at <= cx.now {
+            self.keep_alive(cx, out);
+        }
+        self.reconcile(cx, out);
+    }
+
+    /// When the timer is due.
+    pub fn deadline(&self) -> Option<Time> {
+        if matches!(self.link, Link::Down | Link::Released) {
+            return None;
+        }
+        let settles_at = self.controller.as_ref().and_then(Controller::deadline);
+        let waits = self.paused.values().copied().chain(settles_at);
+        let waits = waits.filter(|_| self.link == Link::Synced);
+        waits.chain([self.keep_alive_at]).min()
+    }
+
+    /// Asks for an epoch above `above` and above every one handed out before in the partition.
+    /// Asking again before [`AgentEvent::Epoch`] comes only raises the bar. It outlives the
+    /// connection: without a coordinator it waits for one.
+    pub fn take_epoch(
+        &mut self,
+        cx: &mut Context<'_>,
+        partition: PartitionId,
+        above: Option<Epoch>,
+        out: &mut Vec<ToCoordinator>,
+    ) {
+        let wanted = self.wanted.entry(partition).or_default();
+        *wanted = (*wanted).max(above);
+        self.reconcile(cx, out);
+    }
+
+    /// Gives the lease back: a clean stop. Others learn at once that this node is gone.
+    pub fn release(&mut self, out: &mut Vec<ToCoordinator>) {
+        self.forget_connection();
+        self.link = Link::Released;
+        out.push(ToCoordinator::Release { lease: self.lease });
+    }
+
+    fn forget_connection(&mut self) {
+        self.link = Link::Down;
+        self.pending.clear();
+        self.paused.clear();
+    }
+
+    fn keep_alive(&mut self, cx: &Context<'_>, out: &mut Vec<ToCoordinator>) {
+        self.keep_alive_at = cx.now + self.config.lease_ttl / 3;
+        let ttl_ms = u32::try_from(self.config.lease_ttl.as_millis()).unwrap_or(u32::MAX);
+        out.push(ToCoordinator::KeepAlive { lease: self.lease, ttl_ms });
+    }
+
+    fn on_set(&mut self, request: u64, events: &mut Vec<AgentEvent>) {
+        match self.pending.remove(&request).map(|pending| pending.fact) {
+            Some(Fact::Node(..)) => self.registered = true,
+            Some(Fact::Epoch(partition, epoch)) => self.on_epoch(partition, epoch, events),
+            _ => {}
+        }
+    }
+
+    fn on_epoch(&mut self, partition: PartitionId, epoch: Epoch, events: &mut Vec<AgentEvent>) {
+        let former = self.taken.insert(partition, epoch);
+        assert!(former < Some(epoch), "epochs of {partition} grow: {former:?}, {epoch}");
+        // The bar may have been raised while the answer was on its way.
+        if self.wanted.get(&partition).is_some_and(|above| *above < Some(epoch)) {
+            self.wanted.remove(&partition);
+            events.push(AgentEvent::Epoch { partition, epoch });
+        }
+    }
+
+    fn on_conflict(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: u64,
+        current: Option<Versioned>,
+        events: &mut Vec<AgentEvent>,
+    ) {
+        let Some(Pending { fact, expected }) = self.pending.remove(&request) else { return };
+        let name = fact.name();
+        if current.as_ref().map(|versioned| versioned.revision) == expected {
+            // As expected, and still a conflict: the lease is not alive. The next attempt starts
+            // it again.
+            self.paused.insert(name, cx.now + RETRY);
+        } else {
+            self.learn(cx, name, current, events);
+        }
+    }
+
+    fn on_snapshot(
+        &mut self,
+        cx: &mut Context<'_>,
+        entries: Vec<(Key, Versioned)>,
+        events: &mut Vec<AgentEvent>,
+    ) {
+        let former = self.mirror.directory.clone();
+        self.mirror.reset(cx, entries);
+        self.link = Link::Synced;
+        for (&partition, &assignment) in &self.mirror.directory.assignments {
+            if former.assignments.get(&partition) != Some(&assignment) {
+                events.push(assigned(partition, assignment));
+            }
+        }
+        if former != self.mirror.directory {
+            events.push(AgentEvent::DirectoryChanged);
+        }
+        self.watch_registration(cx);
+    }
+
+    fn learn(
+        &mut self,
+        cx: &mut Context<'_>,
+        name: Name,
+        current: Option<Versioned>,
+        events: &mut Vec<AgentEvent>,
+    ) {
+        if current.as_ref().map(|versioned| versioned.revision) == self.mirror.revision(name) {
+            return;
+        }
+        let partition = if let Name::Assignment(partition) = name { Some(partition) } else { None };
+        let assignment = |mirror: &Mirror| {
+            partition.and_then(|partition| mirror.directory.assignments.get(&partition).copied())
+        };
+        let former = assignment(&self.mirror);
+        self.mirror.learn(cx, name, current);
+        let now = assignment(&self.mirror);
+        if let (Some(partition), Some(assignment)) = (partition, now)
+            && former != now
+        {
+            events.push(assigned(partition, assignment));
+        }
+        if !matches!(name, Name::Epoch(_)) {
+            events.push(AgentEvent::DirectoryChanged);
+        }
+        if name == Name::Node(self.config.node) {
+            self.watch_registration(cx);
+        }
+    }
+
+    /// Notices when this life's registration is lost.
+    fn watch_registration(&mut self, cx: &mut Context<'_>) {
+        let node = self.config.node;
+        let holder = self.mirror.holder(node);
+        if !self.registered || holder == Some(self.lease) {
+            return;
+        }
+        self.registered = false;
+        let text = match holder {
+            None => format!("the lease of {node} ended while it was alive; it registers again"),
+            Some(_) => {
+                // Registering at once would only make the two take turns faster.
+                self.paused.insert(Name::Node(node), cx.now + self.config.lease_ttl);
+                format!("another process has registered as {node}: every node needs its own id")
+            }
+        };
+        cx.report(Level::Warning, None, text);
+    }
+
+    /// Asks for everything that should stand in the coordinator and does not.
+    fn reconcile(&mut self, cx: &mut Context<'_>, out: &mut Vec<ToCoordinator>) {
+        self.paused.retain(|_, until| *until > cx.now);
+        if self.link != Link::Synced {
+            return;
+        }
+        for fact in self.wanted_registration().into_iter().chain(self.wanted_epochs()) {
+            self.propose(cx, fact, out);
+        }
+        let planning = self.pending.values().any(|pending| Controller::owns(pending.fact.name()));
+        if let Some(controller) = &mut self.controller
+            && !planning
+        {
+            for fact in controller.plan(cx, &self.mirror) {
+                self.propose(cx, fact, out);
+            }
+        }
+    }
+
+    fn wanted_registration(&self) -> Vec<Fact> {
+        let AgentConfig { node, address, storage, server, preferred, .. } = &self.config;
+        let directory = &self.mirror.directory;
+        let mut wanted = Vec::new();
+        let (address, preferred) = (address.clone(), preferred.clone());
+        // The node before its disk: whoever counts disks then knows the node as well.
+        let record =
+            NodeRecord { address: address.clone(), storage: *storage, server: *server, preferred };
+        if self.mirror.holder(*node) != Some(self.lease) || directory.nodes[node] != record {
+            wanted.push(Fact::Node(*node, record));
+        }
+        if let Some(storage) = *storage {
+            let record = StorageRecord { storage, address };
+            if directory.storages.get(node) != Some(&record) {
+                wanted.push(Fact::Storage(*node, record));
+            }
+        }
+        wanted
+    }
+
+    fn wanted_epochs(&self) -> Vec<Fact> {
+        let next = |(&partition, &above): (&PartitionId, &Option<Epoch>)| {
+            let taken = self.taken.get(&partition).copied();
+            let last = above.max(taken).max(self.mirror.epoch(partition));
+            // After the last number there is no other: the partition can't be opened again.
+            let next = last.map_or(Some(1), |last| last.0.checked_add(1))?;
+            Some(Fact::Epoch(partition, Epoch(next)))
+        };
+        self.wanted.iter().filter_map(next).collect()
+    }
+
+    /// Asks for a change unless one of the same key is under way, paused or unsafe.
+    fn propose(&mut self, cx: &mut Context<'_>, fact: Fact, out: &mut Vec<ToCoordinator>) {
+        let name = fact.name();
+        let under_way = self.pending.values().any(|pending| pending.fact.name() == name);
+        if under_way || self.paused.contains_key(&name) || !self.mirror.is_readable(name) {
+            return;
+        }
+        let lease = matches!(fact, Fact::Node(..)).then_some(self.lease);
+        if lease.is_some() {
+            // The key can't be tied to a lease that has ended.
+            self.keep_alive(cx, out);
+        }
+        self.last_request += 1;
+        let (request, expected) = (self.last_request, self.mirror.revision(name));
+        out.push(ToCoordinator::CompareAndSet {
+            request,
+            key: name.key(),
+            expected,
+            value: Some(fact.value()),
+            lease,
+        });
+        self.pending.insert(request, Pending { fact, expected });
+    }
+}
+
+fn assigned(partition: PartitionId, assignment: Assignment) -> AgentEvent {
+    let Assignment { server, generation } = assignment;
+    AgentEvent::Assigned { partition, server, generation }
+}

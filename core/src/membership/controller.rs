@@ -1,0 +1,193 @@
+//! Creates the partitions and assigns them to servers. Runs in the agent of the coordinator's node.
+//!
+//! It decides from the mirror alone and in phases: the cluster's figures, then the partitions,
+//! then the assignments. What it proposes is written by compare-and-set, so it keeps no state that
+//! matters and may start over at any time.
+//!
+//! A partition whose server is gone gets another at once: its lease has run out, that was grace
+//! enough. Moving partitions between live servers waits until the set of servers has been the
+//! same for a while, so that a node that comes and goes does not move them twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::id::{CreationId, Generation, Member, NodeId, PartitionId, ReplicaSet};
+use crate::io::{Context, Level};
+use crate::membership::mirror::Mirror;
+use crate::membership::{
+    Assignment, Cluster, Directory, Fact, MAX_PARTITIONS, MAX_REPLICAS, Name, PartitionMeta, assign,
+};
+use crate::time::Time;
+
+/// How long the servers must have been the same before partitions move between live ones.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// The cluster to bootstrap, if there is none yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ControllerConfig {
+    cluster: Cluster,
+    storages: usize,
+}
+
+/// No such cluster can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ControllerConfigError {
+    /// Too many partitions, or none.
+    #[error("{0} partitions: there may be 1 to {MAX_PARTITIONS}")]
+    Partitions(u32),
+    /// Too many replicas, or none.
+    #[error("{0} replicas: there may be 1 to {MAX_REPLICAS}")]
+    Replicas(u32),
+}
+
+impl ControllerConfig {
+    /// A cluster of so many partitions with so many replicas each, bootstrapped once `storages`
+    /// storage nodes have registered, or as many as there are replicas if that is more.
+    ///
+    /// # Errors
+    /// When there can't be so many partitions or replicas.
+    pub fn new(
+        partitions: u32,
+        replicas: u32,
+        storages: u32,
+    ) -> Result<Self, ControllerConfigError> {
+        if !(1..=MAX_PARTITIONS).contains(&partitions) {
+            return Err(ControllerConfigError::Partitions(partitions));
+        }
+        if !(1..=MAX_REPLICAS).contains(&replicas) {
+            return Err(ControllerConfigError::Replicas(replicas));
+        }
+        let storages = storages.max(replicas) as usize;
+        Ok(Self { cluster: Cluster { partitions, replicas }, storages })
+    }
+}
+
+/// What decides about partitions and assignments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Controller {
+    config: ControllerConfig,
+    /// The live servers seen last.
+    servers: BTreeSet<NodeId>,
+    /// Until when partitions stay with live servers.
+    settles_at: Option<Time>,
+    /// Whether it was reported that the cluster was bootstrapped with other figures.
+    reported: bool,
+}
+
+impl Controller {
+    pub(super) fn new(config: ControllerConfig) -> Self {
+        Self { config, servers: BTreeSet::new(), settles_at: None, reported: false }
+    }
+
+    /// Whether a fact is for the controller to write.
+    pub(super) fn owns(name: Name) -> bool {
+        matches!(name, Name::Cluster | Name::Partition(_) | Name::Assignment(_))
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.settles_at
+    }
+
+    /// What should be written now, given that nothing it proposed before is under way.
+    pub(super) fn plan(&mut self, cx: &mut Context<'_>, mirror: &Mirror) -> Vec<Fact> {
+        self.watch_servers(cx.now, &mirror.directory);
+        if mirror.revision(Name::Cluster).is_none() {
+            return self.bootstrap(cx, &mirror.directory);
+        }
+        let Some(cluster) = mirror.directory.cluster else { return Vec::new() };
+        self.compare_figures(cx, cluster);
+        let created = create_partitions(cx, mirror, cluster);
+        if !created.is_empty() {
+            return created;
+        }
+        self.assignments(&mirror.directory)
+    }
+
+    fn watch_servers(&mut self, now: Time, directory: &Directory) {
+        let live = directory.nodes().filter(|(_, record)| record.server);
+        let servers: BTreeSet<NodeId> = live.map(|(node, _)| node).collect();
+        if servers != self.servers {
+            self.servers = servers;
+            self.settles_at = Some(now + SETTLE);
+        } else if self.settles_at.is_some_and(|settles_at| settles_at <= now) {
+            self.settles_at = None;
+        }
+    }
+
+    fn bootstrap(&self, cx: &mut Context<'_>, directory: &Directory) -> Vec<Fact> {
+        if directory.storages.len() < self.config.storages {
+            return Vec::new();
+        }
+        let cluster = self.config.cluster;
+        let Cluster { partitions, replicas } = cluster;
+        let text = format!("bootstrapping {partitions} partitions of {replicas} replicas");
+        cx.report(Level::Info, None, text);
+        vec![Fact::Cluster(cluster)]
+    }
+
+    fn compare_figures(&mut self, cx: &mut Context<'_>, cluster: Cluster) {
+        if cluster != self.config.cluster && !std::mem::replace(&mut self.reported, true) {
+            let text = format!(
+                "configured are {} partitions of {} replicas; the cluster was bootstrapped with {} of {}, which stand",
+                self.config.cluster.partitions,
+                self.config.cluster.replicas,
+                cluster.partitions,
+                cluster.replicas,
+            );
+            cx.report(Level::Warning, None, text);
+        }
+    }
+
+    fn assignments(&self, directory: &Directory) -> Vec<Fact> {
+        let current: BTreeMap<PartitionId, NodeId> = directory
+            .assignments
+            .iter()
+            .map(|(partition, assignment)| (*partition, assignment.server))
+            .collect();
+        let preferences =
+            directory.nodes().map(|(node, record)| (node, record.preferred.clone())).collect();
+        let partitions = directory.partitions.keys().copied();
+        let target = assign(&self.servers, &preferences, &current, partitions);
+        let settled = self.settles_at.is_none();
+        let stays = |partition: &PartitionId, server: &NodeId| {
+            let current = current.get(partition);
+            current == Some(server)
+                || !settled && current.is_some_and(|current| self.servers.contains(current))
+        };
+        target
+            .into_iter()
+            .filter(|(partition, server)| !stays(partition, server))
+            .filter_map(|(partition, server)| {
+                let former = directory.assignments.get(&partition);
+                let generation =
+                    former.map_or(Some(1), |former| former.generation.0.checked_add(1));
+                let generation = Generation(generation?);
+                Some(Fact::Assignment(partition, Assignment { server, generation }))
+            })
+            .collect()
+    }
+}
+
+/// The partitions that are not there yet, with replicas spread over the storage nodes.
+fn create_partitions(cx: &mut Context<'_>, mirror: &Mirror, cluster: Cluster) -> Vec<Fact> {
+    let storages = &mirror.directory.storages;
+    let members: Vec<Member> =
+        storages.iter().map(|(&node, record)| Member { node, storage: record.storage }).collect();
+    let replicas = cluster.replicas as usize;
+    if members.len() < replicas {
+        return Vec::new();
+    }
+    (0..cluster.partitions)
+        .map(PartitionId)
+        .filter(|partition| mirror.revision(Name::Partition(*partition)).is_none())
+        .map(|partition| {
+            let first = partition.0 as usize % members.len();
+            let members = members.iter().cycle().skip(first).take(replicas).copied().collect();
+            let creation = CreationId(cx.random.bits());
+            let meta = PartitionMeta { creation, replicas: ReplicaSet(members) };
+            Fact::Partition(partition, meta)
+        })
+        .collect()
+}

@@ -1,0 +1,82 @@
+//! The cluster as one node knows it.
+
+use std::collections::BTreeMap;
+
+use crate::id::{Generation, NodeId, PartitionId};
+use crate::io::Address;
+use crate::membership::{Assignment, Cluster, NodeRecord, PartitionMeta, StorageRecord};
+use crate::wire::{ClusterView, NodeView, PartitionView};
+
+/// Nodes, disks, partitions and assignments, as the coordinator last told them. It survives the
+/// coordinator's absence: stale, and used.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Directory {
+    pub(super) cluster: Option<Cluster>,
+    pub(super) nodes: BTreeMap<NodeId, NodeRecord>,
+    pub(super) storages: BTreeMap<NodeId, StorageRecord>,
+    pub(super) partitions: BTreeMap<PartitionId, PartitionMeta>,
+    pub(super) assignments: BTreeMap<PartitionId, Assignment>,
+    /// Where each node was last known to listen; outlives its lease.
+    pub(super) addresses: BTreeMap<NodeId, Address>,
+}
+
+impl Directory {
+    /// The cluster's figures, once it is bootstrapped.
+    pub fn cluster(&self) -> Option<Cluster> {
+        self.cluster
+    }
+
+    /// The nodes whose leases are alive, ascending.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &NodeRecord)> {
+        self.nodes.iter().map(|(node, record)| (*node, record))
+    }
+
+    /// Whether a node's lease is alive.
+    pub fn is_live(&self, node: NodeId) -> bool {
+        self.nodes.contains_key(&node)
+    }
+
+    /// Where a node listens, or last did.
+    pub fn address(&self, node: NodeId) -> Option<&Address> {
+        self.addresses.get(&node)
+    }
+
+    /// The disk a node last registered.
+    pub fn storage(&self, node: NodeId) -> Option<&StorageRecord> {
+        self.storages.get(&node)
+    }
+
+    /// All partitions, ascending.
+    pub fn partitions(&self) -> impl Iterator<Item = (PartitionId, &PartitionMeta)> {
+        self.partitions.iter().map(|(partition, meta)| (*partition, meta))
+    }
+
+    /// A partition's creation and first replica set.
+    pub fn partition(&self, partition: PartitionId) -> Option<&PartitionMeta> {
+        self.partitions.get(&partition)
+    }
+
+    /// A partition's server and the assignment's version.
+    pub fn assignment(&self, partition: PartitionId) -> Option<(NodeId, Generation)> {
+        let assignment = self.assignments.get(&partition)?;
+        Some((assignment.server, assignment.generation))
+    }
+
+    /// What clients are told: partitions and their servers, and every node that ever listened.
+    pub fn view(&self) -> ClusterView {
+        let partitions = self.partitions.keys().map(|&partition| {
+            let assignment = self.assignments.get(&partition);
+            PartitionView {
+                partition,
+                generation: assignment.map_or(Generation(0), |assignment| assignment.generation),
+                owner: assignment.map(|assignment| assignment.server),
+            }
+        });
+        let nodes = self.addresses.iter().map(|(&node, address)| NodeView {
+            node,
+            address: address.clone(),
+            live: self.is_live(node),
+        });
+        ClusterView { partitions: partitions.collect(), nodes: nodes.collect() }
+    }
+}

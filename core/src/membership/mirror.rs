@@ -1,0 +1,130 @@
+//! An agent's copy of the coordinator's keys: typed, with what a compare-and-set needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::coordinator::{Key, LeaseId, Revision, Versioned};
+use crate::id::{Epoch, NodeId, PartitionId};
+use crate::io::{Context, Level};
+use crate::membership::{Directory, Fact, Name};
+
+/// The keys as the coordinator last told them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Mirror {
+    pub(super) directory: Directory,
+    revisions: BTreeMap<Name, Revision>,
+    /// Keys whose values this program can't read: nothing is written over them.
+    unreadable: BTreeSet<Name>,
+    epochs: BTreeMap<PartitionId, Epoch>,
+    /// The lease each live node's key is tied to.
+    holders: BTreeMap<NodeId, LeaseId>,
+}
+
+impl Mirror {
+    /// The revision of a key; `None`: there is no such key.
+    pub(super) fn revision(&self, name: Name) -> Option<Revision> {
+        self.revisions.get(&name).copied()
+    }
+
+    /// Whether a key may be written: what it says is known, be it nothing.
+    pub(super) fn is_readable(&self, name: Name) -> bool {
+        !self.unreadable.contains(&name)
+    }
+
+    /// The last epoch handed out in a partition.
+    pub(super) fn epoch(&self, partition: PartitionId) -> Option<Epoch> {
+        self.epochs.get(&partition).copied()
+    }
+
+    /// The lease a node's key is tied to.
+    pub(super) fn holder(&self, node: NodeId) -> Option<LeaseId> {
+        self.holders.get(&node).copied()
+    }
+
+    /// Starts over with a snapshot. Only where nodes last listened is kept.
+    pub(super) fn reset(&mut self, cx: &mut Context<'_>, entries: Vec<(Key, Versioned)>) {
+        let addresses = std::mem::take(&mut self.directory.addresses);
+        *self =
+            Self { directory: Directory { addresses, ..Default::default() }, ..Self::default() };
+        for (key, versioned) in entries {
+            if let Some(name) = Name::parse(&key) {
+                self.learn(cx, name, Some(versioned));
+            }
+        }
+    }
+
+    /// Takes in a key as it is now.
+    pub(super) fn learn(&mut self, cx: &mut Context<'_>, name: Name, current: Option<Versioned>) {
+        self.unreadable.remove(&name);
+        let Some(Versioned { revision, value, lease }) = current else {
+            self.revisions.remove(&name);
+            return self.forget(name);
+        };
+        self.revisions.insert(name, revision);
+        match Fact::decode(name, &value) {
+            Ok(fact) => self.insert(fact, lease),
+            Err(error) => {
+                let text = format!("can't read {} in the coordinator: {error}", name.key());
+                cx.report(Level::Error, None, text);
+                self.unreadable.insert(name);
+                self.forget(name);
+            }
+        }
+    }
+
+    fn insert(&mut self, fact: Fact, lease: Option<LeaseId>) {
+        let directory = &mut self.directory;
+        match fact {
+            Fact::Cluster(cluster) => directory.cluster = Some(cluster),
+            Fact::Node(node, record) => {
+                if let Some(address) = &record.address {
+                    directory.addresses.insert(node, address.clone());
+                }
+                directory.nodes.insert(node, record);
+                match lease {
+                    Some(lease) => self.holders.insert(node, lease),
+                    None => self.holders.remove(&node),
+                };
+            }
+            Fact::Storage(node, record) => {
+                if let Some(address) = &record.address
+                    && !directory.nodes.contains_key(&node)
+                {
+                    directory.addresses.insert(node, address.clone());
+                }
+                directory.storages.insert(node, record);
+            }
+            Fact::Partition(partition, meta) => {
+                directory.partitions.insert(partition, meta);
+            }
+            Fact::Assignment(partition, assignment) => {
+                directory.assignments.insert(partition, assignment);
+            }
+            Fact::Epoch(partition, epoch) => {
+                self.epochs.insert(partition, epoch);
+            }
+        }
+    }
+
+    fn forget(&mut self, name: Name) {
+        let directory = &mut self.directory;
+        match name {
+            Name::Cluster => directory.cluster = None,
+            Name::Node(node) => {
+                directory.nodes.remove(&node);
+                self.holders.remove(&node);
+            }
+            Name::Storage(node) => {
+                directory.storages.remove(&node);
+            }
+            Name::Partition(partition) => {
+                directory.partitions.remove(&partition);
+            }
+            Name::Assignment(partition) => {
+                directory.assignments.remove(&partition);
+            }
+            Name::Epoch(partition) => {
+                self.epochs.remove(&partition);
+            }
+        }
+    }
+}

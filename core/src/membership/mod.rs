@@ -1,0 +1,35 @@
+//! Who is in the cluster and who serves what: a typed schema over the coordinator's keys.
+//!
+//! ```text
+//! cluster            how many partitions and replicas         permanent
+//! nodes/{node}       address, disk, whether it serves         lives with the node's lease
+//! storages/{node}    the disk a node has and its address      permanent
+//! partitions/{p}     creation and first replica set           permanent
+//! assignments/{p}    the server and its generation            permanent
+//! epochs/{p}         the last epoch handed out                permanent
+//! ```
+//!
+//! Every node has an [`Agent`]: it registers the node, keeps its lease alive, mirrors the keys in a
+//! [`Directory`] and hands out epochs. The agent of the node that hosts the coordinator also
+//! controls: it creates the partitions and assigns them by [`assign`].
+//!
+//! All of it is written by compare-and-set, so two controllers at once, or a request of a former
+//! life that arrives late, can't do harm. While the coordinator is away the directory stays as it
+//! was: stale, and used. No safety rests on any of it; an epoch that was handed out is not handed
+//! out again unless the coordinator's state itself is set back.
+
+mod agent;
+mod assign;
+mod controller;
+mod directory;
+mod mirror;
+mod schema;
+
+pub use agent::{Agent, AgentConfig, AgentEvent, LEASE_TTL};
+pub use assign::assign;
+pub use controller::{ControllerConfig, ControllerConfigError};
+pub use directory::Directory;
+pub use schema::{
+    Assignment, Cluster, Fact, MAX_PARTITIONS, MAX_REPLICAS, Name, NodeRecord, PartitionMeta,
+    SchemaError, StorageRecord,
+};
