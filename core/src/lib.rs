@@ -12,6 +12,8 @@ pub mod journal;
 pub mod limits;
 pub mod lock;
 pub mod membership;
+pub mod locks;
+pub mod partition;
 pub mod planted;
 pub mod record;
 pub mod sequencer;

@@ -277,6 +277,14 @@ pub fn append_with_id(record: &RecordView<'_>, id: TransactionId, run: &mut Byte
     seal(&mut run[start..]);
 }
 
+/// Copies a verified record to the end of a run, but not its data.
+fn append_without_data(record: &RecordView<'_>, run: &mut BytesMut) {
+    let (start, length) = (run.len(), record.data_offset());
+    run.put_slice(&record.bytes[..length]);
+    run[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
+    seal(&mut run[start..]);
+}
+
 fn seal(record: &mut [u8]) {
     let checksum = crc32c::crc32c(&record[8..]);
     record[4..8].copy_from_slice(&checksum.to_le_bytes());
@@ -354,6 +362,35 @@ impl Run {
         let bytes = self.bytes.slice(offset_of(first)..offset_of(last.next()));
         let count = (last.next().0 - first.0) as u32;
         Some(Self { session: self.session, first, count, bytes })
+    }
+
+    /// As many of its first records as fit in `max_bytes`, but at least one.
+    pub fn prefix(&self, max_bytes: usize) -> Self {
+        if self.bytes.len() <= max_bytes {
+            return self.clone();
+        }
+        let (mut length, mut count) = (0, 0);
+        for record in self.records() {
+            if count > 0 && length + record.bytes.len() > max_bytes {
+                break;
+            }
+            length += record.bytes.len();
+            count += 1;
+        }
+        Self { session: self.session, first: self.first, count, bytes: self.bytes.slice(..length) }
+    }
+
+    /// The same records with empty data: sound in themselves, with their own lengths and checksums.
+    pub fn without_data(&self) -> Self {
+        let length = self.records().map(|record| record.data_offset()).sum();
+        if length == self.bytes.len() {
+            return self.clone();
+        }
+        let mut bytes = BytesMut::with_capacity(length);
+        for record in self.records() {
+            append_without_data(&record, &mut bytes);
+        }
+        Self { session: self.session, first: self.first, count: self.count, bytes: bytes.freeze() }
     }
 }
 

@@ -225,6 +225,9 @@ pub enum MountRefusal {
     /// Asked for.
     #[error("unmounted")]
     Asked,
+    /// As many clients are mounted as this partition takes.
+    #[error("the partition has as many mounts as it takes; try again later")]
+    Busy,
 }
 
 /// Why appended records were refused.

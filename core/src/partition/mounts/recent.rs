@@ -1,0 +1,77 @@
+//! The newest committed records as each kind of feed wants them.
+
+use crate::id::{Mark, TransactionId};
+use crate::partition::tail::Tail;
+use crate::record::Run;
+use crate::wire::FeedMode;
+
+/// The tail, and beside it the same records without their data while anyone wants those: built
+/// once for all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Recent {
+    records: Tail,
+    headers: Tail,
+    header_feeds: usize,
+}
+
+impl Recent {
+    pub(super) fn new(tail_bytes: usize, header_tail_bytes: usize) -> Self {
+        Self {
+            records: Tail::new(tail_bytes),
+            headers: Tail::new(header_tail_bytes),
+            header_feeds: 0,
+        }
+    }
+
+    /// A feed of this mode begins.
+    pub(super) fn add_feed(&mut self, mode: FeedMode) {
+        self.header_feeds += usize::from(mode == FeedMode::Headers);
+    }
+
+    /// A feed of this mode ends.
+    pub(super) fn remove_feed(&mut self, mode: FeedMode) {
+        self.header_feeds -= usize::from(mode == FeedMode::Headers);
+        if self.header_feeds == 0 {
+            self.headers.clear();
+        }
+    }
+
+    /// Adds the next committed run.
+    pub(super) fn push(&mut self, run: &Run) {
+        if self.header_feeds > 0 {
+            self.headers.push(run.without_data());
+        }
+        self.records.push(run.clone());
+    }
+
+    /// Records for a feed of this mode, from `from` on; `None` when only the storage has them.
+    pub(super) fn read(
+        &self,
+        mode: FeedMode,
+        from: TransactionId,
+        to: Mark,
+        max_bytes: usize,
+    ) -> Option<Run> {
+        let whole = || self.records.read(from, to, max_bytes);
+        match mode {
+            FeedMode::Records => whole(),
+            FeedMode::Headers => self
+                .headers
+                .read(from, to, max_bytes)
+                .or_else(|| whole().map(|run| run.without_data())),
+        }
+    }
+
+    /// One whole record, if it is in memory.
+    pub(super) fn record(&self, id: TransactionId) -> Option<Run> {
+        self.records.read(id, id.mark(), 1)
+    }
+
+    /// From where on `read` has records for this mode.
+    pub(super) fn first(&self, mode: FeedMode) -> Option<TransactionId> {
+        match mode {
+            FeedMode::Records => self.records.first(),
+            FeedMode::Headers => self.headers.first().into_iter().chain(self.records.first()).min(),
+        }
+    }
+}
