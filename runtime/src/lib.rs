@@ -4,6 +4,7 @@
 //! nothing: they move bytes, durability, time and randomness.
 
 pub mod disk;
+pub mod node;
 pub mod world;
 
 pub use world::{JournalEvent, JournalPort, Net, NetEvent, Runtime, Timer};
