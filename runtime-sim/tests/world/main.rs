@@ -1,0 +1,6 @@
+//! The simulated world as a user of the crate sees it.
+
+mod determinism;
+mod disk;
+mod network;
+mod peer;
