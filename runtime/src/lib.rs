@@ -4,6 +4,7 @@
 //! nothing: they move bytes, durability, time and randomness.
 
 pub mod disk;
+pub mod journal;
 pub mod node;
 pub mod world;
 

@@ -1,0 +1,293 @@
+//! The first block of a segment: whose it is, and where the segment before it ends.
+//!
+//! ```text
+//!  0  magic        "WALTZSEG"                  little-endian throughout
+//!  8  version      u32 (1)
+//! 12  segment_bytes u32
+//! 16  cluster      u64
+//! 24  node         u32
+//! 28  segment      u32  from 1
+//! 32  storage      u64
+//! 40  incarnation  u64
+//! 48  nonce        u64  drawn at random by the opening
+//! 56  first_batch  u64  the number of this segment's first batch in the incarnation
+//! 64  previous     u32 segment (0: none), u32 end, u32 chain, u32 0, u64 next batch
+//! 88  checksum     u32  CRC32C of everything before
+//! ```
+//!
+//! The checksum starts every other checksum of the segment, so nothing that another segment,
+//! incarnation or storage left on the disk can pass for part of this one. A header is durable
+//! before its file gets a segment's name; a segment without a readable header is damaged.
+
+use bytes::{Buf, BufMut, Bytes};
+use thiserror::Error;
+
+use crate::id::{ClusterKey, Incarnation, NodeId, StorageId};
+
+use super::layout::{BLOCK_BYTES, Layout};
+
+const MAGIC: [u8; 8] = *b"WALTZSEG";
+const VERSION: u32 = 1;
+const CHECKED_BYTES: usize = 88;
+
+/// Whose a segment is and how it follows the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentHeader {
+    /// How it is divided.
+    pub layout: Layout,
+    /// The cluster.
+    pub cluster: ClusterKey,
+    /// The node.
+    pub node: NodeId,
+    /// The journal.
+    pub storage: StorageId,
+    /// Its place among the journal's segments, from 1.
+    pub segment: u32,
+    /// The opening that wrote it.
+    pub incarnation: Incarnation,
+    /// Drawn at random by that opening.
+    pub nonce: u64,
+    /// The number of its first batch in the incarnation.
+    pub first_batch: u64,
+    /// The segment that it follows.
+    pub previous: Option<Previous>,
+}
+
+/// The segment before, and how much of it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Previous {
+    /// Which one.
+    pub segment: u32,
+    /// Where it ends. Whatever it holds beyond was cut, and nothing before may be missing.
+    pub end: SegmentEnd,
+}
+
+/// The point after a segment's last batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentEnd {
+    /// The first byte of the segment that no batch has.
+    pub offset: u32,
+    /// The checksum of the last entry.
+    pub chain: u32,
+    /// The number that the next batch of its incarnation would have.
+    pub next_batch: u64,
+}
+
+/// Why a file is not a segment of this journal.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum HeaderError {
+    /// It does not begin as segments do.
+    #[error(
+        "it is not a segment, or its first block is damaged; restore the file, or bring the node \
+         back as a new replica with an empty journal"
+    )]
+    Magic,
+    /// Another program wrote it.
+    #[error(
+        "its format version is {0} and this program reads version 1; run the program that wrote it"
+    )]
+    Version(u32),
+    /// Rot.
+    #[error(
+        "its header is damaged (checksum {found:08x}, computed {computed:08x}); restore the file, \
+         or bring the node back as a new replica with an empty journal"
+    )]
+    Checksum {
+        /// As written.
+        found: u32,
+        /// As computed.
+        computed: u32,
+    },
+    /// Its size can't be one.
+    #[error("its header gives it {0} bytes, which no segment has")]
+    Layout(u32),
+    /// It belongs to something else.
+    #[error(
+        "it is of {what} {found} where {expected} belongs; check that the configuration and the \
+         data directory go together"
+    )]
+    Foreign {
+        /// What differs.
+        what: &'static str,
+        /// As written.
+        found: String,
+        /// As it should be.
+        expected: String,
+    },
+}
+
+impl SegmentHeader {
+    /// The block as it is written.
+    pub fn encode(&self) -> Bytes {
+        let mut block = Vec::with_capacity(BLOCK_BYTES as usize);
+        block.put_slice(&MAGIC);
+        block.put_u32_le(VERSION);
+        block.put_u32_le(self.layout.segment_bytes());
+        block.put_u64_le(self.cluster.0);
+        block.put_u32_le(self.node.0);
+        block.put_u32_le(self.segment);
+        block.put_u64_le(self.storage.0);
+        block.put_u64_le(self.incarnation.0);
+        block.put_u64_le(self.nonce);
+        block.put_u64_le(self.first_batch);
+        let none = Previous { segment: 0, end: SegmentEnd { offset: 0, chain: 0, next_batch: 0 } };
+        let previous = self.previous.unwrap_or(none);
+        block.put_u32_le(previous.segment);
+        block.put_u32_le(previous.end.offset);
+        block.put_u32_le(previous.end.chain);
+        block.put_u32_le(0);
+        block.put_u64_le(previous.end.next_batch);
+        assert_eq!(block.len(), CHECKED_BYTES, "the header has its documented length");
+        block.put_u32_le(crc32c::crc32c(&block));
+        block.resize(BLOCK_BYTES as usize, 0);
+        Bytes::from(block)
+    }
+
+    /// Reads a segment's first block.
+    ///
+    /// # Errors
+    /// When it is no header that this program understands, or is damaged.
+    pub fn decode(block: &[u8]) -> Result<Self, HeaderError> {
+        if block.len() < CHECKED_BYTES + 4 || block[..8] != MAGIC {
+            return Err(HeaderError::Magic);
+        }
+        let mut input = &block[8..CHECKED_BYTES + 4];
+        let version = input.get_u32_le();
+        if version != VERSION {
+            return Err(HeaderError::Version(version));
+        }
+        let segment_bytes = input.get_u32_le();
+        let (cluster, node) = (ClusterKey(input.get_u64_le()), NodeId(input.get_u32_le()));
+        let (segment, storage) = (input.get_u32_le(), StorageId(input.get_u64_le()));
+        let incarnation = Incarnation(input.get_u64_le());
+        let (nonce, first_batch) = (input.get_u64_le(), input.get_u64_le());
+        let (before, offset, chain) = (input.get_u32_le(), input.get_u32_le(), input.get_u32_le());
+        input.advance(4);
+        let next_batch = input.get_u64_le();
+        let (found, computed) = (input.get_u32_le(), crc32c::crc32c(&block[..CHECKED_BYTES]));
+        if found != computed {
+            return Err(HeaderError::Checksum { found, computed });
+        }
+        let layout = Layout::new(segment_bytes).ok_or(HeaderError::Layout(segment_bytes))?;
+        let end = SegmentEnd { offset, chain, next_batch };
+        let previous = (before != 0).then_some(Previous { segment: before, end });
+        Ok(Self {
+            layout,
+            cluster,
+            node,
+            storage,
+            segment,
+            incarnation,
+            nonce,
+            first_batch,
+            previous,
+        })
+    }
+
+    /// Checks that the segment belongs where it was found; `storage` is `None` for the one that
+    /// tells it.
+    ///
+    /// # Errors
+    /// [`HeaderError::Foreign`], with what differs.
+    pub fn check(
+        &self,
+        cluster: ClusterKey,
+        node: NodeId,
+        storage: Option<StorageId>,
+        segment: u32,
+    ) -> Result<(), HeaderError> {
+        let storage = storage.unwrap_or(self.storage);
+        let compared = [
+            ("cluster", self.cluster.to_string(), cluster.to_string()),
+            ("node", self.node.to_string(), node.to_string()),
+            ("storage", self.storage.to_string(), storage.to_string()),
+            ("segment", self.segment.to_string(), segment.to_string()),
+        ];
+        match compared.into_iter().find(|(_, found, expected)| found != expected) {
+            Some((what, found, expected)) => Err(HeaderError::Foreign { what, found, expected }),
+            None => Ok(()),
+        }
+    }
+
+    /// What the checksums of the segment's contents rest on.
+    pub(super) fn identity(&self) -> Identity {
+        let seed = crc32c::crc32c(&self.encode()[..CHECKED_BYTES]);
+        Identity { segment: self.segment, incarnation: self.incarnation, seed }
+    }
+
+    /// The point before the first batch.
+    pub(super) fn start(&self) -> SegmentEnd {
+        let chain = self.identity().seed;
+        SegmentEnd { offset: self.layout.data().start, chain, next_batch: self.first_batch }
+    }
+}
+
+/// Names one segment of one incarnation in everything written to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// The segment.
+    pub(super) segment: u32,
+    /// The incarnation.
+    pub(super) incarnation: Incarnation,
+    /// The header's checksum, from which all others start.
+    pub(super) seed: u32,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn header() -> SegmentHeader {
+        SegmentHeader {
+            layout: Layout::new(64 << 10).expect("valid"),
+            cluster: ClusterKey(1),
+            node: NodeId(2),
+            storage: StorageId(3),
+            segment: 4,
+            incarnation: Incarnation(5),
+            nonce: 6,
+            first_batch: 7,
+            previous: Some(Previous {
+                segment: 3,
+                end: SegmentEnd { offset: 8 << 12, chain: 9, next_batch: 10 },
+            }),
+        }
+    }
+
+    #[test]
+    fn a_header_reads_as_written() {
+        for previous in [header().previous, None] {
+            let header = SegmentHeader { previous, ..header() };
+            assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
+        }
+    }
+
+    #[test]
+    fn no_damaged_header_is_read() {
+        let block = header().encode();
+        for at in 0..CHECKED_BYTES + 4 {
+            let mut damaged = block.to_vec();
+            damaged[at] ^= 0x10;
+            assert!(SegmentHeader::decode(&damaged).is_err(), "byte {at}");
+        }
+        assert_eq!(SegmentHeader::decode(&[0; 4096]), Err(HeaderError::Magic));
+        assert_eq!(SegmentHeader::decode(&block[..50]), Err(HeaderError::Magic));
+    }
+
+    #[test]
+    fn a_foreign_segment_is_named() {
+        let check = |cluster, node, storage, segment| {
+            let storage = Some(StorageId(storage));
+            match header().check(ClusterKey(cluster), NodeId(node), storage, segment) {
+                Ok(()) => "",
+                Err(HeaderError::Foreign { what, .. }) => what,
+                Err(other) => panic!("{other}"),
+            }
+        };
+        assert_eq!(check(1, 2, 3, 4), "");
+        assert_eq!(check(0, 2, 3, 4), "cluster");
+        assert_eq!(check(1, 0, 3, 4), "node");
+        assert_eq!(check(1, 2, 0, 4), "storage");
+        assert_eq!(check(1, 2, 3, 0), "segment");
+    }
+}
