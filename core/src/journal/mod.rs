@@ -18,7 +18,6 @@ mod seal;
 mod segment;
 mod writer;
 
-
 pub use batch::{Batch, EncodedBatch};
 pub use damage::{BatchFault, Damage, Evidence, Lost, Torn};
 pub use decode::RecoveredBatch;
