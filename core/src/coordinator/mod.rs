@@ -15,6 +15,9 @@ mod leases;
 mod limits;
 mod machine;
 
+#[cfg(test)]
+mod tests;
+
 pub use change::{Change, Key, LeaseId, Revision, Versioned};
 pub use leases::{LEASE_GRACE, LONGEST_LEASE};
 pub use machine::{Coordinator, ReplayError};

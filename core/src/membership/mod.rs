@@ -25,6 +25,9 @@ mod directory;
 mod mirror;
 mod schema;
 
+#[cfg(test)]
+mod tests;
+
 pub use agent::{Agent, AgentConfig, AgentEvent, LEASE_TTL};
 pub use assign::assign;
 pub use controller::{ControllerConfig, ControllerConfigError};

@@ -200,9 +200,13 @@ fn encode(value: &impl Serialize) -> Bytes {
 fn decode<T: for<'de> Deserialize<'de>>(value: &[u8]) -> Result<T, SchemaError> {
     match value.split_first() {
         None => Err(SchemaError::Empty),
-        Some((&VERSION, rest)) => {
-            postcard::from_bytes(rest).map_err(|error| SchemaError::Malformed(error.to_string()))
-        }
+        Some((&VERSION, rest)) => match postcard::take_from_bytes(rest) {
+            Ok((value, [])) => Ok(value),
+            Ok((_, rest)) => {
+                Err(SchemaError::Malformed(format!("{} bytes are left over", rest.len())))
+            }
+            Err(error) => Err(SchemaError::Malformed(error.to_string())),
+        },
         Some((&version, _)) => Err(SchemaError::Version(version)),
     }
 }
@@ -269,7 +273,9 @@ mod tests {
         let name = Name::Epoch(PartitionId(0));
         assert_eq!(Fact::decode(name, &[]), Err(SchemaError::Empty));
         assert_eq!(Fact::decode(name, &[2, 1]), Err(SchemaError::Version(2)));
-        assert!(matches!(Fact::decode(name, &[1]), Err(SchemaError::Malformed(_))));
+        for value in [&[1][..], &[1, 5, 0]] {
+            assert!(matches!(Fact::decode(name, value), Err(SchemaError::Malformed(_))));
+        }
     }
 
     #[test]
