@@ -175,9 +175,9 @@ impl Hosted {
         if !wrote(run.first) || !run.last().id().is_some_and(wrote) {
             return Err(Refusal::NotChosen { first: run.first });
         }
-        let last = self.replica.last().max(run.last());
         let entry = self.unknown_part(run, self.replica.low_water());
-        Ok(Decision::Durably { entry, answer: Some(ReplicaAnswer::Copied { last }) })
+        let copied = ReplicaAnswer::Copied { last: run.last() };
+        Ok(Decision::Durably { entry, answer: Some(copied) })
     }
 
     /// Joins a log that equals the chosen one; a repeat changes nothing.
@@ -197,6 +197,8 @@ impl Hosted {
         Ok(Decision::control(Some(head), Some(ReplicaAnswer::Joined)))
     }
 
+    /// Takes what is new of a run. The answer names the run's end, even where the log already
+    /// reaches further: what a lost connection still delivers late must not surprise the server.
     fn on_append(&self, run: &Run, committed: Mark) -> Result<Decision, Refusal> {
         let before = self.replica.last();
         if before.includes(run.first)
@@ -204,10 +206,11 @@ impl Hosted {
         {
             return Err(Refusal::OtherSession { first: run.first });
         }
-        let last = before.max(run.last());
-        let low_water = self.replica.low_water().max(committed.min(last));
+        let end = before.max(run.last());
+        let low_water = self.replica.low_water().max(committed.min(end));
         let entry = self.unknown_part(run, low_water).or_else(|| self.raised(low_water));
-        Ok(Decision::Durably { entry, answer: Some(ReplicaAnswer::Acked { last }) })
+        let acked = ReplicaAnswer::Acked { last: run.last() };
+        Ok(Decision::Durably { entry, answer: Some(acked) })
     }
 
     fn on_commit(&self, session: SessionId, committed: Mark) -> Result<Decision, Refusal> {

@@ -140,15 +140,19 @@ impl RunIndex {
         }
     }
 
+    /// Every run's first id and count as written, durable or not.
+    #[cfg(test)]
+    pub(super) fn runs(&self) -> Vec<(TransactionId, u32)> {
+        let stored = self.stored.iter().map(|run| (run.first, run.count));
+        stored.chain(self.awaited.iter().map(|run| (run.first, run.count))).collect()
+    }
+
     /// Whether every run reaches up to the next one.
     #[cfg(test)]
     pub(super) fn is_gapless(&self) -> bool {
-        let stored = self.stored.iter().map(|run| (run.first.0, run.count));
-        let awaited = self.awaited.iter().map(|run| (run.first.0, run.count));
-        let runs: Vec<_> = stored.chain(awaited).collect();
-        runs.windows(2).all(|pair| {
+        self.runs().windows(2).all(|pair| {
             let ((first, count), (next, _)) = (pair[0], pair[1]);
-            first < next && next - first <= u64::from(count)
+            first < next && next.0 - first.0 <= u64::from(count)
         })
     }
 }

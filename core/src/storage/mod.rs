@@ -25,6 +25,8 @@ mod index;
 mod reads;
 mod refusal;
 mod replica;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,0 +1,107 @@
+//! Journals that no storage node writes are refused, whatever their checksums say.
+
+use super::rig::{CREATION, PARTITION, replicas, session};
+use crate::coordinator::{Change, Revision};
+use crate::id::{Mark, SessionId, TransactionId};
+use crate::journal::{EntryHead, Place};
+use crate::limits::Limits;
+use crate::planted::Planted;
+use crate::storage::{Inconsistency, ReplayError, Storage};
+
+fn create() -> EntryHead {
+    EntryHead::Create { partition: PARTITION, creation: CREATION, replicas: replicas() }
+}
+
+fn promise(epoch: u64) -> EntryHead {
+    EntryHead::Promise { partition: PARTITION, session: session(epoch) }
+}
+
+fn join(epoch: u64) -> EntryHead {
+    EntryHead::Join { partition: PARTITION, session: session(epoch) }
+}
+
+fn cut(keep: u64) -> EntryHead {
+    EntryHead::Cut { partition: PARTITION, keep: mark(keep) }
+}
+
+fn low_water(last: u64) -> EntryHead {
+    EntryHead::LowWater { partition: PARTITION, mark: mark(last) }
+}
+
+fn records(epoch: u64, first: u64, count: u32, low_water: Mark) -> EntryHead {
+    let (session, first) = (session(epoch), TransactionId(first));
+    EntryHead::Records { partition: PARTITION, session, first, count, low_water }
+}
+
+fn mark(last: u64) -> Mark {
+    Mark::at(TransactionId(last))
+}
+
+/// Replays entries; every run of records has a place.
+fn replay(heads: &[EntryHead]) -> Result<Storage, ReplayError> {
+    let mut storage = Storage::new(Limits::default(), Planted::NONE);
+    let place = Place { segment: 1, offset: 0, length: 64 };
+    for head in heads {
+        storage.replay(head, (!head.is_control()).then_some(place))?;
+    }
+    Ok(storage)
+}
+
+/// Session 2 is joined and wrote ids 0 to 4, of which 0 to 2 are known to be committed.
+fn sound() -> Vec<EntryHead> {
+    vec![create(), promise(2), join(2), records(2, 0, 5, Mark::NONE), low_water(2)]
+}
+
+#[test]
+fn entries_that_contradict_those_before_are_refused() {
+    let none = || "none".to_owned();
+    let two = |session: SessionId| session.to_string();
+    let gap =
+        |first, count| Inconsistency::Records { first: TransactionId(first), count, last: mark(4) };
+    let out_of_turn =
+        |epoch| Inconsistency::Session { session: session(epoch), first: TransactionId(5) };
+    let cases = [
+        (create(), Inconsistency::Created),
+        (promise(2), Inconsistency::Promise(session(2), two(session(2)))),
+        (promise(1), Inconsistency::Promise(session(1), two(session(2)))),
+        (join(2), Inconsistency::Join(session(2), two(session(2)))),
+        (join(3), Inconsistency::Join(session(3), two(session(2)))),
+        (cut(1), Inconsistency::Cut { keep: mark(1), low_water: mark(2), last: mark(4) }),
+        (cut(4), Inconsistency::Cut { keep: mark(4), low_water: mark(2), last: mark(4) }),
+        (records(2, 6, 1, mark(2)), gap(6, 1)),
+        (records(2, 4, 1, mark(2)), gap(4, 1)),
+        (records(2, 5, 0, mark(2)), gap(5, 0)),
+        (records(1, 5, 1, mark(2)), out_of_turn(1)),
+        (records(3, 5, 1, mark(2)), out_of_turn(3)),
+        (records(2, 5, 1, mark(1)), Inconsistency::LowWater(mark(1), mark(2), mark(5))),
+        (records(2, 5, 1, mark(6)), Inconsistency::LowWater(mark(6), mark(2), mark(5))),
+        (low_water(1), Inconsistency::LowWater(mark(1), mark(2), mark(4))),
+        (low_water(5), Inconsistency::LowWater(mark(5), mark(2), mark(4))),
+    ];
+    for (head, reason) in cases {
+        let heads = [sound(), vec![head.clone()]].concat();
+        assert_eq!(replay(&heads).unwrap_err(), reason.at(PARTITION), "{head:?}");
+    }
+    let early = replay(&[promise(1)]).unwrap_err();
+    assert_eq!(early, Inconsistency::NotCreated.at(PARTITION));
+    let unpromised = replay(&[create(), join(1)]).unwrap_err();
+    assert_eq!(unpromised, Inconsistency::Join(session(1), none()).at(PARTITION));
+}
+
+#[test]
+fn records_without_a_place_are_refused() {
+    let mut storage = replay(&sound()).unwrap();
+    let error = storage.replay(&records(2, 5, 1, mark(2)), None).unwrap_err();
+    let last = mark(4);
+    let reason = Inconsistency::Records { first: TransactionId(5), count: 1, last };
+    assert_eq!(error, reason.at(PARTITION));
+}
+
+#[test]
+fn the_coordinators_entries_are_not_the_storages() {
+    let mut storage = replay(&sound()).unwrap();
+    let before = storage.clone();
+    let change = Change { revision: Revision(1), key: "nodes/1".to_owned(), value: None };
+    storage.replay(&EntryHead::Coordinator(change), None).unwrap();
+    assert_eq!(storage, before);
+}
