@@ -23,6 +23,8 @@
 mod calls;
 mod conflicts;
 mod feeding;
+#[cfg(test)]
+mod model;
 mod mount;
 mod reads;
 mod recent;
