@@ -73,8 +73,6 @@ impl Mounts {
         }
         if mount.fed() == self.committed {
             self.at_head.insert(client);
-        } else {
-            self.at_head.remove(&client);
         }
         if mount.becomes_ready() {
             let (mount, mark, conn) = (mount.id, mount.fed(), mount.conn);
