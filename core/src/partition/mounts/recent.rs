@@ -75,3 +75,29 @@ impl Recent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::testing::run_of;
+
+    #[test]
+    fn headers_are_kept_while_a_feed_wants_them() {
+        let mut recent = Recent::new(usize::MAX, usize::MAX);
+        let headers = |recent: &Recent| recent.headers.first();
+        recent.push(&run_of(0..2, |_| 9));
+        assert_eq!(headers(&recent), None);
+        recent.add_feed(FeedMode::Headers);
+        recent.add_feed(FeedMode::Headers);
+        recent.push(&run_of(2..4, |_| 9));
+        recent.remove_feed(FeedMode::Headers);
+        recent.push(&run_of(4..6, |_| 9));
+        assert_eq!(headers(&recent), Some(TransactionId(2)));
+        recent.remove_feed(FeedMode::Headers);
+        recent.push(&run_of(6..8, |_| 9));
+        assert_eq!(headers(&recent), None);
+        let to = Mark::before(TransactionId(8));
+        let read = recent.read(FeedMode::Headers, TransactionId(1), to, usize::MAX);
+        assert_eq!(read, Some(run_of(1..2, |_| 9).without_data()), "made of the whole records");
+    }
+}
