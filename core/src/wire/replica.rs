@@ -194,9 +194,10 @@ impl LogSummary {
     /// How far this log and `other` agree: the greatest mark at which both name the same session.
     pub fn common(&self, other: &Self) -> Mark {
         let mut best = Mark::NONE;
-        for (index, (session, _)) in self.sessions.iter().enumerate() {
-            let Ok(there) = other.sessions.binary_search_by_key(session, |(session, _)| *session)
-            else {
+        for (index, (session, first)) in self.sessions.iter().enumerate() {
+            let there = other.sessions.binary_search_by_key(session, |(session, _)| *session);
+            // A session that begins elsewhere there is no agreement, whatever its name says.
+            let Some(there) = there.ok().filter(|there| other.sessions[*there].1 == *first) else {
                 continue;
             };
             best = best.max(self.end_of(index).min(other.end_of(there)));
