@@ -10,17 +10,11 @@ use waltz_core::time::Time;
 
 /// FNV-1a, 64 bits (Fowler, Noll, Vo): small, and the same in every process and release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fnv(u64);
+struct Fnv(u64);
 
 impl Fnv {
     const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;
-
-    pub(crate) fn of(bytes: &[u8]) -> u64 {
-        let mut hash = Self(Self::BASIS);
-        hash.update(bytes);
-        hash.0
-    }
 
     fn update(&mut self, bytes: &[u8]) {
         for byte in bytes {

@@ -8,11 +8,13 @@ use madsim::runtime::Handle;
 use madsim::task::{JoinHandle, NodeId};
 use waltz_core::io::Address;
 use waltz_core::time::{Random, Time};
+use waltz_runtime::journal::{Fold, JournalConfig, JournalError, Recovery};
 
 use crate::alarm::VirtualTime;
 use crate::clock::{Clocks, SimTimer};
 use crate::disk::{SimDisk, SimDisks};
 use crate::fault::Crash;
+use crate::journal::SimJournal;
 use crate::network::{Network, SimNet};
 use crate::runtime::SimRuntime;
 use crate::trace::Trace;
@@ -172,6 +174,20 @@ impl SimHost {
     /// The host's disk.
     pub fn disk(&self) -> SimDisk {
         self.world.disks.disk(&self.address)
+    }
+
+    /// Opens or formats the journal on the host's disk; every entry found goes through `fold`.
+    ///
+    /// # Errors
+    /// Those of [`waltz_runtime::journal::Journal::open`].
+    pub fn journal(
+        &self,
+        config: JournalConfig,
+        fold: &mut Fold<'_>,
+    ) -> Result<(SimJournal, Recovery), JournalError> {
+        let world = &self.world;
+        let parts = (world.time.clone(), world.trace.clone(), self.random());
+        SimJournal::open(&self.address, parts, &world.disks, config, fold)
     }
 
     /// What a client on this host runs on.

@@ -6,9 +6,8 @@ use bytes::Bytes;
 use waltz_core::time::Random;
 
 use crate::fault::below;
-use crate::trace::Fnv;
 
-/// What a disk writes whole or not at all, if it keeps its word.
+/// What a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
 
 #[derive(Debug)]
@@ -33,7 +32,7 @@ enum Fate {
     Lost,
     /// All are kept.
     Kept,
-    /// A prefix is kept, the write at its end torn.
+    /// They are kept up to somewhere within one.
     InOrder,
     /// Each sector has a fate of its own.
     Scattered,
@@ -49,8 +48,9 @@ impl SimulatedFile {
         self.cached.len() as u64
     }
 
-    pub(super) fn hash(&self) -> u64 {
-        Fnv::of(&self.durable)
+    /// Of what is on the platter.
+    pub(super) fn checksum(&self) -> u32 {
+        crc32c::crc32c(&self.durable)
     }
 
     pub(super) fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
@@ -59,15 +59,10 @@ impl SimulatedFile {
         Ok(Bytes::copy_from_slice(bytes))
     }
 
-    pub(super) fn write(&mut self, offset: u64, bytes: &Bytes) -> io::Result<()> {
+    pub(super) fn write(&mut self, offset: u64, bytes: Bytes) {
         let offset = offset as usize;
-        let end = offset.saturating_add(bytes.len());
-        if end > self.cached.len() {
-            self.cached.resize(end, 0);
-        }
-        self.cached[offset..end].copy_from_slice(bytes);
-        self.pending.push(PendingWrite { offset, bytes: bytes.clone() });
-        Ok(())
+        overwrite(&mut self.cached, offset, &bytes);
+        self.pending.push(PendingWrite { offset, bytes });
     }
 
     pub(super) fn sync(&mut self) {
@@ -114,41 +109,47 @@ impl SimulatedFile {
     }
 
     fn keep_a_prefix(&mut self, random: &mut Random) {
-        let pending = std::mem::take(&mut self.pending);
-        let Some(last) = pending.len().checked_sub(1) else { return };
-        let torn = below(random, last + 1);
-        for write in &pending[..torn] {
-            self.settle(write.offset, &write.bytes);
+        let sectors = self.take_pending_sectors();
+        let kept = below(random, sectors.len() + 1);
+        for (offset, bytes) in &sectors[..kept] {
+            self.settle(*offset, bytes);
         }
-        let spared = below(random, pending[torn].bytes.len() + 1);
-        self.settle(pending[torn].offset, &pending[torn].bytes[..spared]);
     }
 
-    /// Each sector of each write is lost, kept, or torn within; later ones do not wait for
-    /// earlier ones.
+    /// Each sector of each write is lost or kept; later ones do not wait for earlier ones.
     fn scatter(&mut self, random: &mut Random) {
-        for write in std::mem::take(&mut self.pending) {
-            let mut offset = write.offset;
-            let mut rest = &write.bytes[..];
-            while !rest.is_empty() {
-                let to_boundary = SECTOR_BYTES - offset % SECTOR_BYTES;
-                let (sector, others) = rest.split_at(to_boundary.min(rest.len()));
-                let spared = match random.bits() % 8 {
-                    0..4 => sector.len(),
-                    4 => below(random, sector.len() + 1),
-                    _ => 0,
-                };
-                self.settle(offset, &sector[..spared]);
-                (offset, rest) = (offset + sector.len(), others);
+        for (offset, bytes) in self.take_pending_sectors() {
+            if random.bits().is_multiple_of(2) {
+                self.settle(offset, &bytes);
             }
         }
     }
 
-    fn settle(&mut self, offset: usize, bytes: &[u8]) {
-        let end = offset + bytes.len();
-        if end > self.durable.len() {
-            self.durable.resize(end, 0);
+    /// What is not durable, in the order it was written, cut where the file's sectors end.
+    fn take_pending_sectors(&mut self) -> Vec<(usize, Bytes)> {
+        let mut sectors = Vec::new();
+        for PendingWrite { mut offset, mut bytes } in std::mem::take(&mut self.pending) {
+            while !bytes.is_empty() {
+                let to_boundary = SECTOR_BYTES - offset % SECTOR_BYTES;
+                let sector = bytes.split_to(to_boundary.min(bytes.len()));
+                let next = offset + sector.len();
+                sectors.push((offset, sector));
+                offset = next;
+            }
         }
-        self.durable[offset..end].copy_from_slice(bytes);
+        sectors
     }
+
+    fn settle(&mut self, offset: usize, bytes: &[u8]) {
+        overwrite(&mut self.durable, offset, bytes);
+    }
+}
+
+/// Puts bytes somewhere; content that is too short grows.
+fn overwrite(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if end > content.len() {
+        content.resize(end, 0);
+    }
+    content[offset..end].copy_from_slice(bytes);
 }

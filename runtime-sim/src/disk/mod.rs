@@ -1,8 +1,8 @@
 //! The disks of simulated hosts, and what goes wrong with them.
 //!
 //! A write is in the page cache until a sync. A killed process leaves the page cache as it is; a
-//! host that loses power keeps, loses or tears each 512-byte sector of each unsynced write for
-//! itself, so that later writes may survive earlier ones. A sync that fails has done the same,
+//! host that loses power keeps or loses each 512-byte sector of each unsynced write for itself, so
+//! that writes are torn, and later ones survive earlier ones. A sync that fails has done the same,
 //! and what it lost is still read from the page cache until then, as real systems do it.
 //!
 //! Every boot has its own epoch: a [`SimDisk`] of an earlier life of the host is refused.
@@ -124,9 +124,8 @@ impl SimDisks {
                 file.lose_power(&mut state.random);
             }
         }
-        let contents =
-            disk.files.values().fold(0, |hash: u64, file| hash.rotate_left(1) ^ file.hash());
-        self.trace.record(now, format_args!("disk {host} {crash:?} {contents:016x}"));
+        let checksums: Vec<_> = disk.files.values().map(SimulatedFile::checksum).collect();
+        self.trace.record(now, format_args!("disk {host} {crash:?} {checksums:08x?}"));
     }
 
     /// How a host's disk behaves from now on.
@@ -173,12 +172,12 @@ impl SimDisks {
     }
 
     /// Draws how long a host's next sync takes.
-    pub fn sync_latency(&self, host: &Address) -> Duration {
+    pub(crate) fn sync_latency(&self, host: &Address) -> Duration {
         self.draw(host, |quality| quality.sync)
     }
 
     /// Draws how long a host's next read takes.
-    pub fn read_latency(&self, host: &Address) -> Duration {
+    pub(crate) fn read_latency(&self, host: &Address) -> Duration {
         self.draw(host, |quality| quality.read)
     }
 
@@ -284,12 +283,8 @@ impl Disk for SimDisk {
     fn write_at(&mut self, file: &SimFile, offset: u64, slices: &[Bytes]) -> io::Result<()> {
         self.with(|disk, random| {
             strike(disk.quality.failing_write, random, "write")?;
-            let file = disk.file(file.0)?;
-            let mut at = offset;
-            for slice in slices {
-                file.write(at, slice)?;
-                at += slice.len() as u64;
-            }
+            // One write: a sector that two slices share is not torn between them.
+            disk.file(file.0)?.write(offset, slices.concat().into());
             Ok(())
         })
     }

@@ -15,7 +15,7 @@ use super::link::Links;
 use super::stream::Segment;
 use super::{HostId, NetId};
 use crate::alarm::VirtualTime;
-use crate::trace::{Fnv, Trace};
+use crate::trace::Trace;
 
 /// A dial that has not succeeded by then fails.
 const DIAL_PATIENCE: Duration = Duration::from_secs(3);
@@ -307,8 +307,9 @@ impl Engine {
             match split_frame(&mut end.incoming.buffer, &Limits::default()) {
                 Ok(None) => return,
                 Ok(Some(frame)) => {
-                    let (header, payload) = (Fnv::of(&frame.header()), Fnv::of(&frame.payload));
-                    self.record(key, side, &format!("received {header:016x} {payload:016x}"));
+                    let (head, payload) =
+                        (crc32c::crc32c(&frame.head), crc32c::crc32c(&frame.payload));
+                    self.record(key, side, &format!("received {head:08x} {payload:08x}"));
                     self.tell(net, NetEvent::Received { conn, frame });
                 }
                 Err(error) => {

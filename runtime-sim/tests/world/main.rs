@@ -2,5 +2,6 @@
 
 mod determinism;
 mod disk;
+mod journal;
 mod network;
 mod peer;

@@ -1,0 +1,175 @@
+//! The way to a journal whose writes, syncs and reads take virtual time.
+//!
+//! What is flushed while a sync is under way is the next batch, as with a thread of its own. All
+//! work is done while the process is polled: one that stands still writes nothing, and one that
+//! is killed leaves on the disk what had been written by then.
+
+use std::collections::BTreeMap;
+use std::task::{Context, Poll, Waker};
+
+use waltz_core::io::{Address, Ticket};
+use waltz_core::journal::{Entry, Place};
+use waltz_core::time::{Random, Time};
+use waltz_runtime::journal::{Fold, Journal, JournalConfig, JournalError, Reader, Recovery};
+use waltz_runtime::{JournalEvent, JournalPort};
+
+use crate::alarm::VirtualTime;
+use crate::disk::{SimDisk, SimDisks};
+use crate::fault::Chance;
+use crate::trace::Trace;
+
+/// One process' way to its journal.
+pub struct SimJournal {
+    host: Address,
+    time: VirtualTime,
+    trace: Trace,
+    random: Random,
+    disks: SimDisks,
+    journal: Journal<SimDisk>,
+    reader: Reader<SimDisk>,
+    spare_maker: SimDisk,
+    queued: Vec<(Ticket, Entry)>,
+    /// Flushed; the next batch.
+    staged: Vec<(Ticket, Entry)>,
+    /// When the sync of what is written ends.
+    sync_ends: Option<Time>,
+    /// By when they end.
+    reads: BTreeMap<(Time, Ticket), Vec<Place>>,
+    failure: Failure,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+enum Failure {
+    None,
+    Untold(String),
+    Told,
+}
+
+impl SimJournal {
+    /// Opens or formats the journal on a host's disk.
+    pub(crate) fn open(
+        host: &Address,
+        (time, trace, mut random): (VirtualTime, Trace, Random),
+        disks: &SimDisks,
+        config: JournalConfig,
+        fold: &mut Fold<'_>,
+    ) -> Result<(Self, Recovery), JournalError> {
+        let (journal, recovery) = Journal::open(disks.disk(host), config, random.bits(), fold)?;
+        trace.record(time.now(), format_args!("journal {host} recovered {}", recovery.entries));
+        let port = Self {
+            host: host.clone(),
+            time,
+            trace,
+            random,
+            disks: disks.clone(),
+            journal,
+            reader: Reader::new(disks.disk(host)),
+            spare_maker: disks.disk(host),
+            queued: Vec::new(),
+            staged: Vec::new(),
+            sync_ends: None,
+            reads: BTreeMap::new(),
+            failure: Failure::None,
+            waker: None,
+        };
+        Ok((port, recovery))
+    }
+
+    /// Writes what is staged and begins to sync it.
+    fn begin(&mut self) {
+        if self.staged.is_empty() || !matches!(self.failure, Failure::None) {
+            return;
+        }
+        match self.journal.write(std::mem::take(&mut self.staged)) {
+            Ok(()) => {
+                let ends = self.time.now() + self.disks.sync_latency(&self.host);
+                self.sync_ends = Some(ends);
+                self.wake_at(ends);
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn end_sync(&mut self, events: &mut Vec<JournalEvent>) {
+        self.sync_ends = None;
+        match self.journal.sync() {
+            Ok(synced) => {
+                let line = format_args!("journal {} durable {}", self.host, synced.up_to.0);
+                self.trace.record(self.time.now(), line);
+                events.push(JournalEvent::Durable { up_to: synced.up_to, places: synced.places });
+                self.prepare_spare();
+                self.begin();
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Makes a spare ready now and then: another thread would, and be late now and then.
+    fn prepare_spare(&mut self) {
+        if self.journal.wants_spare() && Chance::percent(50).strikes(&mut self.random) {
+            // Without one the journal makes its next segment itself.
+            if let Ok(spare) = self.journal.request_spare().fulfil(&mut self.spare_maker) {
+                self.journal.add_spare(spare);
+            }
+        }
+    }
+
+    fn fail(&mut self, error: &JournalError) {
+        self.trace.record(self.time.now(), format_args!("journal {} {error}", self.host));
+        self.failure = Failure::Untold(error.to_string());
+        self.wake_at(self.time.now());
+    }
+
+    fn wake_at(&self, at: Time) {
+        if let Some(waker) = &self.waker {
+            self.time.wake_at(at, waker);
+        }
+    }
+
+    /// Every wake-up at hand is for the task that polls now.
+    fn register(&mut self, cx: &Context<'_>) {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            let ends = self.reads.keys().map(|(ends, _)| *ends).chain(self.sync_ends);
+            ends.for_each(|ends| self.wake_at(ends));
+        }
+    }
+}
+
+impl JournalPort for SimJournal {
+    fn append(&mut self, entry: Entry, ticket: Ticket) {
+        self.queued.push((ticket, entry));
+    }
+
+    fn read(&mut self, ticket: Ticket, places: Vec<Place>) {
+        let ends = self.time.now() + self.disks.read_latency(&self.host);
+        self.reads.insert((ends, ticket), places);
+        self.wake_at(ends);
+    }
+
+    fn flush(&mut self) {
+        self.staged.append(&mut self.queued);
+        if self.sync_ends.is_none() {
+            self.begin();
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, events: &mut Vec<JournalEvent>) -> Poll<()> {
+        self.register(cx);
+        let (now, told) = (self.time.now(), events.len());
+        if self.sync_ends.is_some_and(|ends| ends <= now) {
+            self.end_sync(events);
+        }
+        while let Some(read) = self.reads.first_entry().filter(|read| read.key().0 <= now) {
+            let ((_, ticket), places) = read.remove_entry();
+            let result = self.reader.read(&places).map_err(|error| error.to_string());
+            events.push(JournalEvent::Read { ticket, result });
+        }
+        if let Failure::Untold(error) = &mut self.failure {
+            events.push(JournalEvent::Failed { error: std::mem::take(error) });
+            self.failure = Failure::Told;
+        }
+        if events.len() > told { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
