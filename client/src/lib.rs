@@ -1,1 +1,44 @@
-//! waltz-client
+//! The client of Waltz: services append transactions to the log, and rebuild their databases
+//! from it.
+//!
+//! A [`Client`] mounts partitions and gives every committed transaction to the application's
+//! [`ClientCallbacks`], in order. A [`TransactionContext`] computes a transaction from what was
+//! applied; [`Client::submit`] executes it again until it is committed against a state that did
+//! not change underneath it. [`Client::append`] is the single try below that.
+//!
+//! The protocol itself is `waltz_core::client`; this crate runs it, and the application's code,
+//! on a runtime.
+
+mod call;
+mod callbacks;
+mod client;
+mod context;
+mod driver;
+mod error;
+mod follower;
+mod lock;
+mod serializer;
+mod submission;
+mod transaction;
+
+pub use callbacks::{ClientCallbacks, NoDatabase};
+pub use client::Client;
+pub use context::{AppendRequest, SubmitOptions, TransactionBuilder, TransactionContext};
+pub use error::{
+    AppendError, CallbackError, ClientError, ConnectError, DataError, FetchError, Outcome,
+    RefusedAppend, SubmitError,
+};
+pub use follower::{Feed, Follower};
+pub use lock::PartitionLocalLock;
+pub use serializer::{RawBytes, Serializer, Utf8};
+pub use submission::{Append, Submission};
+pub use transaction::Transaction;
+
+pub use waltz_core::client::{ClientConfig, Conflict, Partitions, Start};
+pub use waltz_core::id::{ClientId, ClusterKey, Mark, NodeId, PartitionId, ReqId, TransactionId};
+pub use waltz_core::io::Address;
+pub use waltz_core::lock::{LockId, LockKind};
+pub use waltz_core::wire::{
+    AppendRefusal, ClusterView, FeedMode, NodeStatus, NodeView, PartitionStatus, PartitionView,
+    Refusal, ReplicaStatus,
+};

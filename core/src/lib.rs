@@ -5,6 +5,7 @@
 //! randomness: time and random seeds come in, frames and journal entries go out. That is why the
 //! code that ships and the code that is simulated are the same code.
 
+pub mod client;
 pub mod coordinator;
 pub mod id;
 pub mod io;

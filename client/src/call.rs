@@ -1,0 +1,240 @@
+//! What handles ask of the driver, and what they share with it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use waltz_core::client::{Answer, Conflict, Draft, Partitions, Patience, Unanswered};
+use waltz_core::id::{Mark, NodeId, PartitionId, TransactionId};
+
+use crate::context::{TransactionBuilder, TransactionContext};
+use crate::error::{AppendError, CallbackError, FetchError, Outcome, SubmitError};
+
+/// A call of a handle.
+pub(crate) enum Call {
+    Submit {
+        partition: PartitionId,
+        patience: Patience,
+        submission: Submitted,
+    },
+    Append {
+        partition: PartitionId,
+        draft: Draft,
+        at: Option<Mark>,
+        patience: Patience,
+        append: Appended,
+    },
+    Ask {
+        question: Question,
+        done: oneshot::Sender<Result<Answer, Unanswered>>,
+    },
+    Close {
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// A submitted context, and who waits for it.
+pub(crate) struct Submitted {
+    pub(crate) context: Box<dyn AnyContext>,
+    pub(crate) done: oneshot::Sender<Outcome>,
+    pub(crate) permit: Permit,
+}
+
+/// An append's waiter.
+pub(crate) struct Appended {
+    pub(crate) done: oneshot::Sender<Result<TransactionId, AppendError>>,
+    pub(crate) permit: Permit,
+}
+
+impl Appended {
+    /// Gives the room back, then tells the waiter.
+    pub(crate) fn end(self, result: Result<TransactionId, AppendError>) {
+        let Self { done, permit } = self;
+        drop(permit);
+        // A dropped append wants no result.
+        let _ = done.send(result);
+    }
+}
+
+pub(crate) enum Question {
+    Flush,
+    Fetch { partition: PartitionId, id: TransactionId },
+    Describe { formed: bool },
+    Status { node: Option<NodeId> },
+    Choose(Partitions),
+}
+
+/// Asks the driver; a driver that is gone counts as closed.
+pub(crate) async fn ask(
+    calls: &mpsc::UnboundedSender<Call>,
+    question: Question,
+) -> Result<Answer, Unanswered> {
+    let (done, answer) = oneshot::channel();
+    calls.send(Call::Ask { question, done }).map_err(|_| Unanswered::Closed)?;
+    answer.await.unwrap_or(Err(Unanswered::Closed))
+}
+
+/// Fetches a whole record.
+pub(crate) async fn fetch(
+    calls: &mpsc::UnboundedSender<Call>,
+    partition: PartitionId,
+    id: TransactionId,
+) -> Result<Bytes, FetchError> {
+    match ask(calls, Question::Fetch { partition, id }).await {
+        Ok(Answer::Record(record)) => Ok(record),
+        Ok(other) => unreachable!("a fetch is answered by a record, not {other:?}"),
+        Err(why) => Err(FetchError::new(partition, id, why)),
+    }
+}
+
+/// A context without its type.
+pub(crate) trait AnyContext: Send {
+    fn execute<'a>(
+        &'a mut self,
+        builder: &'a mut TransactionBuilder,
+    ) -> Pin<Box<dyn Future<Output = Result<bool, CallbackError>> + Send + 'a>>;
+    fn on_completion(&mut self, committed: bool);
+    fn on_application(&mut self);
+    fn on_exception(&mut self, error: &SubmitError);
+    fn on_lock_failure(&mut self, conflict: &Conflict);
+    fn on_in_doubt(&mut self);
+}
+
+impl<C: TransactionContext> AnyContext for C {
+    fn execute<'a>(
+        &'a mut self,
+        builder: &'a mut TransactionBuilder,
+    ) -> Pin<Box<dyn Future<Output = Result<bool, CallbackError>> + Send + 'a>> {
+        Box::pin(TransactionContext::execute(self, builder))
+    }
+
+    fn on_completion(&mut self, committed: bool) {
+        TransactionContext::on_completion(self, committed);
+    }
+
+    fn on_application(&mut self) {
+        TransactionContext::on_application(self);
+    }
+
+    fn on_exception(&mut self, error: &SubmitError) {
+        TransactionContext::on_exception(self, error);
+    }
+
+    fn on_lock_failure(&mut self, conflict: &Conflict) {
+        TransactionContext::on_lock_failure(self, conflict);
+    }
+
+    fn on_in_doubt(&mut self) {
+        TransactionContext::on_in_doubt(self);
+    }
+}
+
+/// What handles read and the driver writes.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// How many partitions the cluster has.
+    pub(crate) partitions: AtomicU32,
+    /// What was applied of each mounted partition.
+    pub(crate) marks: Marks,
+    pending: AtomicUsize,
+    pending_bytes: AtomicUsize,
+    max_pending: usize,
+    max_pending_bytes: usize,
+}
+
+impl Shared {
+    pub(crate) fn new(max_pending: usize, max_pending_bytes: usize) -> Arc<Self> {
+        Arc::new(Self {
+            partitions: AtomicU32::new(0),
+            marks: Marks::default(),
+            pending: AtomicUsize::new(0),
+            pending_bytes: AtomicUsize::new(0),
+            max_pending,
+            max_pending_bytes,
+        })
+    }
+
+    /// Room for one more call that holds so many bytes; `Err`: how many are pending.
+    pub(crate) fn permit(self: &Arc<Self>, bytes: usize) -> Result<Permit, usize> {
+        let pending = self.pending.fetch_add(1, Ordering::Relaxed);
+        let held = self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let permit = Permit { shared: self.clone(), bytes };
+        if pending >= self.max_pending || held.saturating_add(bytes) > self.max_pending_bytes {
+            return Err(pending);
+        }
+        Ok(permit)
+    }
+}
+
+/// Room that a pending call takes, until it ends.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    shared: Arc<Shared>,
+    bytes: usize,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.shared.pending.fetch_sub(1, Ordering::Relaxed);
+        self.shared.pending_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// High-water marks of mounted partitions, readable from anywhere.
+#[derive(Debug, Default)]
+pub(crate) struct Marks(RwLock<BTreeMap<PartitionId, Arc<AtomicU64>>>);
+
+impl Marks {
+    pub(crate) fn of(&self, partition: PartitionId) -> Option<Mark> {
+        let marks = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let count = marks.get(&partition)?.load(Ordering::Acquire);
+        Some(Mark::before(TransactionId(count)))
+    }
+
+    pub(crate) fn store(&self, partition: PartitionId, mark: Mark) {
+        let marks = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = marks.get(&partition) {
+            slot.store(mark.count(), Ordering::Release);
+            return;
+        }
+        drop(marks);
+        let mut marks = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        marks.insert(partition, Arc::new(AtomicU64::new(mark.count())));
+    }
+
+    pub(crate) fn remove(&self, partition: PartitionId) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&partition);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pending_calls_are_bounded_in_number_and_bytes() {
+        let shared = Shared::new(2, 100);
+        let first = shared.permit(60).expect("room");
+        assert_eq!(shared.permit(60).expect_err("too many bytes"), 1);
+        let second = shared.permit(40).expect("room");
+        assert_eq!(shared.permit(0).expect_err("too many"), 2);
+        drop((first, second));
+        assert!(shared.permit(100).is_ok(), "ended calls give their room back");
+    }
+
+    #[test]
+    fn marks_are_known_while_mounted() {
+        let marks = Marks::default();
+        let partition = PartitionId(3);
+        assert_eq!(marks.of(partition), None);
+        marks.store(partition, Mark::NONE);
+        marks.store(partition, Mark::at(TransactionId(7)));
+        assert_eq!(marks.of(partition), Some(Mark::at(TransactionId(7))));
+        marks.remove(partition);
+        assert_eq!(marks.of(partition), None);
+    }
+}

@@ -1,0 +1,244 @@
+//! The handle that applications hold.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::{mpsc, oneshot};
+use waltz_core::client::{Answer, ClientConfig, Partitions, Unanswered};
+use waltz_core::id::{ClientId, Mark, NodeId, PartitionId, TransactionId};
+use waltz_core::wire::{ClusterView, NodeStatus};
+use waltz_runtime::Runtime;
+
+use crate::call::{self, Appended, Call, Question, Shared, Submitted, ask};
+use crate::callbacks::ClientCallbacks;
+use crate::context::{AppendRequest, SubmitOptions, TransactionContext};
+use crate::driver;
+use crate::error::{
+    AppendError, ClientError, ConnectError, FetchError, Outcome, RefusedAppend, SubmitError,
+};
+use crate::submission::{Append, Submission};
+use crate::transaction::Transaction;
+
+/// A client of a Waltz cluster. Clones share it; it closes with the last of them.
+///
+/// ```no_run
+/// use waltz_client::{
+///     CallbackError, Client, ClientConfig, NoDatabase, Outcome, PartitionId, PartitionLocalLock,
+///     TransactionBuilder, TransactionContext,
+/// };
+///
+/// struct Rename {
+///     user: u64,
+///     name: &'static str,
+/// }
+///
+/// impl TransactionContext for Rename {
+///     fn partition(&self, partitions: u32) -> PartitionId {
+///         PartitionId((self.user % u64::from(partitions)) as u32)
+///     }
+///
+///     async fn execute(&mut self, builder: &mut TransactionBuilder) -> Result<bool, CallbackError> {
+///         builder.write_lock(PartitionLocalLock::new("user", self.user)).data_bytes(self.name);
+///         Ok(true)
+///     }
+/// }
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::connect(ClientConfig::new(["127.0.0.1:7400"]), NoDatabase::newest()).await?;
+/// match client.submit(Rename { user: 7, name: "Ada" }).await {
+///     Outcome::Committed(id) => println!("committed as {id}"),
+///     other => println!("not committed: {other:?}"),
+/// }
+/// client.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Client {
+    id: ClientId,
+    calls: mpsc::UnboundedSender<Call>,
+    shared: Arc<Shared>,
+}
+
+impl Client {
+    /// Connects on the tokio runtime this is called in, and begins to mount.
+    ///
+    /// # Errors
+    /// When no cluster is found in time, or it refuses this client.
+    #[cfg(feature = "tokio")]
+    pub async fn connect(
+        config: ClientConfig,
+        callbacks: impl ClientCallbacks,
+    ) -> Result<Self, ConnectError> {
+        let runtime = waltz_runtime_tokio::TokioRuntime::current();
+        Self::connect_on(runtime, config, callbacks).await
+    }
+
+    /// Connects on a runtime of the caller's choice, and begins to mount.
+    ///
+    /// # Errors
+    /// When no cluster is found in time, or it refuses this client.
+    pub async fn connect_on<R: Runtime>(
+        runtime: R,
+        config: ClientConfig,
+        callbacks: impl ClientCallbacks,
+    ) -> Result<Self, ConnectError> {
+        if config.bootstrap.is_empty() {
+            return Err(ConnectError::NoAddress);
+        }
+        let addresses = config.bootstrap.clone();
+        // A client that mounts nothing may look at a cluster that is still being formed.
+        let formed = config.partitions != Partitions::none();
+        let (calls, receiver) = mpsc::unbounded_channel();
+        let shared = Shared::new(config.max_pending, config.max_pending_bytes);
+        let id = ClientId(runtime.random());
+        let client = Self { id, calls, shared };
+        let handles = driver::Handles {
+            calls: receiver,
+            weak: client.calls.downgrade(),
+            shared: client.shared.clone(),
+        };
+        driver::start(runtime, id, config, Arc::new(callbacks), handles);
+        match ask(&client.calls, Question::Describe { formed }).await {
+            Ok(_) => Ok(client),
+            Err(Unanswered::Hello(refusal)) => Err(ConnectError::Refused(refusal)),
+            Err(Unanswered::TimedOut(reason)) => {
+                Err(ConnectError::Unreachable { addresses, reason })
+            }
+            Err(other) => Err(ConnectError::Unreachable { addresses, reason: other.to_string() }),
+        }
+    }
+
+    /// This client's name in ReqIds; another one in each life.
+    pub fn id(&self) -> ClientId {
+        self.id
+    }
+
+    /// Executes a context until its transaction is committed, it declines, or it fails. Dropping
+    /// the submission does not cancel it.
+    pub fn submit<C: TransactionContext>(&self, context: C) -> Submission {
+        self.submit_with(context, SubmitOptions::default())
+    }
+
+    /// As [`Self::submit`], with a deadline or a bound on executions.
+    pub fn submit_with<C: TransactionContext>(
+        &self,
+        mut context: C,
+        options: SubmitOptions,
+    ) -> Submission {
+        let permit = match self.shared.permit(0) {
+            Ok(permit) => permit,
+            Err(pending) => {
+                let error = SubmitError::TooManyPending(pending);
+                context.on_exception(&error);
+                return Submission::ended(Outcome::Failed(error));
+            }
+        };
+        let partition = context.partition(self.shared.partitions.load(Ordering::Acquire));
+        let (done, end) = oneshot::channel();
+        let submission = Submitted { context: Box::new(context), done, permit };
+        let call = Call::Submit { partition, patience: options.patience, submission };
+        if let Err(mpsc::error::SendError(Call::Submit { mut submission, .. })) =
+            self.calls.send(call)
+        {
+            submission.context.on_exception(&SubmitError::Closed);
+            return Submission::ended(Outcome::Failed(SubmitError::Closed));
+        }
+        Submission::waiting(end)
+    }
+
+    /// Appends one record, once; appends of one partition are sent in the order of the calls, so
+    /// many can be called before the first is awaited. Dropping the append does not cancel it.
+    pub fn append(&self, partition: PartitionId, request: AppendRequest) -> Append {
+        let permit = match self.shared.permit(request.draft.data.len()) {
+            Ok(permit) => permit,
+            Err(pending) => {
+                let refused = RefusedAppend::TooManyPending(pending);
+                return Append::ended(AppendError::Refused(refused));
+            }
+        };
+        let (done, end) = oneshot::channel();
+        // The mark is taken now: a later one could hide a change the caller has not seen.
+        let at = request.at.or_else(|| self.high_water_mark(partition));
+        let AppendRequest { draft, patience, .. } = request;
+        let append = Appended { done, permit };
+        match self.calls.send(Call::Append { partition, draft, at, patience, append }) {
+            Ok(()) => Append::waiting(end),
+            Err(_) => Append::ended(AppendError::Closed),
+        }
+    }
+
+    /// Waits until everything called before is decided, and everything committed by then is
+    /// applied, in all mounted partitions.
+    ///
+    /// # Errors
+    /// When a partition can't be reached in time.
+    pub async fn flush(&self) -> Result<(), ClientError> {
+        ask(&self.calls, Question::Flush).await?;
+        Ok(())
+    }
+
+    /// What the application has applied of a partition; `None` while that is not known.
+    pub fn high_water_mark(&self, partition: PartitionId) -> Option<Mark> {
+        self.shared.marks.of(partition)
+    }
+
+    /// Loads one committed transaction with its data.
+    ///
+    /// # Errors
+    /// When it is not committed, or can't be had in time.
+    pub async fn fetch(
+        &self,
+        partition: PartitionId,
+        id: TransactionId,
+    ) -> Result<Transaction, FetchError> {
+        Transaction::of_record(call::fetch(&self.calls, partition, id).await?)
+    }
+
+    /// The cluster as this client knows it.
+    ///
+    /// # Errors
+    /// When no node answers in time.
+    pub async fn cluster(&self) -> Result<ClusterView, ClientError> {
+        match ask(&self.calls, Question::Describe { formed: false }).await? {
+            Answer::Cluster(view) => Ok(view),
+            other => unreachable!("a description is a cluster, not {other:?}"),
+        }
+    }
+
+    /// How a node is; without a name, whichever answers.
+    ///
+    /// # Errors
+    /// When there is no such node, or it does not answer in time.
+    pub async fn status(&self, node: Option<NodeId>) -> Result<NodeStatus, ClientError> {
+        match ask(&self.calls, Question::Status { node }).await? {
+            Answer::Status(status) => Ok(status),
+            other => unreachable!("a status is one, not {other:?}"),
+        }
+    }
+
+    /// Mounts these partitions from now on. What is under way in others ends: in doubt where it
+    /// was sent, failed where not.
+    ///
+    /// # Errors
+    /// When the client was closed.
+    pub async fn set_partitions(&self, partitions: Partitions) -> Result<(), ClientError> {
+        ask(&self.calls, Question::Choose(partitions)).await?;
+        Ok(())
+    }
+
+    /// Closes the client, for all of its clones. Every pending call ends: in doubt where it was
+    /// sent and not decided, failed where it was not sent. [`Self::flush`] first to have all
+    /// decided.
+    pub fn close(self) -> impl Future<Output = ()> + Send + 'static {
+        let (done, closed) = oneshot::channel();
+        let sent = self.calls.send(Call::Close { done });
+        async move {
+            if sent.is_ok() {
+                // A driver that is gone has closed already.
+                let _ = closed.await;
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Contexts between their executions. A context is either in its seat, or away in the one task
+//! that runs its code at that time; what it is wanted for meanwhile waits until it is back.
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+use waltz_core::client::{CallId, ClientInput, Conflict, Draft, Ending, Executed, Failure};
+use waltz_core::id::{Mark, PartitionId};
+use waltz_runtime::Runtime;
+
+use super::worker::Owned;
+use super::{Driver, Event, Slot};
+use crate::call::{AnyContext, Permit, Submitted};
+use crate::callbacks::ClientCallbacks;
+use crate::context::TransactionBuilder;
+use crate::error::{CallbackError, Outcome, SubmitError};
+
+/// What an execution came to.
+pub(crate) enum Ran {
+    Append(Draft),
+    Ignored,
+    Failed(CallbackError),
+}
+
+/// A submitted context that has not ended.
+pub(crate) struct Seat {
+    partition: PartitionId,
+    /// `None` while it is away, or lost in a panic.
+    context: Option<Box<dyn AnyContext>>,
+    next: Option<Next>,
+    error: Option<CallbackError>,
+    done: oneshot::Sender<Outcome>,
+    permit: Permit,
+}
+
+/// What a context is wanted for when it comes back.
+enum Next {
+    Execute(Mark),
+    End(Ending),
+}
+
+impl Seat {
+    pub(crate) fn new(partition: PartitionId, submitted: Submitted) -> Self {
+        let Submitted { context, done, permit } = submitted;
+        Self { partition, context: Some(context), next: None, error: None, done, permit }
+    }
+
+    /// The committed context, for the worker that applies its transaction.
+    pub(crate) fn into_owned(self) -> Owned {
+        let Self { context, done, permit, .. } = self;
+        let context = context.expect("a context whose append committed is in its seat");
+        Owned::Context(Submitted { context, done, permit })
+    }
+
+    /// Tells the context and whoever waits for it how it ended.
+    fn end(self, ending: Ending) {
+        let Self { partition, context, error, done, permit, .. } = self;
+        let mut context = context;
+        let outcome = match ending {
+            Ending::Committed(id) => {
+                context.iter_mut().for_each(|context| context.on_completion(true));
+                Outcome::Committed(id)
+            }
+            Ending::Ignored => {
+                context.iter_mut().for_each(|context| context.on_completion(false));
+                Outcome::Ignored
+            }
+            Ending::Failed(failure) => {
+                let error = match (failure, error) {
+                    (Failure::Context, Some(error)) => SubmitError::Context(error),
+                    (failure, _) => SubmitError::new(partition, failure),
+                };
+                context.iter_mut().for_each(|context| context.on_exception(&error));
+                Outcome::Failed(error)
+            }
+            Ending::InDoubt => {
+                context.iter_mut().for_each(|context| context.on_in_doubt());
+                Outcome::InDoubt
+            }
+        };
+        drop(permit);
+        // A dropped submission wants no outcome.
+        let _ = done.send(outcome);
+    }
+}
+
+impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
+    pub(super) fn execute(&mut self, call: CallId, at: Mark) {
+        let (Some(Slot::Context(seat)), Some(events)) = (self.slots.get_mut(&call), &self.sender)
+        else {
+            return;
+        };
+        let Some(mut context) = seat.context.take() else {
+            seat.next = Some(Next::Execute(at));
+            return;
+        };
+        let mut guard = PanicGuard { call: Some(call), events: events.clone() };
+        self.runtime.spawn(async move {
+            let mut builder = TransactionBuilder::new(at);
+            let ran = match context.execute(&mut builder).await {
+                Ok(true) => Ran::Append(builder.into_draft()),
+                Ok(false) => Ran::Ignored,
+                Err(error) => Ran::Failed(error),
+            };
+            guard.finish(Event::Executed { call, context, ran });
+        });
+    }
+
+    pub(super) fn lock_failed(&mut self, call: CallId, conflict: Conflict) {
+        let (Some(Slot::Context(seat)), Some(events)) = (self.slots.get_mut(&call), &self.sender)
+        else {
+            return;
+        };
+        let Some(mut context) = seat.context.take() else {
+            unreachable!("a context whose append met a conflict is in its seat");
+        };
+        let mut guard = PanicGuard { call: Some(call), events: events.clone() };
+        self.runtime.spawn(async move {
+            context.on_lock_failure(&conflict);
+            guard.finish(Event::Back { call, context });
+        });
+    }
+
+    /// A context has executed, or panicked.
+    pub(super) fn executed(
+        &mut self,
+        call: CallId,
+        context: Option<Box<dyn AnyContext>>,
+        ran: Ran,
+    ) -> Option<ClientInput> {
+        let Some(Slot::Context(seat)) = self.slots.get_mut(&call) else { return None };
+        seat.context = context;
+        if let Some(Next::End(_)) = seat.next {
+            self.go_on(call);
+            return None;
+        }
+        let partition = seat.partition;
+        let result = match ran {
+            Ran::Append(draft) => Executed::Append(draft),
+            Ran::Ignored => Executed::Ignored,
+            Ran::Failed(error) => {
+                seat.error = Some(error);
+                Executed::Failed
+            }
+        };
+        Some(ClientInput::Executed { call, partition, result })
+    }
+
+    /// A context was told of a conflict.
+    pub(super) fn back(&mut self, call: CallId, context: Box<dyn AnyContext>) {
+        if let Some(Slot::Context(seat)) = self.slots.get_mut(&call) {
+            seat.context = Some(context);
+            self.go_on(call);
+        }
+    }
+
+    fn go_on(&mut self, call: CallId) {
+        let Some(Slot::Context(seat)) = self.slots.get_mut(&call) else { return };
+        match seat.next.take() {
+            Some(Next::Execute(at)) => self.execute(call, at),
+            Some(Next::End(ending)) => {
+                if let Some(Slot::Context(seat)) = self.slots.remove(&call) {
+                    self.spawn_end(*seat, ending);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Ends a context, now or when it is back.
+    pub(super) fn end_context(&mut self, call: CallId, mut seat: Box<Seat>, ending: Ending) {
+        let away = seat.context.is_none() && seat.error.is_none();
+        if away {
+            seat.next = Some(Next::End(ending));
+            self.slots.insert(call, Slot::Context(seat));
+        } else {
+            self.spawn_end(*seat, ending);
+        }
+    }
+
+    /// Application code never runs in the driver's own task.
+    fn spawn_end(&self, seat: Seat, ending: Ending) {
+        let events = self.sender.clone();
+        self.runtime.spawn(async move {
+            seat.end(ending);
+            drop(events);
+        });
+    }
+}
+
+/// Tells the driver when a context panics, so that it still ends.
+struct PanicGuard {
+    call: Option<CallId>,
+    events: UnboundedSender<Event>,
+}
+
+impl PanicGuard {
+    fn finish(&mut self, event: Event) {
+        self.call = None;
+        // A driver that is gone has ended every context.
+        let _ = self.events.send(event);
+    }
+}
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if let Some(call) = self.call {
+            let _ = self.events.send(Event::ContextPanicked { call });
+        }
+    }
+}

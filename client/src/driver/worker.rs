@@ -1,0 +1,193 @@
+//! One partition's application code: where its database stands, and applying what is committed.
+//!
+//! For each committed context the order is: `on_completion(true)`, the transaction is applied,
+//! the high-water mark moves, `on_application`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
+use waltz_core::client::Attachment;
+use waltz_core::id::{Mark, PartitionId, TransactionId};
+use waltz_core::record::Run;
+
+use super::{Event, in_words};
+use crate::call::{AnyContext, Appended, Permit, Shared, Submitted};
+use crate::callbacks::ClientCallbacks;
+use crate::error::Outcome;
+use crate::transaction::{Loader, Transaction};
+
+pub(crate) enum Work {
+    Begin { attachment: Attachment },
+    Apply { attachment: Attachment, runs: Vec<Run>, owned: Vec<(TransactionId, Owned)> },
+    Detach,
+}
+
+/// A call of this client whose transaction is committed.
+pub(crate) enum Owned {
+    Context(Submitted),
+    Append(Appended),
+}
+
+/// A committed call whose transaction is not applied yet.
+struct Committed {
+    id: TransactionId,
+    context: Option<Box<dyn AnyContext>>,
+    /// Whether `on_completion` was called.
+    completed: bool,
+    waiter: Option<Waiter>,
+}
+
+enum Waiter {
+    Submission(oneshot::Sender<Outcome>, Permit),
+    Append(Appended),
+}
+
+pub(crate) struct Worker<C> {
+    partition: PartitionId,
+    callbacks: Arc<C>,
+    shared: Arc<Shared>,
+    loader: Option<Loader>,
+    events: UnboundedSender<Event>,
+    /// Ascending by id.
+    committed: VecDeque<Committed>,
+    batch: Vec<Transaction>,
+}
+
+impl<C: ClientCallbacks> Worker<C> {
+    pub(crate) fn new(
+        partition: PartitionId,
+        callbacks: Arc<C>,
+        shared: Arc<Shared>,
+        loader: Option<Loader>,
+        events: UnboundedSender<Event>,
+    ) -> Self {
+        let (committed, batch) = (VecDeque::new(), Vec::new());
+        Self { partition, callbacks, shared, loader, events, committed, batch }
+    }
+
+    pub(crate) async fn run(mut self, mut works: UnboundedReceiver<Work>) {
+        let _guard = PanicGuard { partition: self.partition, events: self.events.clone() };
+        while let Some(work) = works.recv().await {
+            match work {
+                Work::Begin { attachment } => self.begin(attachment).await,
+                Work::Apply { attachment, runs, owned } => {
+                    self.committed.extend(owned.into_iter().map(Committed::new));
+                    self.apply(attachment, &runs).await;
+                }
+                Work::Detach => self.detach(),
+            }
+        }
+        self.detach();
+    }
+
+    async fn begin(&mut self, attachment: Attachment) {
+        let start = self.callbacks.start(self.partition).await;
+        self.tell(Event::Began { attachment, start: start.map_err(|error| in_words(&error)) });
+    }
+
+    async fn apply(&mut self, attachment: Attachment, runs: &[Run]) {
+        self.batch.clear();
+        for run in runs {
+            Transaction::of_run(run, self.loader.as_ref(), &mut self.batch);
+        }
+        let (Some(first), Some(last)) = (self.batch.first(), self.batch.last()) else { return };
+        let (first, last) = (first.id(), last.id().mark());
+        for committed in self.committed.iter_mut().take_while(|one| last.includes(one.id)) {
+            committed.complete();
+        }
+        let (applied, result) = self.callbacks.apply_batch(&self.batch).await;
+        let applied = match result {
+            Ok(()) => self.batch.len(),
+            Err(_) => applied.min(self.batch.len() - 1),
+        };
+        let mark = Mark::before(TransactionId(first.0 + applied as u64));
+        self.shared.marks.store(self.partition, mark);
+        self.settle(mark, last);
+        if let Err(error) = &result {
+            self.callbacks.uncaught_exception(&self.batch[applied], error);
+        }
+        self.batch.clear();
+        self.tell(Event::Applied { attachment, mark, failed: result.is_err() });
+    }
+
+    /// Ends what is applied. What was given to the application and failed there is reported as
+    /// committed all the same; only its `on_application` has to wait.
+    fn settle(&mut self, applied: Mark, given: Mark) {
+        while let Some(committed) = self.committed.pop_front_if(|one| applied.includes(one.id)) {
+            committed.applied();
+        }
+        for committed in self.committed.iter_mut().take_while(|one| given.includes(one.id)) {
+            committed.report();
+        }
+    }
+
+    /// What is not applied by now will not be by this client.
+    fn detach(&mut self) {
+        for mut committed in self.committed.drain(..) {
+            committed.complete();
+            committed.report();
+        }
+        self.shared.marks.remove(self.partition);
+    }
+
+    fn tell(&self, event: Event) {
+        // A driver that is gone wants to know nothing.
+        let _ = self.events.send(event);
+    }
+}
+
+impl Committed {
+    fn new((id, owned): (TransactionId, Owned)) -> Self {
+        let (context, waiter) = match owned {
+            Owned::Append(append) => (None, Waiter::Append(append)),
+            Owned::Context(Submitted { context, done, permit }) => {
+                (Some(context), Waiter::Submission(done, permit))
+            }
+        };
+        Self { id, context, completed: false, waiter: Some(waiter) }
+    }
+
+    fn complete(&mut self) {
+        if let Some(context) = &mut self.context
+            && !std::mem::replace(&mut self.completed, true)
+        {
+            context.on_completion(true);
+        }
+    }
+
+    fn applied(mut self) {
+        if let Some(context) = &mut self.context {
+            context.on_application();
+        }
+        self.report();
+    }
+
+    fn report(&mut self) {
+        match self.waiter.take() {
+            Some(Waiter::Append(append)) => append.end(Ok(self.id)),
+            Some(Waiter::Submission(done, permit)) => {
+                drop(permit);
+                // A dropped submission wants no outcome.
+                let _ = done.send(Outcome::Committed(self.id));
+            }
+            None => {}
+        }
+    }
+}
+
+/// Tells the driver when the callbacks panic: what they had applied by then is not known, so
+/// the client can't go on.
+struct PanicGuard {
+    partition: PartitionId,
+    events: UnboundedSender<Event>,
+}
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.events.send(Event::CallbacksPanicked { partition: self.partition });
+        }
+    }
+}

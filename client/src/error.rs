@@ -1,0 +1,285 @@
+//! How submissions, appends and questions end, in the words of an application.
+
+use thiserror::Error;
+use waltz_core::client::{Conflict, Failure, Unanswered};
+use waltz_core::id::{Mark, NodeId, PartitionId, TransactionId};
+use waltz_core::io::Address;
+use waltz_core::lock::LockId;
+use waltz_core::record::RecordError;
+use waltz_core::wire::{AppendRefusal, FetchRefusal, Refusal};
+
+/// What application code fails with.
+pub type CallbackError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// How a submitted context ended; each does so exactly once.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Its transaction is in the log, exactly once.
+    Committed(TransactionId),
+    /// It declined to append anything.
+    Ignored,
+    /// It is not in the log and never will be.
+    Failed(SubmitError),
+    /// The application gave up (by a deadline, or by closing the client) while the answer could
+    /// not be had. The feed will tell.
+    InDoubt,
+}
+
+/// Why a submitted context is not in the log and never will be.
+#[derive(Debug, Error)]
+pub enum SubmitError {
+    /// Its `execute` failed.
+    #[error("executing the transaction failed: {0}")]
+    Context(#[source] CallbackError),
+    /// It met conflicts more often than it was allowed to be executed again.
+    #[error("gave up after the allowed number of executions: {0}")]
+    Conflict(Conflict),
+    /// It got lost more often than it was allowed to be executed again.
+    #[error("gave up after the allowed number of executions: the append got lost")]
+    Lost,
+    /// The server refused the record.
+    #[error("the server refused the record: {0}")]
+    Refused(AppendRefusal),
+    /// The record is over a limit.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// This client does not mount the partition.
+    #[error("partition {0} is not mounted by this client; choose it with set_partitions")]
+    NotMounted(PartitionId),
+    /// The partition was not mounted within the configured time.
+    #[error("partition {partition} could not be mounted in time: {reason}")]
+    MountTimeout {
+        /// The partition.
+        partition: PartitionId,
+        /// What stood in the way last.
+        reason: String,
+    },
+    /// Its deadline passed.
+    #[error("the deadline of the submission passed")]
+    Deadline,
+    /// The application's database is ahead of the log.
+    #[error(
+        "partition {partition}: this client has applied up to {client} and the log ends at {log}; its database is from another cluster or another time"
+    )]
+    AheadOfLog {
+        /// The partition.
+        partition: PartitionId,
+        /// What the client has applied.
+        client: Mark,
+        /// Where the log ends.
+        log: Mark,
+    },
+    /// Too many calls of this client have not ended.
+    #[error("too many calls are pending ({0}); await some of them first")]
+    TooManyPending(usize),
+    /// The client was closed.
+    #[error("the client was closed")]
+    Closed,
+}
+
+impl SubmitError {
+    pub(crate) fn new(partition: PartitionId, failure: Failure) -> Self {
+        match failure {
+            Failure::Conflict(conflict) => Self::Conflict(conflict),
+            Failure::Refused(refusal) => Self::Refused(refusal),
+            Failure::Record(error) => Self::Record(error),
+            Failure::Lost => Self::Lost,
+            Failure::NotMounted => Self::NotMounted(partition),
+            Failure::MountTimeout(reason) => Self::MountTimeout { partition, reason },
+            Failure::Deadline => Self::Deadline,
+            Failure::AheadOfLog { client, log } => Self::AheadOfLog { partition, client, log },
+            Failure::Context => Self::Context("the context failed".into()),
+            Failure::Closed => Self::Closed,
+        }
+    }
+}
+
+/// How an append ended, if not in the log. All but `InDoubt` are certain: it is not in the log
+/// and never will be.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AppendError {
+    /// A lock was changed after the mark the append was computed at.
+    #[error(
+        "lock {lock} {} transaction {id}; apply that one and compute again",
+        if *.exact { "was changed by" } else { "may have been changed up to" }
+    )]
+    Conflict {
+        /// Apply this id before trying again.
+        id: TransactionId,
+        /// The lock.
+        lock: LockId,
+        /// Whether `id` changed the lock for certain.
+        exact: bool,
+    },
+    /// The record is over a limit, or the server had no room for it.
+    #[error("refused: {0}")]
+    Refused(RefusedAppend),
+    /// It got lost when the server changed; append it again.
+    #[error("the append to partition {0} got lost when its server changed; append it again")]
+    Failed(PartitionId),
+    /// This client does not mount the partition.
+    #[error("partition {0} is not mounted by this client; choose it with set_partitions")]
+    NotMounted(PartitionId),
+    /// It could not be sent in time.
+    #[error("partition {partition} was not ready for the append in time: {reason}")]
+    TimedOut {
+        /// The partition.
+        partition: PartitionId,
+        /// What stood in the way last.
+        reason: String,
+    },
+    /// The application's database is ahead of the log.
+    #[error(
+        "partition {partition}: this client has applied up to {client} and the log ends at {log}; its database is from another cluster or another time"
+    )]
+    AheadOfLog {
+        /// The partition.
+        partition: PartitionId,
+        /// What the client has applied.
+        client: Mark,
+        /// Where the log ends.
+        log: Mark,
+    },
+    /// The client was closed before it was sent.
+    #[error("the client was closed")]
+    Closed,
+    /// The application gave up while the answer could not be had; the feed will tell.
+    #[error("no answer was had in time: whether the append is in the log is not known")]
+    InDoubt,
+}
+
+/// Who refused an append, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RefusedAppend {
+    /// The server.
+    #[error("{0}")]
+    Server(AppendRefusal),
+    /// This client: the record is over its limit.
+    #[error("{0}")]
+    Record(RecordError),
+    /// This client: too many calls have not ended.
+    #[error("too many calls are pending ({0}); await some of them first")]
+    TooManyPending(usize),
+}
+
+impl AppendError {
+    pub(crate) fn new(partition: PartitionId, failure: Failure) -> Self {
+        match failure {
+            Failure::Conflict(Conflict { id, lock, exact }) => Self::Conflict { id, lock, exact },
+            Failure::Refused(refusal) => Self::Refused(RefusedAppend::Server(refusal)),
+            Failure::Record(error) => Self::Refused(RefusedAppend::Record(error)),
+            Failure::Lost | Failure::Context => Self::Failed(partition),
+            Failure::NotMounted => Self::NotMounted(partition),
+            Failure::MountTimeout(reason) => Self::TimedOut { partition, reason },
+            Failure::Deadline => {
+                Self::TimedOut { partition, reason: "its deadline passed".to_owned() }
+            }
+            Failure::AheadOfLog { client, log } => Self::AheadOfLog { partition, client, log },
+            Failure::Closed => Self::Closed,
+        }
+    }
+}
+
+/// Why no cluster was reached.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConnectError {
+    /// The configuration names no address.
+    #[error("the configuration names no address to connect to")]
+    NoAddress,
+    /// Nobody answered in time.
+    #[error("no node answered at {}: {reason}", listed(addresses))]
+    Unreachable {
+        /// Where it was tried.
+        addresses: Vec<Address>,
+        /// What came of it last.
+        reason: String,
+    },
+    /// A node answered and won't talk to this client.
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+fn listed(addresses: &[Address]) -> String {
+    addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Why a question to the cluster has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ClientError {
+    /// Nobody answered in time.
+    #[error("no answer in time: {0}")]
+    TimedOut(String),
+    /// There is no such node.
+    #[error("the cluster has no node {0}")]
+    UnknownNode(NodeId),
+    /// A node refused.
+    #[error("{0}")]
+    Refused(String),
+    /// The client was closed.
+    #[error("the client was closed")]
+    Closed,
+}
+
+impl From<Unanswered> for ClientError {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::TimedOut(reason) => Self::TimedOut(reason),
+            Unanswered::UnknownNode(node) => Self::UnknownNode(node),
+            Unanswered::Closed => Self::Closed,
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
+/// Why a transaction could not be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FetchError {
+    /// It is not committed.
+    #[error("transaction {id} of partition {partition} is not committed")]
+    NotCommitted {
+        /// The partition.
+        partition: PartitionId,
+        /// The id.
+        id: TransactionId,
+    },
+    /// The cluster has no such partition.
+    #[error("the cluster has no partition {0}")]
+    UnknownPartition(PartitionId),
+    /// The server could not read it.
+    #[error("the record could not be fetched: {0}")]
+    Failed(String),
+    /// Nobody answered in time.
+    #[error("no answer in time: {0}")]
+    TimedOut(String),
+    /// The client was closed.
+    #[error("the client was closed")]
+    Closed,
+}
+
+impl FetchError {
+    pub(crate) fn new(partition: PartitionId, id: TransactionId, why: Unanswered) -> Self {
+        match why {
+            Unanswered::TimedOut(reason) => Self::TimedOut(reason),
+            Unanswered::UnknownPartition(partition) => Self::UnknownPartition(partition),
+            Unanswered::Refused(FetchRefusal::NotCommitted) => Self::NotCommitted { partition, id },
+            Unanswered::Closed => Self::Closed,
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+/// Why a transaction's data is not at hand.
+#[derive(Debug, Error)]
+pub enum DataError {
+    /// It could not be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The bytes are not what the serializer reads.
+    #[error("the data of transaction {id} can't be read: {error}")]
+    Serializer {
+        /// The transaction.
+        id: TransactionId,
+        /// What the serializer said.
+        error: CallbackError,
+    },
+}

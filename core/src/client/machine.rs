@@ -1,0 +1,504 @@
+//! The machine itself: it takes inputs to the part they concern, and keeps connections, mounts
+//! and questions in step with the cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::id::{ClientId, PartitionId};
+use crate::io::ConnectionId;
+use crate::time::Time;
+use crate::wire::{ClusterView, Frame, Refusal, ServerReply};
+
+use super::base::Base;
+use super::call::{Answer, CallId, Conflict, Ending, Failure, Unanswered};
+use super::cluster::Cluster;
+use super::config::{ClientConfig, Partitions};
+use super::flush::Flush;
+use super::io::{Attachment, ClientEffect, ClientInput};
+use super::links::{Incoming, Links};
+use super::partition::{Partition, Violation};
+use super::requests::{Marked, Purpose, Requests};
+
+/// While a partition is not ready, another node is asked about the cluster this often.
+const SCOUT_EVERY: Duration = Duration::from_secs(1);
+
+/// The client's machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientMachine {
+    base: Base,
+    chosen: Partitions,
+    cluster: Cluster,
+    links: Links,
+    partitions: BTreeMap<PartitionId, Partition>,
+    attachments: u64,
+    requests: Requests,
+    flushes: Vec<Flush>,
+    describes: Vec<Describe>,
+    /// Partitions with something to do at the end of this turn.
+    touched: BTreeSet<PartitionId>,
+    /// Whether connections, mounts and questions are to be looked at.
+    stirred: bool,
+    scouted: Time,
+    closed: bool,
+}
+
+/// Someone waits to be told about the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Describe {
+    call: CallId,
+    formed: bool,
+    deadline: Time,
+}
+
+impl ClientMachine {
+    /// A client that has not dialled yet; `seed` is for its jitter.
+    pub fn new(id: ClientId, config: ClientConfig, seed: u64) -> Self {
+        Self {
+            chosen: config.partitions.clone(),
+            base: Base::new(id, config, seed),
+            cluster: Cluster::default(),
+            links: Links::default(),
+            partitions: BTreeMap::new(),
+            attachments: 0,
+            requests: Requests::default(),
+            flushes: Vec::new(),
+            describes: Vec::new(),
+            touched: BTreeSet::new(),
+            stirred: true,
+            scouted: Time::ZERO,
+            closed: false,
+        }
+    }
+
+    /// Takes one input in and appends what is to be done to `effects`. Appends and applications
+    /// wait for [`ClientInput::EndOfTurn`].
+    pub fn step(&mut self, now: Time, input: ClientInput, effects: &mut Vec<ClientEffect>) {
+        self.base.now = now;
+        std::mem::swap(&mut self.base.effects, effects);
+        if self.closed {
+            self.on_late(input);
+        } else {
+            self.on_input(input);
+            if std::mem::take(&mut self.stirred) && !self.closed {
+                self.keep_in_step();
+            }
+        }
+        std::mem::swap(&mut self.base.effects, effects);
+    }
+
+    fn on_input(&mut self, input: ClientInput) {
+        match input {
+            ClientInput::Opened { conn } => self.links.on_opened(&mut self.base, conn),
+            ClientInput::Received { conn, frame } => self.on_received(conn, frame),
+            ClientInput::Closed { conn, reason } => {
+                if self.links.on_closed(&mut self.base, conn, reason) {
+                    self.lost(conn);
+                }
+            }
+            ClientInput::Timer => self.on_timer(),
+            ClientInput::EndOfTurn => self.on_end_of_turn(),
+            ClientInput::Began { attachment, start } => {
+                if let Some(partition) = attached(&mut self.partitions, attachment) {
+                    partition.began(&mut self.base, start);
+                    if partition.wants_newest() {
+                        let (id, purpose) = (attachment.partition, Purpose::Begin(attachment));
+                        self.requests.mark(&mut self.base, id, purpose);
+                    }
+                    self.stirred = true;
+                }
+            }
+            ClientInput::Applied { attachment, mark, failed } => {
+                if let Some(partition) = attached(&mut self.partitions, attachment) {
+                    partition.on_applied(&mut self.base, mark, failed);
+                    self.touched.insert(attachment.partition);
+                }
+            }
+            ClientInput::Close => self.close(),
+            call => self.on_call(call),
+        }
+    }
+
+    fn on_call(&mut self, input: ClientInput) {
+        let base = &mut self.base;
+        match input {
+            ClientInput::Executed { call, partition: id, result } => {
+                if let Some(partition) = self.partitions.get_mut(&id) {
+                    partition.executed(base, call, result);
+                    self.touched.insert(id);
+                }
+            }
+            ClientInput::Submit { call, partition: id, patience } => {
+                match self.partitions.get_mut(&id) {
+                    Some(partition) => partition.submit(base, call, patience),
+                    None => base.end(call, Ending::Failed(Failure::NotMounted)),
+                }
+                self.touched.insert(id);
+            }
+            ClientInput::Append { call, partition: id, draft, at, patience } => {
+                match self.partitions.get_mut(&id) {
+                    Some(partition) => partition.append(base, call, draft, at, patience),
+                    None => base.end(call, Ending::Failed(Failure::NotMounted)),
+                }
+                self.touched.insert(id);
+            }
+            ClientInput::Fetch { call, partition, id } => {
+                if self.cluster.has_partition(partition) {
+                    self.requests.fetch(base, call, partition, id);
+                    self.stirred = true;
+                } else {
+                    base.answer(call, Err(Unanswered::UnknownPartition(partition)));
+                }
+            }
+            ClientInput::Status { call, node } => match node {
+                Some(node) if self.cluster.is_known() && !self.cluster.has_node(node) => {
+                    base.answer(call, Err(Unanswered::UnknownNode(node)));
+                }
+                node => {
+                    self.requests.status(base, call, node);
+                    self.stirred = true;
+                }
+            },
+            ClientInput::Describe { call, formed } => {
+                let deadline = base.now + base.config.connect_timeout;
+                base.wake_by(deadline);
+                self.describes.push(Describe { call, formed, deadline });
+                self.describe();
+            }
+            ClientInput::Flush { call } => {
+                self.flushes.push(Flush::new(call, self.partitions.keys().copied()));
+            }
+            ClientInput::Choose { call, partitions } => {
+                self.chosen = partitions;
+                self.attach();
+                self.base.answer(call, Ok(Answer::Done));
+                self.stirred = true;
+            }
+            ClientInput::Opened { .. }
+            | ClientInput::Received { .. }
+            | ClientInput::Closed { .. }
+            | ClientInput::Timer
+            | ClientInput::EndOfTurn
+            | ClientInput::Began { .. }
+            | ClientInput::Applied { .. }
+            | ClientInput::Close => unreachable!("taken in before the calls"),
+        }
+    }
+
+    // The network.
+
+    fn on_received(&mut self, conn: ConnectionId, frame: Frame) {
+        match self.links.on_received(&mut self.base, conn, frame) {
+            Incoming::Nothing => {}
+            Incoming::Up => self.stirred = true,
+            Incoming::Lost(refusal) => {
+                self.lost(conn);
+                if let Some(refusal) = refusal {
+                    self.on_turned_away(refusal);
+                }
+            }
+            Incoming::Reply(reply, payload) => {
+                if let Err(Violation(why)) = self.on_reply(conn, reply, payload) {
+                    self.links.fail(&mut self.base, conn, why);
+                    self.lost(conn);
+                }
+            }
+        }
+    }
+
+    fn lost(&mut self, conn: ConnectionId) {
+        for partition in self.partitions.values_mut() {
+            partition.lost(&mut self.base, conn);
+        }
+        self.requests.lost(conn);
+        self.stirred = true;
+    }
+
+    /// A node won't talk to this client: loud while nothing is known of the cluster.
+    fn on_turned_away(&mut self, refusal: Refusal) {
+        if !self.cluster.is_known() {
+            for describe in std::mem::take(&mut self.describes) {
+                self.base.answer(describe.call, Err(Unanswered::Hello(refusal)));
+            }
+        }
+    }
+
+    fn on_reply(
+        &mut self,
+        conn: ConnectionId,
+        reply: ServerReply,
+        payload: Bytes,
+    ) -> Result<(), Violation> {
+        let base = &mut self.base;
+        match reply {
+            ServerReply::Cluster(view) => self.on_cluster(view),
+            ServerReply::Fetched { call } => {
+                return self.requests.on_fetched(base, conn, call, payload);
+            }
+            ServerReply::FetchRefused { call, reason } => {
+                let marked = self.requests.on_refused(base, conn, call, reason);
+                self.on_marked(marked);
+                self.stirred = true;
+            }
+            ServerReply::Current { call, mark } => {
+                let marked = self.requests.on_mark(conn, call, mark);
+                self.on_marked(marked);
+            }
+            ServerReply::Status { call, status } => {
+                self.requests.on_status(base, conn, call, status);
+                self.stirred = true;
+            }
+            reply => return self.on_partition_reply(conn, reply, payload),
+        }
+        Ok(())
+    }
+
+    fn on_partition_reply(
+        &mut self,
+        conn: ConnectionId,
+        reply: ServerReply,
+        payload: Bytes,
+    ) -> Result<(), Violation> {
+        let Some(id) = partition_of(&reply) else { return Ok(()) };
+        let Some(partition) = self.partitions.get_mut(&id) else { return Ok(()) };
+        let base = &mut self.base;
+        self.touched.insert(id);
+        match reply {
+            ServerReply::Mounted { mount, session, .. } => {
+                partition.on_mounted(base, conn, mount, session)
+            }
+            ServerReply::Unmounted { mount, reason, .. } => {
+                partition.on_unmounted(base, conn, mount, &reason);
+                self.stirred = true;
+                Ok(())
+            }
+            ServerReply::Feed { mount, first, count, .. } => {
+                partition.on_feed(base, conn, mount, first, count, payload)
+            }
+            ServerReply::Ready { mount, session, mark, .. } => {
+                partition.on_ready(base, conn, mount, session, mark)
+            }
+            ServerReply::Conflict { sequence, id, lock, exact, .. } => {
+                partition.on_conflict(base, sequence, Conflict { id, lock, exact });
+                Ok(())
+            }
+            ServerReply::AppendRefused { mount, first, last, reason, .. } => {
+                partition.on_refused(base, conn, mount, (first, last), &reason);
+                self.stirred = true;
+                Ok(())
+            }
+            ServerReply::Cluster(_)
+            | ServerReply::Fetched { .. }
+            | ServerReply::FetchRefused { .. }
+            | ServerReply::Current { .. }
+            | ServerReply::Status { .. } => Ok(()),
+        }
+    }
+
+    // The cluster.
+
+    fn on_cluster(&mut self, view: ClusterView) {
+        let before = self.cluster.count();
+        self.cluster.merge(view);
+        if self.cluster.count() != before {
+            let partitions = self.cluster.count();
+            self.base.push(ClientEffect::Formed { partitions });
+        }
+        self.attach();
+        self.describe();
+        self.stirred = true;
+    }
+
+    /// Attaches what is chosen and there, detaches what is no longer chosen.
+    fn attach(&mut self) {
+        let unwanted: Vec<_> =
+            self.partitions.keys().copied().filter(|id| !self.chosen.contains(*id)).collect();
+        for id in unwanted {
+            if let Some(partition) = self.partitions.remove(&id) {
+                partition.detach(&mut self.base, &Failure::NotMounted);
+            }
+        }
+        for id in self.cluster.partitions() {
+            if self.chosen.contains(id) && !self.partitions.contains_key(&id) {
+                self.attachments += 1;
+                let attachment = Attachment { partition: id, number: self.attachments };
+                self.partitions.insert(id, Partition::new(&mut self.base, attachment));
+            }
+        }
+    }
+
+    /// Answers those who wait to be told about the cluster.
+    fn describe(&mut self) {
+        let (known, formed) = (self.cluster.is_known(), self.cluster.count() > 0);
+        let (told, waiting) = std::mem::take(&mut self.describes)
+            .into_iter()
+            .partition(|describe| known && (formed || !describe.formed));
+        self.describes = waiting;
+        for Describe { call, .. } in told {
+            self.base.answer(call, Ok(Answer::Cluster(self.cluster.view())));
+        }
+    }
+
+    /// Connections, mounts and questions follow the cluster.
+    fn keep_in_step(&mut self) {
+        let wanted: BTreeSet<_> = (self.partitions.keys())
+            .filter_map(|id| self.cluster.owner(*id).map(|(node, _)| node))
+            .chain(self.requests.wanted(&self.cluster))
+            .collect();
+        self.links.keep(&mut self.base, &self.cluster, &wanted);
+        let mut unready = None;
+        for (id, partition) in &mut self.partitions {
+            let owner = self.cluster.owner(*id);
+            let conn = owner.and_then(|(node, _)| self.links.to(node));
+            partition.follow(&mut self.base, owner, conn);
+            unready = unready.into_iter().chain(partition.unready_since()).min();
+        }
+        self.requests.send(&mut self.base, &self.cluster, &self.links);
+        if let Some(since) = unready {
+            self.scout(since);
+        }
+    }
+
+    /// A partition is not ready for long: perhaps only our source does not know its new server.
+    fn scout(&mut self, unready_since: Time) {
+        let due = self.scouted.max(unready_since) + SCOUT_EVERY;
+        if due > self.base.now {
+            return self.base.wake_by(due);
+        }
+        self.scouted = self.base.now;
+        self.links.move_home(&mut self.base, &self.cluster);
+        self.base.wake_by(self.base.now + SCOUT_EVERY);
+    }
+
+    // Time.
+
+    fn on_timer(&mut self) {
+        self.base.rang();
+        for conn in self.links.on_timer(&mut self.base) {
+            self.lost(conn);
+        }
+        for (id, partition) in &mut self.partitions {
+            partition.on_timer(&mut self.base);
+            self.touched.insert(*id);
+        }
+        let problem = self.links.problem();
+        for marked in self.requests.on_timer(&mut self.base, &problem) {
+            self.on_marked(Some(marked));
+        }
+        let now = self.base.now;
+        let (due, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.describes)
+            .into_iter()
+            .partition(|describe| describe.deadline <= now);
+        self.describes = waiting;
+        for Describe { call, .. } in due {
+            let why = if self.cluster.is_known() {
+                "the cluster has no partitions yet".to_owned()
+            } else {
+                problem.clone()
+            };
+            self.base.answer(call, Err(Unanswered::TimedOut(why)));
+        }
+        for describe in &self.describes {
+            self.base.wake_by(describe.deadline);
+        }
+        self.stirred = true;
+    }
+
+    fn on_end_of_turn(&mut self) {
+        let base = &mut self.base;
+        while let Some(id) = self.touched.pop_first() {
+            if let Some(partition) = self.partitions.get_mut(&id) {
+                partition.end_of_turn(base);
+            }
+        }
+        let (partitions, requests) = (&self.partitions, &mut self.requests);
+        let flushing = self.flushes.len();
+        self.flushes.retain_mut(|flush| !flush.advance(base, partitions, requests));
+        self.stirred |= flushing > 0;
+    }
+
+    /// A confirmed mark came, or can't be had.
+    fn on_marked(&mut self, marked: Option<Marked>) {
+        let Some(Marked { partition, purpose, mark }) = marked else { return };
+        match (purpose, mark) {
+            (Purpose::Begin(attachment), mark) => {
+                let Some(begun) = attached(&mut self.partitions, attachment) else { return };
+                match mark {
+                    Ok(mark) => begun.newest(&mut self.base, mark),
+                    Err(_) => self.requests.mark(&mut self.base, partition, purpose),
+                }
+                self.stirred = true;
+            }
+            (Purpose::Flush(call), mark) => {
+                let Some(index) = self.flushes.iter().position(|flush| flush.call() == call) else {
+                    return;
+                };
+                match mark {
+                    Ok(mark) => self.flushes[index].marked(partition, mark),
+                    Err(why) => self.flushes.remove(index).fail(&mut self.base, why),
+                }
+            }
+        }
+    }
+
+    // The end.
+
+    fn close(&mut self) {
+        self.closed = true;
+        while let Some((_, partition)) = self.partitions.pop_first() {
+            partition.detach(&mut self.base, &Failure::Closed);
+        }
+        self.requests.close(&mut self.base);
+        for flush in self.flushes.drain(..) {
+            flush.fail(&mut self.base, Unanswered::Closed);
+        }
+        for describe in self.describes.drain(..) {
+            self.base.answer(describe.call, Err(Unanswered::Closed));
+        }
+        self.links.close_all(&mut self.base);
+        self.base.push(ClientEffect::Stop);
+    }
+
+    /// A closed client only turns calls away.
+    fn on_late(&mut self, input: ClientInput) {
+        match input {
+            ClientInput::Submit { call, .. } | ClientInput::Append { call, .. } => {
+                self.base.end(call, Ending::Failed(Failure::Closed));
+            }
+            ClientInput::Flush { call }
+            | ClientInput::Fetch { call, .. }
+            | ClientInput::Describe { call, .. }
+            | ClientInput::Status { call, .. }
+            | ClientInput::Choose { call, .. } => {
+                self.base.answer(call, Err(Unanswered::Closed));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn attached(
+    partitions: &mut BTreeMap<PartitionId, Partition>,
+    attachment: Attachment,
+) -> Option<&mut Partition> {
+    partitions
+        .get_mut(&attachment.partition)
+        .filter(|partition| partition.attachment() == attachment)
+}
+
+fn partition_of(reply: &ServerReply) -> Option<PartitionId> {
+    match reply {
+        ServerReply::Mounted { partition, .. }
+        | ServerReply::Unmounted { partition, .. }
+        | ServerReply::Feed { partition, .. }
+        | ServerReply::Ready { partition, .. }
+        | ServerReply::Conflict { partition, .. }
+        | ServerReply::AppendRefused { partition, .. } => Some(*partition),
+        ServerReply::Cluster(_)
+        | ServerReply::Fetched { .. }
+        | ServerReply::FetchRefused { .. }
+        | ServerReply::Current { .. }
+        | ServerReply::Status { .. } => None,
+    }
+}

@@ -1,0 +1,509 @@
+//! Appends and contexts of one partition, from their call until they end.
+//!
+//! ```text
+//!   submit ──▶ waiting ──▶ executing ──▶ outstanding ──▶ committed (the feed says so)
+//!   append ──▶ waiting ───────────────▶      │
+//!                 ▲                          ├─ conflict ──▶ blocked, until applied ─┐
+//!                 │                          ├─ busy ──────▶ paused, for a moment ───┤
+//!                 └──────────── contexts ◀───┴─ lost ────────────────────────────────┘
+//! ```
+//!
+//! Invariants: every call is in exactly one of these places until it ends, once. `outstanding` is
+//! ascending by sequence and belongs to one mount: a newer mount sends nothing before its `Ready`,
+//! which ends all that is older. Only what is outstanding can be in the log unknown to us.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use crate::id::{Generation, Mark, MountId, PartitionId, ReqId, SessionId, TransactionId};
+use crate::io::ConnectionId;
+use crate::record::NewRecord;
+use crate::time::Time;
+use crate::wire::{AppendRefusal, ClientRequest, Message};
+
+use super::super::base::Base;
+use super::super::call::{CallId, Conflict, Draft, Ending, Executed, Failure, Patience};
+use super::super::io::ClientEffect;
+
+/// Where a frame of appends is cut, in bytes.
+const FRAME_BYTES: usize = 1 << 20;
+/// How long a refusal for want of room holds a context back.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
+/// A mount that takes appends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gate {
+    pub(super) conn: ConnectionId,
+    pub(super) mount: MountId,
+    pub(super) session: SessionId,
+    pub(super) generation: Generation,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Window {
+    partition: PartitionId,
+    /// Where the client's feed started: the mark of appends that name none.
+    start: Mark,
+    next_sequence: u64,
+    waiting: VecDeque<Waiting>,
+    executing: BTreeMap<CallId, (Attempt, Mark)>,
+    outstanding: VecDeque<Outstanding>,
+    blocked: BTreeMap<(TransactionId, CallId), Attempt>,
+    paused: VecDeque<(Time, Attempt)>,
+    deadlines: BTreeSet<(Time, CallId)>,
+    /// Records to be sent at the end of the turn.
+    frame: BytesMut,
+    count: u32,
+    /// When one of them was last decided, or the first one sent.
+    progress: Time,
+}
+
+/// One call and what is left of its patience.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Attempt {
+    call: CallId,
+    kind: Kind,
+    deadline: Option<Time>,
+    retries: Option<u32>,
+    /// Since when it waits for the mount.
+    since: Time,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Sent once.
+    Append,
+    /// Executed until it commits.
+    Context,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Waiting {
+    Execute(Attempt),
+    Send(Attempt, Draft, Option<Mark>),
+}
+
+impl Waiting {
+    fn attempt(&self) -> &Attempt {
+        match self {
+            Self::Execute(attempt) | Self::Send(attempt, ..) => attempt,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Outstanding {
+    sequence: u64,
+    attempt: Attempt,
+}
+
+impl Window {
+    pub(super) fn new(partition: PartitionId) -> Self {
+        Self {
+            partition,
+            start: Mark::NONE,
+            next_sequence: 0,
+            waiting: VecDeque::new(),
+            executing: BTreeMap::new(),
+            outstanding: VecDeque::new(),
+            blocked: BTreeMap::new(),
+            paused: VecDeque::new(),
+            deadlines: BTreeSet::new(),
+            frame: BytesMut::new(),
+            count: 0,
+            progress: Time::ZERO,
+        }
+    }
+
+    /// It is known where the feed starts.
+    pub(super) fn start(&mut self, mark: Mark) {
+        self.start = mark;
+    }
+
+    pub(super) fn submit(&mut self, base: &mut Base, call: CallId, patience: Patience) {
+        let attempt = self.attempt(base, call, Kind::Context, patience);
+        self.waiting.push_back(Waiting::Execute(attempt));
+    }
+
+    pub(super) fn append(
+        &mut self,
+        base: &mut Base,
+        call: CallId,
+        draft: Draft,
+        at: Option<Mark>,
+        patience: Patience,
+    ) {
+        let attempt = self.attempt(base, call, Kind::Append, patience);
+        self.waiting.push_back(Waiting::Send(attempt, draft, at));
+    }
+
+    fn attempt(
+        &mut self,
+        base: &mut Base,
+        call: CallId,
+        kind: Kind,
+        patience: Patience,
+    ) -> Attempt {
+        let since = base.now;
+        let deadline = patience.timeout.map(|timeout| base.now + timeout);
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, call));
+            base.wake_by(deadline);
+        }
+        Attempt { call, kind, deadline, retries: patience.retries, since }
+    }
+
+    /// Moves on what waits, as far as there is room. Without a gate nothing moves.
+    pub(super) fn pump(&mut self, base: &mut Base, gate: Option<&Gate>, applied: Mark) {
+        let Some(gate) = gate else {
+            if !self.waiting.is_empty() {
+                base.wake_by(base.now + base.config.mount_timeout);
+            }
+            return;
+        };
+        while self.outstanding.len() + self.executing.len() < base.config.max_outstanding {
+            match self.waiting.pop_front() {
+                None => break,
+                Some(Waiting::Send(attempt, draft, at)) => {
+                    let at = at.unwrap_or(self.start);
+                    self.encode(base, gate, attempt, &draft, at);
+                }
+                Some(Waiting::Execute(attempt)) => {
+                    if self.executing.len() >= base.config.max_executing {
+                        self.waiting.push_front(Waiting::Execute(attempt));
+                        break;
+                    }
+                    let (call, partition) = (attempt.call, self.partition);
+                    self.executing.insert(call, (attempt, applied));
+                    base.push(ClientEffect::Execute { call, partition, at: applied });
+                }
+            }
+        }
+    }
+
+    /// A context was executed. One that has ended meanwhile is not known any more.
+    pub(super) fn executed(
+        &mut self,
+        base: &mut Base,
+        gate: Option<&Gate>,
+        call: CallId,
+        result: Executed,
+    ) {
+        let Some((mut attempt, at)) = self.executing.remove(&call) else { return };
+        match (result, gate) {
+            (Executed::Append(draft), Some(gate)) => self.encode(base, gate, attempt, &draft, at),
+            (Executed::Append(draft), None) => {
+                attempt.since = base.now;
+                self.waiting.push_front(Waiting::Send(attempt, draft, Some(at)));
+            }
+            (Executed::Ignored, _) => self.end(base, &attempt, Ending::Ignored),
+            (Executed::Failed, _) => self.fail(base, &attempt, Failure::Context),
+        }
+    }
+
+    fn encode(&mut self, base: &mut Base, gate: &Gate, attempt: Attempt, draft: &Draft, at: Mark) {
+        let sequence = self.next_sequence;
+        let req_id = ReqId {
+            client: base.id,
+            generation: gate.generation,
+            partition: self.partition,
+            sequence,
+        };
+        let record = NewRecord {
+            req_id,
+            header: draft.header,
+            computed_at: at,
+            writes: &draft.writes,
+            reads: &draft.reads,
+            appends: &draft.appends,
+            data: &draft.data,
+        };
+        let most = FRAME_BYTES.min(base.config.limits.frame_payload as usize);
+        if self.count > 0 && self.frame.len() + record.encoded_bytes() > most {
+            self.send(base, gate);
+        }
+        if let Err(error) = record.encode(&base.config.limits, &mut self.frame) {
+            self.fail(base, &attempt, Failure::Record(error));
+            return;
+        }
+        self.next_sequence += 1;
+        self.count += 1;
+        if self.outstanding.is_empty() {
+            self.progress = base.now;
+            base.wake_by(base.now + base.config.nudge_interval);
+        }
+        self.outstanding.push_back(Outstanding { sequence, attempt });
+    }
+
+    /// Sends the records of this turn as one frame.
+    pub(super) fn send(&mut self, base: &mut Base, gate: &Gate) {
+        if self.count == 0 {
+            return;
+        }
+        let message = Message::Client(ClientRequest::Append {
+            partition: self.partition,
+            mount: gate.mount,
+            session: gate.session,
+            count: std::mem::take(&mut self.count),
+        });
+        let frame = message.with(self.frame.split().freeze());
+        base.push(ClientEffect::Send { conn: gate.conn, frame });
+    }
+
+    /// The mount is gone: what was not sent yet goes the way of what got lost.
+    pub(super) fn closed(&mut self) {
+        self.frame.clear();
+        self.count = 0;
+    }
+
+    /// The own ReqId came by. Everything before it, of the same mount, is not in the log. The
+    /// call, unless it was given up before.
+    pub(super) fn committed(&mut self, base: &mut Base, sequence: u64) -> Option<CallId> {
+        let mut lost = Vec::new();
+        let mut found = None;
+        while let Some(one) = self.outstanding.pop_front_if(|one| one.sequence <= sequence) {
+            if one.sequence == sequence {
+                self.forget_deadline(&one.attempt);
+                found = Some(one.attempt.call);
+            } else {
+                lost.push(one.attempt);
+            }
+        }
+        self.progress = base.now;
+        self.retry_all(base, lost);
+        found
+    }
+
+    /// A newer mount is ready: what is outstanding from before it is not in the log.
+    pub(super) fn settle(&mut self, base: &mut Base) {
+        let lost = self.outstanding.drain(..).map(|one| one.attempt).collect();
+        self.retry_all(base, lost);
+        let blocked = std::mem::take(&mut self.blocked);
+        self.wait_again(base, blocked.into_values());
+    }
+
+    pub(super) fn conflict(
+        &mut self,
+        base: &mut Base,
+        sequence: u64,
+        conflict: Conflict,
+        applied: Mark,
+    ) {
+        let Some(attempt) = self.take_outstanding(sequence) else { return };
+        self.progress = base.now;
+        if attempt.kind == Kind::Append {
+            self.fail(base, &attempt, Failure::Conflict(conflict));
+            return;
+        }
+        base.push(ClientEffect::LockFailed { call: attempt.call, conflict });
+        let Some(attempt) = self.one_more(base, attempt, || Failure::Conflict(conflict)) else {
+            return;
+        };
+        if applied.includes(conflict.id) {
+            self.wait_again(base, [attempt]);
+        } else {
+            self.blocked.insert((conflict.id, attempt.call), attempt);
+        }
+    }
+
+    pub(super) fn refused(
+        &mut self,
+        base: &mut Base,
+        first: u64,
+        last: u64,
+        reason: &AppendRefusal,
+    ) {
+        let mut lost = Vec::new();
+        let start = self.outstanding.partition_point(|one| one.sequence < first);
+        let end = self.outstanding.partition_point(|one| one.sequence <= last).max(start);
+        let refused: Vec<_> = self.outstanding.drain(start..end).map(|one| one.attempt).collect();
+        self.progress = base.now;
+        for attempt in refused {
+            match (reason, attempt.kind) {
+                (AppendRefusal::Stale, _) => lost.push(attempt),
+                (AppendRefusal::Busy, Kind::Context) => {
+                    let busy = || Failure::Refused(AppendRefusal::Busy);
+                    if let Some(attempt) = self.one_more(base, attempt, busy) {
+                        let until = base.now + base.random.between(BUSY_PAUSE / 2, BUSY_PAUSE);
+                        self.paused.push_back((until, attempt));
+                        base.wake_by(until);
+                    }
+                }
+                (AppendRefusal::Busy | AppendRefusal::Limit(_), _) => {
+                    self.fail(base, &attempt, Failure::Refused(reason.clone()));
+                }
+            }
+        }
+        self.retry_all(base, lost);
+    }
+
+    /// What waited for a transaction to be applied goes on.
+    pub(super) fn applied(&mut self, base: &mut Base, applied: Mark) {
+        let mut released = Vec::new();
+        while let Some(first) = self.blocked.first_entry() {
+            if !applied.includes(first.key().0) {
+                break;
+            }
+            released.push(first.remove());
+        }
+        self.wait_again(base, released);
+    }
+
+    /// Contexts are executed again; appends, tried once, fail.
+    fn retry_all(&mut self, base: &mut Base, lost: Vec<Attempt>) {
+        let mut again = Vec::with_capacity(lost.len());
+        for attempt in lost {
+            match attempt.kind {
+                Kind::Append => self.fail(base, &attempt, Failure::Lost),
+                Kind::Context => again.extend(self.one_more(base, attempt, || Failure::Lost)),
+            }
+        }
+        self.wait_again(base, again);
+    }
+
+    /// The attempt with one retry less; it ends when none is left.
+    fn one_more(
+        &mut self,
+        base: &mut Base,
+        mut attempt: Attempt,
+        failure: impl FnOnce() -> Failure,
+    ) -> Option<Attempt> {
+        match &mut attempt.retries {
+            Some(0) => {
+                self.fail(base, &attempt, failure());
+                return None;
+            }
+            Some(retries) => *retries -= 1,
+            None => {}
+        }
+        Some(attempt)
+    }
+
+    /// Contexts that were executed before go first, in their order.
+    fn wait_again(
+        &mut self,
+        base: &Base,
+        attempts: impl IntoIterator<Item = Attempt, IntoIter: DoubleEndedIterator>,
+    ) {
+        for mut attempt in attempts.into_iter().rev() {
+            attempt.since = base.now;
+            self.waiting.push_front(Waiting::Execute(attempt));
+        }
+    }
+
+    fn take_outstanding(&mut self, sequence: u64) -> Option<Attempt> {
+        let index = self.outstanding.binary_search_by_key(&sequence, |one| one.sequence).ok()?;
+        self.outstanding.remove(index).map(|one| one.attempt)
+    }
+
+    /// Ends what the application gives up, and what waited for its mount too long. `unready`:
+    /// since when there is no gate, and why.
+    pub(super) fn on_timer(&mut self, base: &mut Base, unready: Option<(Time, &str)>) {
+        while let Some((until, _)) = self.paused.front() {
+            if *until > base.now {
+                base.wake_by(*until);
+                break;
+            }
+            let due = self.paused.pop_front().map(|(_, attempt)| attempt);
+            self.wait_again(base, due);
+        }
+        while let Some((deadline, call)) = self.deadlines.first().copied() {
+            if deadline > base.now {
+                base.wake_by(deadline);
+                break;
+            }
+            self.deadlines.remove(&(deadline, call));
+            self.expire(base, call);
+        }
+        if let Some((since, why)) = unready {
+            self.expire_unmounted(base, since, why);
+        }
+    }
+
+    fn expire_unmounted(&mut self, base: &mut Base, unready_since: Time, why: &str) {
+        let timeout = base.config.mount_timeout;
+        let mut kept = VecDeque::with_capacity(self.waiting.len());
+        for waiting in std::mem::take(&mut self.waiting) {
+            let due = waiting.attempt().since.max(unready_since) + timeout;
+            if due <= base.now {
+                let failure = Failure::MountTimeout(why.to_owned());
+                self.fail(base, waiting.attempt(), failure);
+            } else {
+                base.wake_by(due);
+                kept.push_back(waiting);
+            }
+        }
+        self.waiting = kept;
+    }
+
+    /// The application's time for a call is over.
+    fn expire(&mut self, base: &mut Base, call: CallId) {
+        let outstanding = self.outstanding.iter().position(|one| one.attempt.call == call);
+        if let Some(one) = outstanding.and_then(|index| self.outstanding.remove(index)) {
+            self.end(base, &one.attempt, Ending::InDoubt);
+            return;
+        }
+        let waiting = self.waiting.iter().position(|one| one.attempt().call == call);
+        let paused = self.paused.iter().position(|(_, attempt)| attempt.call == call);
+        let blocked = self.blocked.keys().find(|(_, blocked)| *blocked == call).copied();
+        let attempt = if let Some(index) = waiting {
+            self.waiting.remove(index).map(|one| *one.attempt())
+        } else if let Some(index) = paused {
+            self.paused.remove(index).map(|(_, attempt)| attempt)
+        } else if let Some(key) = blocked {
+            self.blocked.remove(&key)
+        } else {
+            self.executing.remove(&call).map(|(attempt, _)| attempt)
+        };
+        let attempt = attempt.expect("a call with a deadline has not ended");
+        self.fail(base, &attempt, Failure::Deadline);
+    }
+
+    /// Ends everything: what was sent in doubt, the rest as failed.
+    pub(super) fn end_all(&mut self, base: &mut Base, failure: &Failure) {
+        let unsent: Vec<_> = (self.waiting.drain(..).map(|one| *one.attempt()))
+            .chain(std::mem::take(&mut self.executing).into_values().map(|(attempt, _)| attempt))
+            .chain(std::mem::take(&mut self.blocked).into_values())
+            .chain(self.paused.drain(..).map(|(_, attempt)| attempt))
+            .collect();
+        for attempt in unsent {
+            self.fail(base, &attempt, failure.clone());
+        }
+        while let Some(one) = self.outstanding.pop_front() {
+            self.end(base, &one.attempt, Ending::InDoubt);
+        }
+        self.closed();
+    }
+
+    fn fail(&mut self, base: &mut Base, attempt: &Attempt, failure: Failure) {
+        self.end(base, attempt, Ending::Failed(failure));
+    }
+
+    fn end(&mut self, base: &mut Base, attempt: &Attempt, ending: Ending) {
+        self.forget_deadline(attempt);
+        base.end(attempt.call, ending);
+    }
+
+    fn forget_deadline(&mut self, attempt: &Attempt) {
+        if let Some(deadline) = attempt.deadline {
+            self.deadlines.remove(&(deadline, attempt.call));
+        }
+    }
+
+    /// Since when something is outstanding and nothing was decided.
+    pub(super) fn stuck_since(&self) -> Option<Time> {
+        (!self.outstanding.is_empty()).then_some(self.progress)
+    }
+
+    /// Whether a call made before `before` has not been decided.
+    pub(super) fn has_older(&self, before: CallId) -> bool {
+        let older = |attempt: &Attempt| attempt.call < before;
+        self.waiting.iter().any(|one| older(one.attempt()))
+            || self.executing.keys().any(|call| *call < before)
+            || self.outstanding.iter().any(|one| older(&one.attempt))
+            || self.blocked.values().any(older)
+            || self.paused.iter().any(|(_, attempt)| older(attempt))
+    }
+}
