@@ -17,10 +17,11 @@ impl Mounts {
         assert_eq!(self.committed.next(), run.first, "committed runs follow each other");
         self.committed = run.last();
         self.recent.push(run);
+        // Refusals go before the feed: a client takes what the feed passes over for lost.
+        self.tell_conflicts(out);
         for client in std::mem::take(&mut self.at_head) {
             self.feed(client, out);
         }
-        self.tell_conflicts(out);
     }
 
     /// A read was answered with committed records, verified; more comes of it unless `done`.
