@@ -185,7 +185,7 @@ pub(super) struct BatchHeader {
 }
 
 impl BatchHeader {
-    fn encode(&self, identity: Identity, mut out: &mut [u8]) {
+    pub(super) fn encode(&self, identity: Identity, mut out: &mut [u8]) {
         let mut header = Vec::with_capacity(BATCH_HEADER_BYTES);
         header.put_u32_le(MAGIC);
         header.put_u32_le(identity.segment);

@@ -63,7 +63,7 @@ pub(super) fn decode_batch(
     let end = SegmentEnd {
         offset: start.offset + align(bytes.len(), BLOCK_BYTES) as u32,
         chain,
-        next_batch: header.number + 1,
+        next_batch: header.number.wrapping_add(1),
     };
     Ok(Decoded { batch, end, header, bytes })
 }

@@ -18,6 +18,9 @@ mod seal;
 mod segment;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use batch::{Batch, EncodedBatch};
 pub use damage::{BatchFault, Damage, Evidence, Lost, Torn};
 pub use decode::RecoveredBatch;

@@ -85,8 +85,8 @@ pub enum JournalError {
         /// What it takes.
         bytes: usize,
     },
-    /// There are no names left for segments.
-    #[error("the journal has had all {} segments it can have", u32::MAX)]
+    /// There are no numbers left.
+    #[error("the journal has no numbers left for segments or incarnations")]
     Exhausted,
     /// It failed before.
     #[error("the journal stopped before: {0}")]

@@ -47,11 +47,13 @@ pub(super) fn open<D: Disk>(
     let (segments, spares) = list(&mut disk)?;
     let mut random = Random::new(random);
     let headers = follow(&mut disk, &config, &segments)?;
+    let (storage, before) = match headers.last() {
+        Some(last) => (last.storage, last.incarnation.0),
+        None => (StorageId(random.bits()), 0),
+    };
     let mut recovery = Recovery {
-        storage: headers.last().map_or(StorageId(random.bits()), |last| last.storage),
-        incarnation: headers
-            .last()
-            .map_or(Incarnation(1), |last| Incarnation(last.incarnation.0 + 1)),
+        storage,
+        incarnation: Incarnation(before.checked_add(1).ok_or(JournalError::Exhausted)?),
         segments: 0,
         entries: 0,
         bytes: 0,
