@@ -14,7 +14,6 @@ pub mod limits;
 pub mod lock;
 pub mod locks;
 pub mod membership;
-pub mod node;
 pub mod partition;
 pub mod planted;
 pub mod record;

@@ -10,12 +10,15 @@
 //! ```
 
 pub mod disk;
+pub mod journal;
+mod mailbox;
 pub mod net;
 pub mod runtime;
 pub mod shard;
 pub mod timer;
 
 pub use disk::{DiskError, FileDisk};
+pub use journal::JournalThread;
 pub use net::{NetConfig, TcpNet};
 pub use runtime::TokioRuntime;
 pub use shard::run_shard;
