@@ -9,7 +9,7 @@ use crate::account::AccountId;
 use crate::database::Statement;
 use crate::ledger::Ledger;
 use crate::replay::Replay;
-use crate::tally::{Ending, Fate, Tally};
+use crate::tally::{Callback, Ending, Fate, Tally};
 
 /// Something that must not be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -23,14 +23,14 @@ pub enum Violation {
         times: usize,
     },
     /// Callback and outcome contradict each other.
-    #[error("operation {number} ended as {ending:?}, but its completion callbacks said {said:?}")]
+    #[error("operation {number} ended as {ending:?}, but its callbacks were told {told:?}")]
     Callbacks {
         /// The operation.
         number: u64,
         /// Its outcome.
         ending: Ending,
-        /// What the callbacks said.
-        said: Vec<bool>,
+        /// What the callbacks were told.
+        told: Vec<Callback>,
     },
     /// A commit was reported, and the log does not have it.
     #[error("operation {number} was reported committed, and is not in the log")]
@@ -147,17 +147,10 @@ impl Audit<'_> {
             return Some(Violation::Endings { number, times: fate.endings.len() });
         };
         let logged = self.replay.has(number);
-        let said = matches!(
-            (&fate.completions[..], ending),
-            ([true], Ending::Committed(_))
-                | ([false], Ending::Ignored)
-                | ([] | [false], Ending::Failed(_))
-                | ([], Ending::InDoubt)
-        );
         match ending {
-            _ if !said => {
-                let (ending, said) = (ending.clone(), fate.completions.clone());
-                Some(Violation::Callbacks { number, ending, said })
+            _ if fate.callbacks != [ending.callback()] => {
+                let (ending, told) = (ending.clone(), fate.callbacks.clone());
+                Some(Violation::Callbacks { number, ending, told })
             }
             Ending::Committed(_) if !logged => Some(Violation::Lost { number }),
             Ending::Ignored | Ending::Failed(_) if logged => {
@@ -249,9 +242,9 @@ mod tests {
             replay.apply(PartitionId(0), TransactionId(0), &operation).unwrap();
             let tally = Tally::new();
             tally.ended(1, Ending::Committed(TransactionId(0)));
-            tally.completed(1, true);
+            tally.told(1, Callback::Committed);
             tally.ended(2, Ending::Ignored);
-            tally.completed(2, false);
+            tally.told(2, Callback::Ignored);
             let balances = replay.balances().clone();
             let statements = vec![
                 Statement { account: from, number: 1, cents: -10, balance: 90 },
@@ -281,15 +274,15 @@ mod tests {
         let run = Run::sound();
         run.tally.submitted(3);
         run.tally.ended(4, Ending::Committed(TransactionId(9)));
-        run.tally.completed(4, true);
+        run.tally.told(4, Callback::Committed);
         run.tally.ended(5, Ending::Failed("over the limit".into()));
-        run.tally.completed(5, true);
+        run.tally.told(5, Callback::Committed);
         assert_eq!(
             run.violations(),
             [
                 "operation 3 ended 0 times, not once",
                 "operation 4 was reported committed, and is not in the log",
-                "operation 5 ended as Failed(\"over the limit\"), but its completion callbacks said [true]",
+                "operation 5 ended as Failed(\"over the limit\"), but its callbacks were told [Committed]",
             ]
         );
     }
@@ -339,7 +332,7 @@ mod tests {
         for (id, row) in ledger.rows[..2].iter().enumerate() {
             let id = TransactionId(id as u64);
             tally.ended(row.transaction, Ending::Committed(id));
-            tally.completed(row.transaction, true);
+            tally.told(row.transaction, Callback::Committed);
             replay.apply(PartitionId(0), id, &row.operation()).unwrap();
         }
         let balances = replay.balances();

@@ -6,7 +6,7 @@
 //! over simulated ones, and both use the same checks.
 //!
 //! It owns what the transactions say ([`Operation`]), the database that callbacks fold them into
-//! ([`Database`]), the plan of what to submit ([`Ledger`], [`Transfers`]) and the verdict
+//! ([`Database`]), the service instances ([`Service`]), the plan of what to submit ([`Ledger`], [`Transfers`]) and the verdict
 //! ([`Tally`], [`Replay`], [`Audit`]).
 
 mod account;
@@ -14,7 +14,9 @@ mod audit;
 mod database;
 mod ledger;
 mod operation;
+mod reader;
 mod replay;
+mod service;
 mod tally;
 mod transfers;
 
@@ -23,6 +25,8 @@ pub use audit::{Audit, Violation};
 pub use database::{Database, DatabaseError, Projection, Statement};
 pub use ledger::{Ledger, LedgerError, Row};
 pub use operation::{Operation, OperationError, Posting};
+pub use reader::ReadError;
 pub use replay::{Replay, ReplayError};
-pub use tally::{Ending, Fate, Tally, Totals};
+pub use service::{Ended, Job, Jobs, Service};
+pub use tally::{Callback, Ending, Fate, Tally, Totals};
 pub use transfers::Transfers;

@@ -1,7 +1,7 @@
 //! Who submitted what, and how it ended.
 //!
-//! Invariant to check at the end: every submitted operation ended exactly once, and its
-//! completion callback said the same as its outcome.
+//! Invariant to check at the end: every submitted operation ended exactly once, and the
+//! callback that told its end said the same as its outcome.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,31 @@ pub enum Ending {
     InDoubt,
 }
 
+/// What a context was told of its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callback {
+    /// `on_completion(true)`.
+    Committed,
+    /// `on_completion(false)`.
+    Ignored,
+    /// `on_exception`.
+    Failed,
+    /// `on_in_doubt`.
+    InDoubt,
+}
+
+impl Ending {
+    /// The callback that goes with it.
+    pub fn callback(&self) -> Callback {
+        match self {
+            Self::Committed(_) => Callback::Committed,
+            Self::Ignored => Callback::Ignored,
+            Self::Failed(_) => Callback::Failed,
+            Self::InDoubt => Callback::InDoubt,
+        }
+    }
+}
+
 /// What became of one operation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fate {
@@ -28,8 +53,8 @@ pub struct Fate {
     pub executions: u64,
     /// How often a lock refused it.
     pub conflicts: u64,
-    /// What its completion callbacks said, in order.
-    pub completions: Vec<bool>,
+    /// The callbacks that told its end; one, when all is well.
+    pub callbacks: Vec<Callback>,
     /// The outcomes that were returned; one, when all is well.
     pub endings: Vec<Ending>,
 }
@@ -80,9 +105,9 @@ impl Tally {
         self.fates().entry(number).or_default().conflicts += 1;
     }
 
-    /// Its completion callback was called.
-    pub fn completed(&self, number: u64, committed: bool) {
-        self.fates().entry(number).or_default().completions.push(committed);
+    /// A callback told its end.
+    pub fn told(&self, number: u64, callback: Callback) {
+        self.fates().entry(number).or_default().callbacks.push(callback);
     }
 
     /// Its outcome was returned.
