@@ -106,6 +106,8 @@ pub enum Input {
     Timer,
     /// All inputs at hand were given: send what was held back to be batched.
     EndOfTurn,
+    /// Stop cleanly: hand over what is served, release the lease.
+    Shutdown,
 }
 
 /// Something a node wants done.

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod lock;
 pub mod locks;
 pub mod membership;
+pub mod node;
 pub mod partition;
 pub mod planted;
 pub mod record;

@@ -1,9 +1,11 @@
 //! What a server does for one partition's clients while its session is open.
 //!
 //! Pure pieces, each of which knows only its own part: [`tail`] keeps the newest committed records
-//! in memory, [`mounts`] decides what each client is told and fed, and when.
+//! in memory, [`mounts`] decides what each client is told and fed, and when. [`server`] composes
+//! them with a session and a lock table.
 
 pub mod mounts;
+pub mod server;
 pub mod tail;
 #[cfg(test)]
 mod testing;

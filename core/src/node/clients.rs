@@ -1,0 +1,59 @@
+//! Clients' requests: to the partition they name, or answered here.
+
+use bytes::Bytes;
+
+use super::Body;
+use crate::id::ClientId;
+use crate::io::{ConnectionId, Context};
+use crate::partition::server::{PartitionServer, refuse};
+use crate::wire::{ClientRequest, Message, MountRefusal, NodeStatus, ServerReply};
+
+impl Body {
+    pub(super) fn on_client(
+        &mut self,
+        cx: &mut Context<'_>,
+        conn: ConnectionId,
+        client: ClientId,
+        request: ClientRequest,
+        payload: &Bytes,
+    ) {
+        let partition = match &request {
+            ClientRequest::Describe => {
+                self.watchers.insert(conn);
+                let reply = ServerReply::Cluster(self.agent.directory().view());
+                self.links.send(cx, conn, Message::Server(reply).frame());
+                return;
+            }
+            ClientRequest::Status { call } => {
+                let reply = ServerReply::Status { call: *call, status: self.status() };
+                self.links.send(cx, conn, Message::Server(reply).frame());
+                return;
+            }
+            ClientRequest::Mount { partition, .. }
+            | ClientRequest::Credit { partition, .. }
+            | ClientRequest::Unmount { partition, .. }
+            | ClientRequest::Append { partition, .. }
+            | ClientRequest::Fetch { partition, .. }
+            | ClientRequest::Current { partition, .. } => *partition,
+        };
+        if self.partitions.contains_key(&partition) {
+            self.with_partition(cx, partition, |server, cx, out| {
+                server.on_request(cx, conn, client, request, payload, out);
+            });
+            return;
+        }
+        let mut outputs = Vec::new();
+        refuse(conn, client, request, payload, &MountRefusal::NotOwner, &mut outputs);
+        self.tasks
+            .extend(outputs.into_iter().map(|output| super::Task::Partition(partition, output)));
+    }
+
+    fn status(&self) -> NodeStatus {
+        NodeStatus {
+            node: self.config.node,
+            cluster: self.agent.directory().view(),
+            partitions: self.partitions.values().map(PartitionServer::status).collect(),
+            coordinator: self.agent.is_synced(),
+        }
+    }
+}

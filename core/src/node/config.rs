@@ -1,0 +1,114 @@
+//! What a node is told when it starts.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::links::LinkConfig;
+use crate::id::{ClusterKey, NodeId, PartitionId};
+use crate::io::Address;
+use crate::limits::Limits;
+use crate::locks::LockWindow;
+use crate::membership::{ControllerConfig, LEASE_TTL};
+use crate::partition::mounts::MountsConfig;
+use crate::partition::server::PartitionConfig;
+use crate::planted::Planted;
+use crate::sequencer::SequencerConfig;
+
+/// What a node does; any combination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// Serves partitions.
+    pub server: bool,
+    /// Keeps replicas.
+    pub storage: bool,
+}
+
+impl Roles {
+    /// Both.
+    pub const ALL: Self = Self { server: true, storage: true };
+}
+
+/// Where a cluster's coordinator is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CoordinatorAt {
+    /// On this node, which also bootstraps the cluster. Exactly one node of a cluster hosts it.
+    Here(ControllerConfig),
+    /// On the node that listens there.
+    Remote(Address),
+}
+
+/// A node's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Its name in the cluster.
+    pub node: NodeId,
+    /// The cluster.
+    pub cluster: ClusterKey,
+    /// Where others reach it.
+    pub address: Address,
+    /// What it does.
+    pub roles: Roles,
+    /// Where the coordinator is.
+    pub coordinator: CoordinatorAt,
+    /// How long the node counts as live without a word.
+    pub lease: Duration,
+    /// Partitions it should serve rather than others.
+    pub preferred: BTreeSet<PartitionId>,
+    /// How connections are kept.
+    pub links: LinkConfig,
+    /// How partitions are served.
+    pub partition: PartitionConfig,
+    /// Bounds of what peers send.
+    pub limits: Limits,
+    /// The rule broken on purpose, in simulations.
+    pub planted: Planted,
+}
+
+impl NodeConfig {
+    /// A node with default settings that serves and stores.
+    pub fn new(
+        node: NodeId,
+        cluster: ClusterKey,
+        address: Address,
+        coordinator: CoordinatorAt,
+    ) -> Self {
+        let limits = Limits::default();
+        Self {
+            node,
+            cluster,
+            address,
+            roles: Roles::ALL,
+            coordinator,
+            lease: LEASE_TTL,
+            preferred: BTreeSet::new(),
+            links: LinkConfig::default(),
+            partition: PartitionConfig {
+                sequencer: SequencerConfig::new(node, limits),
+                locks: LockWindow::default(),
+                mounts: MountsConfig::default(),
+                limits,
+                retry_min: Duration::from_millis(10),
+                retry_max: Duration::from_millis(100),
+            },
+            limits,
+            planted: Planted::NONE,
+        }
+    }
+
+    /// Applies other limits everywhere.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self.partition.limits = limits;
+        self.partition.sequencer.limits = limits;
+        self
+    }
+
+    /// Breaks a rule everywhere.
+    #[must_use]
+    pub fn with_planted(mut self, planted: Planted) -> Self {
+        self.planted = planted;
+        self.partition.sequencer.planted = planted;
+        self
+    }
+}

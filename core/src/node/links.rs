@@ -1,0 +1,404 @@
+//! A node's connections: who is at the other end, and whether they are still there.
+//!
+//! The dialler asks (server to replica, agent to coordinator), the side that accepted answers. A
+//! dialled connection that ends is dialled again after a jittered pause. An idle connection is
+//! pinged; a silent one is closed, so that a cut is noticed even when the network says nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::id::{ClientId, ClusterKey, NodeId};
+use crate::io::{Address, ConnectionId, Context, Effect, Level};
+use crate::time::Time;
+use crate::wire::{Frame, Hello, Message, Refusal, Version, Welcome, Who, agree};
+
+/// Whom this node keeps a connection to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Peer {
+    /// Whichever node hosts the coordinator.
+    Coordinator,
+    /// A storage node.
+    Node(NodeId),
+}
+
+/// Who sent a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// One this node dialled: it answers.
+    Peer(Peer),
+    /// A node that dialled this one: it asks.
+    Node(ConnectionId),
+    /// A client.
+    Client(ConnectionId, ClientId),
+}
+
+/// What became of a connection, or came over it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LinkEvent {
+    /// A peer can be asked.
+    Up(Peer),
+    /// It no longer can; what was asked may be lost.
+    Down(Peer),
+    /// Someone who dialled this node is gone.
+    Gone(ConnectionId),
+    /// A message.
+    Message(Origin, Message, Bytes),
+}
+
+/// How connections are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkConfig {
+    /// Silence after which a ping is sent.
+    pub ping_after: Duration,
+    /// Silence after which the connection is given up.
+    pub give_up_after: Duration,
+    /// The shortest pause before dialling again.
+    pub redial_min: Duration,
+    /// The longest.
+    pub redial_max: Duration,
+}
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        Self {
+            ping_after: Duration::from_millis(500),
+            give_up_after: Duration::from_millis(2500),
+            redial_min: Duration::from_millis(20),
+            redial_max: Duration::from_secs(1),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Being dialled.
+    Dialing(Peer),
+    /// Our hello is on its way.
+    Greeting(Peer),
+    /// Ours to ask.
+    Ours(Peer),
+    /// Accepted; its hello has not come.
+    Strange,
+    /// Another node's, to ask us.
+    Node,
+    /// A client's.
+    Client(ClientId),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Link {
+    state: State,
+    heard: Time,
+    sent: Time,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    address: Address,
+    link: Option<ConnectionId>,
+    up: bool,
+    redial_at: Time,
+    pause: Duration,
+}
+
+/// All connections of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Links {
+    node: NodeId,
+    cluster: ClusterKey,
+    config: LinkConfig,
+    links: BTreeMap<ConnectionId, Link>,
+    wanted: BTreeMap<Peer, Wanted>,
+    dials: u64,
+    check_at: Time,
+}
+
+impl Links {
+    pub(super) fn new(node: NodeId, cluster: ClusterKey, config: LinkConfig) -> Self {
+        let (links, wanted) = (BTreeMap::new(), BTreeMap::new());
+        Self { node, cluster, config, links, wanted, dials: 0, check_at: Time::ZERO }
+    }
+
+    /// Keeps a connection to a peer from now on; a new address replaces the old connection.
+    pub(super) fn want(
+        &mut self,
+        cx: &mut Context<'_>,
+        peer: Peer,
+        address: &Address,
+    ) -> Vec<LinkEvent> {
+        let mut events = Vec::new();
+        match self.wanted.get_mut(&peer) {
+            Some(wanted) if wanted.address == *address => return events,
+            Some(wanted) => {
+                wanted.address = address.clone();
+                wanted.redial_at = cx.now;
+                if let Some(conn) = wanted.link {
+                    self.close(cx, conn, "its address changed", &mut events);
+                }
+            }
+            None => {
+                let wanted = Wanted {
+                    address: address.clone(),
+                    link: None,
+                    up: false,
+                    redial_at: cx.now,
+                    pause: self.config.redial_min,
+                };
+                self.wanted.insert(peer, wanted);
+            }
+        }
+        self.redial(cx);
+        events
+    }
+
+    /// Whether a peer can be asked.
+    pub(super) fn is_up(&self, peer: Peer) -> bool {
+        self.wanted.get(&peer).is_some_and(|wanted| wanted.up)
+    }
+
+    /// Sends to a peer, if it is up.
+    pub(super) fn send_to(&mut self, cx: &mut Context<'_>, peer: Peer, frame: Frame) {
+        let wanted = self.wanted.get(&peer).filter(|wanted| wanted.up);
+        if let Some(conn) = wanted.and_then(|wanted| wanted.link) {
+            self.send(cx, conn, frame);
+        }
+    }
+
+    /// Sends on a connection, if it still is.
+    pub(super) fn send(&mut self, cx: &mut Context<'_>, conn: ConnectionId, frame: Frame) {
+        if let Some(link) = self.links.get_mut(&conn) {
+            link.sent = cx.now;
+            cx.effects.push(Effect::Send { conn, frame });
+        }
+    }
+
+    pub(super) fn on_opened(&mut self, cx: &mut Context<'_>, conn: ConnectionId) {
+        if !conn.is_dialed() {
+            let link = Link { state: State::Strange, heard: cx.now, sent: cx.now };
+            self.links.insert(conn, link);
+            self.check_at = self.check_at.min(cx.now + self.config.ping_after);
+            return;
+        }
+        let Some(link) = self.links.get_mut(&conn) else {
+            return;
+        };
+        let State::Dialing(peer) = link.state else {
+            return;
+        };
+        *link = Link { state: State::Greeting(peer), heard: cx.now, sent: cx.now };
+        let hello = Hello {
+            oldest: Version::OLDEST,
+            newest: Version::NEWEST,
+            cluster: Some(self.cluster),
+            who: Who::Node(self.node),
+        };
+        self.send(cx, conn, Message::Hello(hello).frame());
+    }
+
+    pub(super) fn on_closed(
+        &mut self,
+        cx: &mut Context<'_>,
+        conn: ConnectionId,
+        events: &mut Vec<LinkEvent>,
+    ) {
+        let Some(link) = self.links.remove(&conn) else {
+            return;
+        };
+        let (State::Dialing(peer) | State::Greeting(peer) | State::Ours(peer)) = link.state else {
+            events.push(LinkEvent::Gone(conn));
+            return;
+        };
+        let Some(wanted) = self.wanted.get_mut(&peer).filter(|wanted| wanted.link == Some(conn))
+        else {
+            return;
+        };
+        wanted.link = None;
+        let pause = cx.random.between(wanted.pause / 2, wanted.pause);
+        wanted.redial_at = cx.now + pause;
+        wanted.pause = (wanted.pause * 2).min(self.config.redial_max);
+        if std::mem::take(&mut wanted.up) {
+            events.push(LinkEvent::Down(peer));
+        }
+    }
+
+    pub(super) fn on_received(
+        &mut self,
+        cx: &mut Context<'_>,
+        conn: ConnectionId,
+        frame: Frame,
+        events: &mut Vec<LinkEvent>,
+    ) {
+        let Some(link) = self.links.get_mut(&conn) else {
+            return;
+        };
+        link.heard = cx.now;
+        let state = link.state;
+        let message = match Message::decode(&frame.head) {
+            Ok(message) => message,
+            Err(error) => return self.refuse(cx, conn, &error.to_string(), events),
+        };
+        match (state, message) {
+            (State::Strange, Message::Hello(hello)) => self.on_hello(cx, conn, hello, events),
+            (State::Greeting(peer), Message::Welcome(welcome)) => {
+                self.on_welcome(cx, conn, peer, welcome, events);
+            }
+            (State::Greeting(peer), Message::Refused(refusal)) => {
+                let text = format!("refused by {peer:?}: {refusal}");
+                cx.report(Level::Error, None, text);
+                self.close(cx, conn, "refused", events);
+            }
+            (State::Strange | State::Dialing(_) | State::Greeting(_), _) => {
+                self.refuse(cx, conn, "it did not begin with a hello", events);
+            }
+            (_, Message::Ping) => self.send(cx, conn, Message::Pong.frame()),
+            (_, Message::Pong) => {}
+            (state, message) => match origin(state, conn, &message) {
+                Some(origin) => events.push(LinkEvent::Message(origin, message, frame.payload)),
+                None => self.refuse(cx, conn, "it may not send such a message", events),
+            },
+        }
+    }
+
+    /// When [`Self::on_timer`] wants to be called.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let waiting = self.wanted.values().filter(|wanted| wanted.link.is_none());
+        let redial = waiting.map(|wanted| wanted.redial_at).min();
+        let check = (!self.links.is_empty()).then_some(self.check_at);
+        redial.into_iter().chain(check).min()
+    }
+
+    pub(super) fn on_timer(&mut self, cx: &mut Context<'_>, events: &mut Vec<LinkEvent>) {
+        if cx.now >= self.check_at {
+            self.check_at = cx.now + self.config.ping_after / 2;
+            let silent = |link: &Link| cx.now.since(link.heard) >= self.config.give_up_after;
+            let silent: Vec<_> =
+                self.links.iter().filter(|(_, link)| silent(link)).map(|(conn, _)| *conn).collect();
+            for conn in silent {
+                self.close(cx, conn, "it has been silent too long", events);
+            }
+            let quiet: Vec<_> = self
+                .links
+                .iter()
+                .filter(|(_, l)| self.is_quiet(cx.now, l))
+                .map(|(c, _)| *c)
+                .collect();
+            for conn in quiet {
+                self.send(cx, conn, Message::Ping.frame());
+            }
+        }
+        self.redial(cx);
+    }
+
+    fn is_quiet(&self, now: Time, link: &Link) -> bool {
+        let greeted = matches!(link.state, State::Ours(_) | State::Node | State::Client(_));
+        greeted && now.since(link.heard.min(link.sent)) >= self.config.ping_after
+    }
+
+    fn redial(&mut self, cx: &mut Context<'_>) {
+        for (peer, wanted) in &mut self.wanted {
+            if wanted.link.is_some() || wanted.redial_at > cx.now {
+                continue;
+            }
+            let conn = ConnectionId::dialed(self.dials);
+            self.dials += 1;
+            wanted.link = Some(conn);
+            let link = Link { state: State::Dialing(*peer), heard: cx.now, sent: cx.now };
+            self.links.insert(conn, link);
+            self.check_at = self.check_at.min(cx.now + self.config.ping_after);
+            cx.effects.push(Effect::Connect { conn, address: wanted.address.clone() });
+        }
+    }
+
+    fn on_hello(
+        &mut self,
+        cx: &mut Context<'_>,
+        conn: ConnectionId,
+        hello: Hello,
+        events: &mut Vec<LinkEvent>,
+    ) {
+        let foreign = hello.cluster.is_some_and(|cluster| cluster != self.cluster);
+        let foreign = foreign.then_some(Refusal::Cluster(self.cluster));
+        let version = foreign.map_or_else(|| agree(hello.oldest, hello.newest), Err);
+        match version {
+            Ok(version) => {
+                let state = match hello.who {
+                    Who::Node(_) => State::Node,
+                    Who::Client(client) => State::Client(client),
+                };
+                self.links.insert(conn, Link { state, heard: cx.now, sent: cx.now });
+                let welcome = Welcome { version, cluster: self.cluster, node: self.node };
+                self.send(cx, conn, Message::Welcome(welcome).frame());
+            }
+            Err(refusal) => {
+                self.send(cx, conn, Message::Refused(refusal).frame());
+                self.close(cx, conn, &refusal.to_string(), events);
+            }
+        }
+    }
+
+    fn on_welcome(
+        &mut self,
+        cx: &mut Context<'_>,
+        conn: ConnectionId,
+        peer: Peer,
+        welcome: Welcome,
+        events: &mut Vec<LinkEvent>,
+    ) {
+        if let Peer::Node(node) = peer
+            && node != welcome.node
+        {
+            let text = format!("{node} was expected where {} answers", welcome.node);
+            cx.report(Level::Warning, None, text);
+            self.close(cx, conn, "another node answers", events);
+            return;
+        }
+        let Some(wanted) = self.wanted.get_mut(&peer).filter(|wanted| wanted.link == Some(conn))
+        else {
+            return;
+        };
+        wanted.up = true;
+        wanted.pause = self.config.redial_min;
+        self.links.insert(conn, Link { state: State::Ours(peer), heard: cx.now, sent: cx.now });
+        events.push(LinkEvent::Up(peer));
+    }
+
+    /// Tells a peer that it broke the protocol, and closes.
+    pub(super) fn refuse(
+        &mut self,
+        cx: &mut Context<'_>,
+        conn: ConnectionId,
+        reason: &str,
+        events: &mut Vec<LinkEvent>,
+    ) {
+        cx.report(Level::Warning, None, format!("closing a connection: {reason}"));
+        self.send(cx, conn, Message::Refused(Refusal::Protocol).frame());
+        self.close(cx, conn, reason, events);
+    }
+
+    fn close(
+        &mut self,
+        cx: &mut Context<'_>,
+        conn: ConnectionId,
+        reason: &str,
+        events: &mut Vec<LinkEvent>,
+    ) {
+        cx.effects.push(Effect::Close { conn, reason: reason.to_owned() });
+        self.on_closed(cx, conn, events);
+    }
+}
+
+/// Who sends this message, if whoever is at the other end may.
+fn origin(state: State, conn: ConnectionId, message: &Message) -> Option<Origin> {
+    match (state, message) {
+        (State::Ours(peer), Message::FromReplica(_) | Message::FromCoordinator(_)) => {
+            Some(Origin::Peer(peer))
+        }
+        (State::Node, Message::ToReplica(_) | Message::ToCoordinator(_)) => {
+            Some(Origin::Node(conn))
+        }
+        (State::Client(client), Message::Client(_)) => Some(Origin::Client(conn, client)),
+        _ => None,
+    }
+}

@@ -1,0 +1,272 @@
+//! A node: one machine composed of the roles it has.
+//!
+//! ```text
+//!            ┌──────────────────────── Node ───────────────────────┐
+//!  frames ──▶│ links ─▶ partitions ─▶ storage ─▶ journal entries ──┼──▶ effects
+//!  durable ─▶│            (server)    (replicas)                   │
+//!  timer ───▶│ agent ─▶ coordinator ──────────▶ journal entries    │
+//!            └─────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Messages between roles of one node are delivered inside the same step, through a queue of
+//! tasks; between nodes they are frames. It decides nothing itself: it routes.
+
+mod clients;
+mod config;
+mod links;
+mod tasks;
+mod timers;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::coordinator::Coordinator;
+use crate::id::{Member, NodeId, PartitionId, StorageId};
+use crate::io::{Address, ConnectionId, Context, Effect, Input, Ticket, Tickets};
+use crate::journal::{EntryHead, Place};
+use crate::limits::Limits;
+use crate::membership::{Agent, AgentConfig};
+use crate::partition::server::PartitionServer;
+use crate::planted::Planted;
+use crate::storage::Storage;
+use crate::time::{Random, Time};
+pub use config::{CoordinatorAt, NodeConfig, Roles};
+pub use links::LinkConfig;
+use links::{Links, Peer};
+use tasks::Task;
+use timers::{Alarm, Timers};
+
+/// A node's durable state while it is folded from its journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    storage: Storage,
+    coordinator: Coordinator,
+}
+
+impl Recovered {
+    /// The state of an empty journal.
+    pub fn new(limits: Limits, planted: Planted) -> Self {
+        Self { storage: Storage::new(limits, planted), coordinator: Coordinator::new() }
+    }
+
+    /// Applies the next entry.
+    ///
+    /// # Errors
+    /// When the entry can't follow those before it, in words: the journal is not what it was.
+    pub fn replay(&mut self, head: &EntryHead, place: Option<Place>) -> Result<(), String> {
+        if let EntryHead::Coordinator(change) = head {
+            return self.coordinator.replay(change).map_err(|error| error.to_string());
+        }
+        self.storage.replay(head, place).map_err(|error| error.to_string())
+    }
+
+    /// The replicas found.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+}
+
+/// One process of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    random: Random,
+    tickets: Tickets,
+    body: Body,
+}
+
+/// Everything of a node but what a [`Context`] borrows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Body {
+    config: NodeConfig,
+    storage: Storage,
+    coordinator: Option<Coordinator>,
+    agent: Agent,
+    links: Links,
+    partitions: BTreeMap<PartitionId, PartitionServer>,
+    /// Partitions whose outputs of this turn, or whose deadline, may have changed.
+    touched: BTreeSet<PartitionId>,
+    /// Clients that are told when the cluster changes.
+    watchers: BTreeSet<ConnectionId>,
+    timers: Timers,
+    tasks: VecDeque<Task>,
+    started: bool,
+    stopped: bool,
+}
+
+impl Node {
+    /// A node with the state its journal holds. Random numbers come from `seed`.
+    pub fn new(config: NodeConfig, recovered: Recovered, storage: StorageId, seed: u64) -> Self {
+        let Recovered { storage: mut replicas, coordinator } = recovered;
+        replicas.identify(Member { node: config.node, storage });
+        let mut random = Random::new(seed);
+        let controller = match &config.coordinator {
+            CoordinatorAt::Here(controller) => Some(*controller),
+            CoordinatorAt::Remote(_) => None,
+        };
+        let agent = AgentConfig {
+            node: config.node,
+            address: Some(config.address.clone()),
+            storage: config.roles.storage.then_some(storage),
+            server: config.roles.server,
+            preferred: config.preferred.clone(),
+            lease_ttl: config.lease,
+            controller,
+        };
+        let agent = Agent::new(agent, &mut random);
+        let links = Links::new(config.node, config.cluster, config.links);
+        let body = Body {
+            coordinator: controller.map(|_| coordinator),
+            storage: replicas,
+            agent,
+            links,
+            partitions: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            watchers: BTreeSet::new(),
+            timers: Timers::default(),
+            tasks: VecDeque::new(),
+            started: false,
+            stopped: false,
+            config,
+        };
+        Self { random, tickets: Tickets::default(), body }
+    }
+
+    /// Takes one input and appends what is to be done.
+    pub fn step(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
+        let Self { random, tickets, body } = self;
+        body.step(&mut Context { now, random, tickets, effects }, input);
+    }
+
+    /// The replicas kept here.
+    pub fn storage(&self) -> &Storage {
+        &self.body.storage
+    }
+}
+
+impl Body {
+    fn step(&mut self, cx: &mut Context<'_>, input: Input) {
+        if self.stopped {
+            return;
+        }
+        if !std::mem::replace(&mut self.started, true) {
+            self.start(cx);
+        }
+        match input {
+            Input::Opened { conn } => self.links.on_opened(cx, conn),
+            Input::Received { conn, frame } => {
+                self.with_links(|links, events| links.on_received(cx, conn, frame, events));
+            }
+            Input::Closed { conn, .. } => {
+                self.with_links(|links, events| links.on_closed(cx, conn, events));
+            }
+            Input::Durable { up_to, places } => self.on_durable(cx, up_to, &places),
+            Input::JournalFailed { error } => self.on_journal_failed(cx, &error),
+            Input::Read { ticket, result } => {
+                let mut replies = Vec::new();
+                self.storage.on_read(cx, ticket, &result, &mut replies);
+                self.answer(cx, replies);
+            }
+            Input::Timer => self.on_timer(cx),
+            Input::EndOfTurn => self.on_end_of_turn(cx),
+            Input::Shutdown => self.on_shutdown(cx),
+        }
+        self.run_tasks(cx);
+    }
+
+    fn start(&mut self, cx: &mut Context<'_>) {
+        if let Some(coordinator) = &mut self.coordinator {
+            coordinator.start(cx);
+            let mut out = Vec::new();
+            self.agent.on_connected(cx, &mut out);
+            self.tell_coordinator(cx, out);
+        }
+        if let CoordinatorAt::Remote(address) = self.config.coordinator.clone() {
+            self.want(cx, Peer::Coordinator, &address);
+        }
+    }
+
+    fn on_durable(&mut self, cx: &mut Context<'_>, up_to: Ticket, places: &[(Ticket, Place)]) {
+        let mut replies = Vec::new();
+        self.storage.on_durable(cx, up_to, places, &mut replies);
+        self.answer(cx, replies);
+        if let Some(coordinator) = &mut self.coordinator {
+            let mut replies = Vec::new();
+            coordinator.on_durable(up_to, &mut replies);
+            self.answer_coordinator(cx, replies);
+        }
+    }
+
+    fn on_journal_failed(&mut self, cx: &mut Context<'_>, error: &str) {
+        self.stopped = true;
+        let reason = format!(
+            "the journal failed: {error}; nothing more is acknowledged; check the disk and start again"
+        );
+        cx.effects.push(Effect::Stop { reason });
+    }
+
+    fn on_shutdown(&mut self, cx: &mut Context<'_>) {
+        let mut out = Vec::new();
+        self.agent.release(&mut out);
+        self.tell_coordinator(cx, out);
+        let partitions: Vec<_> = self.partitions.keys().copied().collect();
+        for partition in partitions {
+            self.drop_partition(partition);
+        }
+        self.run_tasks(cx);
+        self.stopped = true;
+        cx.effects.push(Effect::Stop { reason: "asked to stop".to_owned() });
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>) {
+        self.timers.on_alarm();
+        while let Some(alarm) = self.timers.due(cx.now) {
+            match alarm {
+                Alarm::Links => self.with_links(|links, events| links.on_timer(cx, events)),
+                Alarm::Coordinator => {
+                    let mut replies = Vec::new();
+                    if let Some(coordinator) = &mut self.coordinator {
+                        coordinator.on_timer(cx, &mut replies);
+                    }
+                    self.answer_coordinator(cx, replies);
+                }
+                Alarm::Agent => {
+                    let mut out = Vec::new();
+                    self.agent.on_timer(cx, &mut out);
+                    self.tell_coordinator(cx, out);
+                }
+                Alarm::Partition(partition) => {
+                    self.with_partition(cx, partition, |server, cx, out| server.on_timer(cx, out));
+                }
+            }
+            self.run_tasks(cx);
+        }
+    }
+
+    /// Sends what was held back to be batched, and says when to wake.
+    fn on_end_of_turn(&mut self, cx: &mut Context<'_>) {
+        let touched: Vec<_> = self.touched.iter().copied().collect();
+        for partition in &touched {
+            self.with_partition(cx, *partition, PartitionServer::flush);
+        }
+        self.run_tasks(cx);
+        for partition in std::mem::take(&mut self.touched) {
+            let deadline = self.partitions.get(&partition).and_then(PartitionServer::deadline);
+            self.timers.set(Alarm::Partition(partition), deadline);
+        }
+        self.timers.set(Alarm::Links, self.links.deadline());
+        self.timers.set(Alarm::Agent, self.agent.deadline());
+        let coordinator = self.coordinator.as_ref().and_then(Coordinator::deadline);
+        self.timers.set(Alarm::Coordinator, coordinator);
+        if let Some(time) = self.timers.announce() {
+            cx.effects.push(Effect::WakeAt(time));
+        }
+    }
+
+    fn want(&mut self, cx: &mut Context<'_>, peer: Peer, address: &Address) {
+        let events = self.links.want(cx, peer, address);
+        self.tasks.extend(events.into_iter().map(Task::Link));
+    }
+
+    fn is_here(&self, node: NodeId) -> bool {
+        node == self.config.node
+    }
+}

@@ -1,0 +1,316 @@
+//! Delivery between the roles of one node, and between links and roles.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::links::{LinkEvent, Links, Origin, Peer};
+use super::{Alarm, Body};
+use crate::id::{NodeId, PartitionId};
+use crate::io::{Caller, ConnectionId, Context};
+use crate::membership::AgentEvent;
+use crate::partition::server::{Outputs, PartitionOutput, PartitionServer};
+use crate::storage::StorageReply;
+use crate::wire::{
+    FromCoordinator, FromReplica, Message, MountRefusal, ServerReply, ToCoordinator, ToReplica,
+};
+
+/// Something to deliver within the step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Task {
+    /// What a connection said.
+    Link(LinkEvent),
+    /// To the replicas kept here.
+    ToReplica(Caller, ToReplica, Bytes),
+    /// To a partition served here.
+    FromReplica(NodeId, FromReplica, Bytes),
+    /// To the coordinator hosted here.
+    ToCoordinator(Caller, ToCoordinator),
+    /// To this node's agent.
+    FromCoordinator(FromCoordinator),
+    /// What the agent says.
+    Agent(AgentEvent),
+    /// What a partition wants.
+    Partition(PartitionId, PartitionOutput),
+}
+
+impl Body {
+    pub(super) fn run_tasks(&mut self, cx: &mut Context<'_>) {
+        while let Some(task) = self.tasks.pop_front() {
+            match task {
+                Task::Link(event) => self.on_link(cx, event),
+                Task::ToReplica(caller, request, payload) => {
+                    let mut replies = Vec::new();
+                    self.storage.on_request(cx, caller, request, payload, &mut replies);
+                    self.answer(cx, replies);
+                }
+                Task::FromReplica(node, message, payload) => {
+                    let partition = message.partition;
+                    self.with_partition(cx, partition, |server, cx, out| {
+                        server.on_answer(cx, node, message, payload, out);
+                    });
+                }
+                Task::ToCoordinator(caller, request) => {
+                    let mut replies = Vec::new();
+                    match &mut self.coordinator {
+                        Some(coordinator) => {
+                            coordinator.on_request(cx, caller, request, &mut replies);
+                        }
+                        None => replies.push((caller, FromCoordinator::NotHere)),
+                    }
+                    self.answer_coordinator(cx, replies);
+                }
+                Task::FromCoordinator(message) => {
+                    let (mut out, mut events) = (Vec::new(), Vec::new());
+                    self.agent.on_message(cx, message, &mut out, &mut events);
+                    self.tell_coordinator(cx, out);
+                    self.hear_agent(events);
+                }
+                Task::Agent(event) => self.on_agent(cx, event),
+                Task::Partition(partition, output) => self.on_partition(cx, partition, output),
+            }
+        }
+    }
+
+    pub(super) fn with_links(&mut self, act: impl FnOnce(&mut Links, &mut Vec<LinkEvent>)) {
+        let mut events = Vec::new();
+        act(&mut self.links, &mut events);
+        self.tasks.extend(events.into_iter().map(Task::Link));
+    }
+
+    pub(super) fn with_partition(
+        &mut self,
+        cx: &mut Context<'_>,
+        partition: PartitionId,
+        act: impl FnOnce(&mut PartitionServer, &mut Context<'_>, &mut Outputs),
+    ) {
+        let Some(server) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        let mut outputs = Vec::new();
+        act(server, cx, &mut outputs);
+        self.touched.insert(partition);
+        self.tasks.extend(outputs.into_iter().map(|output| Task::Partition(partition, output)));
+    }
+
+    /// Delivers what the replicas kept here answer.
+    pub(super) fn answer(&mut self, cx: &mut Context<'_>, replies: Vec<StorageReply>) {
+        for StorageReply { to, message, payload } in replies {
+            match to {
+                Caller::Local => {
+                    self.tasks.push_back(Task::FromReplica(self.config.node, message, payload));
+                }
+                Caller::Peer(conn) => {
+                    let frame = Message::FromReplica(message).with(payload);
+                    self.links.send(cx, conn, frame);
+                }
+            }
+        }
+    }
+
+    /// Delivers what the coordinator hosted here answers.
+    pub(super) fn answer_coordinator(
+        &mut self,
+        cx: &mut Context<'_>,
+        replies: Vec<(Caller, FromCoordinator)>,
+    ) {
+        for (to, message) in replies {
+            match to {
+                Caller::Local => self.tasks.push_back(Task::FromCoordinator(message)),
+                Caller::Peer(conn) => {
+                    self.links.send(cx, conn, Message::FromCoordinator(message).frame());
+                }
+            }
+        }
+    }
+
+    /// Sends the agent's requests to the coordinator, wherever it is.
+    pub(super) fn tell_coordinator(&mut self, cx: &mut Context<'_>, requests: Vec<ToCoordinator>) {
+        for request in requests {
+            if self.coordinator.is_some() {
+                self.tasks.push_back(Task::ToCoordinator(Caller::Local, request));
+            } else {
+                let frame = Message::ToCoordinator(request).frame();
+                self.links.send_to(cx, Peer::Coordinator, frame);
+            }
+        }
+    }
+
+    pub(super) fn hear_agent(&mut self, events: Vec<AgentEvent>) {
+        self.tasks.extend(events.into_iter().map(Task::Agent));
+    }
+
+    fn on_link(&mut self, cx: &mut Context<'_>, event: LinkEvent) {
+        match event {
+            LinkEvent::Up(Peer::Coordinator) => {
+                let mut out = Vec::new();
+                self.agent.on_connected(cx, &mut out);
+                self.tell_coordinator(cx, out);
+            }
+            LinkEvent::Down(Peer::Coordinator) => self.agent.on_disconnected(),
+            LinkEvent::Up(Peer::Node(node)) => self.on_reachable(cx, node, true),
+            LinkEvent::Down(Peer::Node(node)) => self.on_reachable(cx, node, false),
+            LinkEvent::Gone(conn) => self.on_gone(conn),
+            LinkEvent::Message(origin, message, payload) => {
+                self.on_message(cx, origin, message, payload);
+            }
+        }
+    }
+
+    fn on_message(
+        &mut self,
+        cx: &mut Context<'_>,
+        origin: Origin,
+        message: Message,
+        payload: Bytes,
+    ) {
+        match (origin, message) {
+            (Origin::Node(conn), Message::ToReplica(request)) => {
+                self.tasks.push_back(Task::ToReplica(Caller::Peer(conn), request, payload));
+            }
+            (Origin::Node(conn), Message::ToCoordinator(request)) => {
+                self.tasks.push_back(Task::ToCoordinator(Caller::Peer(conn), request));
+            }
+            (Origin::Peer(Peer::Node(node)), Message::FromReplica(message)) => {
+                self.tasks.push_back(Task::FromReplica(node, message, payload));
+            }
+            (Origin::Peer(Peer::Coordinator), Message::FromCoordinator(message)) => {
+                self.tasks.push_back(Task::FromCoordinator(message));
+            }
+            (Origin::Client(conn, client), Message::Client(request)) => {
+                self.on_client(cx, conn, client, request, &payload);
+            }
+            // Links deliver no other pairs; a peer that answers as another role is not heard.
+            _ => {}
+        }
+    }
+
+    fn on_gone(&mut self, conn: ConnectionId) {
+        self.storage.on_closed(Caller::Peer(conn));
+        if let Some(coordinator) = &mut self.coordinator {
+            coordinator.on_closed(Caller::Peer(conn));
+        }
+        self.watchers.remove(&conn);
+        for server in self.partitions.values_mut() {
+            server.on_gone(conn);
+        }
+    }
+
+    fn on_reachable(&mut self, cx: &mut Context<'_>, node: NodeId, reachable: bool) {
+        let partitions: Vec<_> = self.partitions.keys().copied().collect();
+        for partition in partitions {
+            self.with_partition(cx, partition, |server, cx, out| match reachable {
+                true => server.on_reachable(cx, node, out),
+                false => server.on_unreachable(cx, node, out),
+            });
+        }
+    }
+
+    fn on_agent(&mut self, cx: &mut Context<'_>, event: AgentEvent) {
+        match event {
+            AgentEvent::DirectoryChanged => self.on_directory(cx),
+            AgentEvent::Epoch { partition, epoch } => {
+                let Some(server) = self.partitions.get(&partition) else {
+                    return;
+                };
+                let reachable: Vec<_> = server
+                    .replica_nodes()
+                    .filter(|node| self.is_here(*node) || self.links.is_up(Peer::Node(*node)))
+                    .collect();
+                self.with_partition(cx, partition, |server, cx, out| {
+                    server.on_epoch(cx, epoch, reachable.into_iter(), out);
+                });
+            }
+            // The directory says it too, and is what is served by.
+            AgentEvent::Assigned { .. } => {}
+        }
+    }
+
+    /// The cluster changed: connects to who is new, serves what is assigned here and nothing else.
+    fn on_directory(&mut self, cx: &mut Context<'_>) {
+        let directory = self.agent.directory();
+        let replicas = directory.partitions().flat_map(|(_, meta)| meta.replicas.nodes());
+        let peers: BTreeSet<_> = replicas.filter(|node| !self.is_here(*node)).collect();
+        let address = |node: NodeId| Some((node, directory.address(node)?.clone()));
+        let peers: Vec<_> = peers.into_iter().filter_map(address).collect();
+        let mine = directory.partitions().filter_map(|(partition, meta)| {
+            let (server, generation) = directory.assignment(partition)?;
+            self.is_here(server).then(|| (partition, (generation, meta.clone())))
+        });
+        let mine: BTreeMap<_, _> = mine.collect();
+        for (node, address) in peers {
+            self.want(cx, Peer::Node(node), &address);
+        }
+        let kept = |(partition, server): (&PartitionId, &PartitionServer)| {
+            let kept = mine
+                .get(partition)
+                .is_some_and(|(generation, _)| *generation == server.generation());
+            (!kept).then_some(*partition)
+        };
+        let lost: Vec<_> = self.partitions.iter().filter_map(kept).collect();
+        for partition in lost {
+            self.drop_partition(partition);
+        }
+        for (partition, (generation, meta)) in mine {
+            if self.partitions.contains_key(&partition) {
+                continue;
+            }
+            let mut outputs = Vec::new();
+            let server = PartitionServer::new(
+                self.config.partition,
+                partition,
+                generation,
+                meta.creation,
+                meta.replicas,
+                &mut outputs,
+            );
+            self.partitions.insert(partition, server);
+            self.touched.insert(partition);
+            self.tasks.extend(outputs.into_iter().map(|output| Task::Partition(partition, output)));
+        }
+        let view = self.agent.directory().view();
+        for conn in self.watchers.clone() {
+            let message = Message::Server(ServerReply::Cluster(view.clone()));
+            self.links.send(cx, conn, message.frame());
+        }
+    }
+
+    /// Serves a partition no more.
+    pub(super) fn drop_partition(&mut self, partition: PartitionId) {
+        let Some(mut server) = self.partitions.remove(&partition) else {
+            return;
+        };
+        let mut outputs = Vec::new();
+        server.stop(MountRefusal::NotOwner, &mut outputs);
+        self.timers.set(Alarm::Partition(partition), None);
+        self.tasks.extend(outputs.into_iter().map(|output| Task::Partition(partition, output)));
+    }
+
+    fn on_partition(
+        &mut self,
+        cx: &mut Context<'_>,
+        partition: PartitionId,
+        output: PartitionOutput,
+    ) {
+        match output {
+            PartitionOutput::ToReplica { node, request, payload } if self.is_here(node) => {
+                self.tasks.push_back(Task::ToReplica(Caller::Local, request, payload));
+            }
+            PartitionOutput::ToReplica { node, request, payload } => {
+                let frame = Message::ToReplica(request).with(payload);
+                self.links.send_to(cx, Peer::Node(node), frame);
+            }
+            PartitionOutput::Reply { conn, reply, payload } => {
+                self.links.send(cx, conn, Message::Server(reply).with(payload));
+            }
+            PartitionOutput::NeedEpoch { above } => {
+                let mut out = Vec::new();
+                self.agent.take_epoch(cx, partition, above, &mut out);
+                self.tell_coordinator(cx, out);
+            }
+            PartitionOutput::Violation { conn, reason } => {
+                self.with_links(|links, events| links.refuse(cx, conn, &reason, events));
+            }
+        }
+    }
+}

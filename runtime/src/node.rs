@@ -1,0 +1,126 @@
+//! The loop that drives a node's machine.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use waltz_core::io::{Effect, Input, Level, Report};
+use waltz_core::node::Node;
+use waltz_core::time::Time;
+
+use crate::world::{JournalEvent, JournalPort, Net, NetEvent, Timer};
+
+/// Everything a node's loop touches.
+#[derive(Debug)]
+pub struct World<N, J, T> {
+    /// Its connections.
+    pub net: N,
+    /// Its journal.
+    pub journal: J,
+    /// Its clock and alarm.
+    pub timer: T,
+}
+
+/// Who hears a node's reports.
+pub type Reporter = Box<dyn FnMut(Report) + Send>;
+
+/// How many inputs are taken before effects are carried out: bounds a turn.
+const TURN_INPUTS: usize = 4096;
+
+/// Drives a node until it stops, and says why: `shutdown` was ready, or it can't go on. Dropping
+/// the future is a crash.
+///
+/// One turn takes everything that is there, steps the machine through it, and then carries out
+/// all effects: one write a connection, one batch for the journal.
+pub async fn run_node<N: Net, J: JournalPort, T: Timer>(
+    mut node: Node,
+    mut world: World<N, J, T>,
+    mut report: Reporter,
+    shutdown: impl Future<Output = ()>,
+) -> String {
+    let mut shutdown = pin!(shutdown);
+    let mut asked_to_stop = false;
+    let (mut inputs, mut effects) = (Vec::new(), Vec::new());
+    let (mut net_events, mut journal_events) = (Vec::new(), Vec::new());
+    let mut deadline: Option<Time> = Some(Time::ZERO);
+    loop {
+        poll_fn(|cx| {
+            let net = world.net.poll(cx, &mut net_events);
+            let journal = world.journal.poll(cx, &mut journal_events);
+            inputs.extend(journal_events.drain(..).map(from_journal));
+            inputs.extend(net_events.drain(..).map(from_net));
+            if world.timer.poll_until(cx, deadline).is_ready() && deadline.take().is_some() {
+                inputs.push(Input::Timer);
+            }
+            if !asked_to_stop && shutdown.as_mut().poll(cx).is_ready() {
+                asked_to_stop = true;
+                inputs.push(Input::Shutdown);
+            }
+            match (net, journal) {
+                (Poll::Pending, Poll::Pending) if inputs.is_empty() => Poll::Pending,
+                _ => Poll::Ready(()),
+            }
+        })
+        .await;
+        inputs.push(Input::EndOfTurn);
+        let now = world.timer.now();
+        for input in inputs.drain(..) {
+            node.step(now, input, &mut effects);
+            if effects.len() >= TURN_INPUTS {
+                node.step(now, Input::EndOfTurn, &mut effects);
+                if let Some(reason) = perform(&mut world, &mut effects, &mut deadline, &mut report)
+                {
+                    return reason;
+                }
+            }
+        }
+        if let Some(reason) = perform(&mut world, &mut effects, &mut deadline, &mut report) {
+            return reason;
+        }
+    }
+}
+
+fn perform<N: Net, J: JournalPort, T: Timer>(
+    world: &mut World<N, J, T>,
+    effects: &mut Vec<Effect>,
+    deadline: &mut Option<Time>,
+    report: &mut Reporter,
+) -> Option<String> {
+    let mut stop = None;
+    for effect in effects.drain(..) {
+        match effect {
+            Effect::Connect { conn, address } => world.net.connect(conn, &address),
+            Effect::Send { conn, frame } => world.net.send(conn, frame),
+            Effect::Close { conn, .. } => world.net.close(conn),
+            Effect::Append { entry, ticket } => world.journal.append(entry, ticket),
+            Effect::Read { ticket, places } => world.journal.read(ticket, places),
+            Effect::WakeAt(time) => *deadline = Some(time),
+            Effect::Report(line) => report(line),
+            Effect::Stop { reason } => {
+                let text = reason.clone();
+                report(Report { level: Level::Error, partition: None, peer: None, text });
+                stop = Some(reason);
+            }
+        }
+    }
+    // The journal first: its thread can write while this one is busy with sockets.
+    world.journal.flush();
+    world.net.flush();
+    stop
+}
+
+fn from_net(event: NetEvent) -> Input {
+    match event {
+        NetEvent::Opened { conn } => Input::Opened { conn },
+        NetEvent::Received { conn, frame } => Input::Received { conn, frame },
+        NetEvent::Closed { conn, reason } => Input::Closed { conn, reason },
+    }
+}
+
+fn from_journal(event: JournalEvent) -> Input {
+    match event {
+        JournalEvent::Durable { up_to, places } => Input::Durable { up_to, places },
+        JournalEvent::Failed { error } => Input::JournalFailed { error },
+        JournalEvent::Read { ticket, result } => Input::Read { ticket, result },
+    }
+}
