@@ -1,1 +1,12 @@
-//! waltz-server
+//! The `waltz` program.
+//!
+//! Everything here is the outermost shell: it parses what people type, wires the crates below
+//! together, and prints. It decides nothing about the log.
+
+pub mod args;
+pub mod cluster;
+pub mod commands;
+pub mod exit;
+pub mod logging;
+pub mod measure;
+pub mod output;

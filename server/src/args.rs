@@ -1,0 +1,182 @@
+//! What people type, as values.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use waltz_core::id::{Mark, TransactionId};
+use waltz_core::lock::LockId;
+
+use crate::commands::{append, bench, demo, feed, serve, status};
+
+/// A quorum-replicated, partitioned write-ahead log with optimistic locking.
+#[derive(Debug, Parser)]
+#[command(name = "waltz", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The program's commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a node; with no flags a complete single node on loopback
+    Serve(serve::ServeArgs),
+    /// Append transactions
+    Append(append::AppendArgs),
+    /// Read a partition's log
+    Feed(feed::FeedArgs),
+    /// Show partitions, their servers and their replicas
+    Status(status::StatusArgs),
+    /// Watch a cluster of real processes at work while its nodes are killed
+    #[command(subcommand)]
+    Demo(demo::DemoCommand),
+    /// Measure a cluster
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+}
+
+/// How to reach a cluster.
+#[derive(Debug, Clone, Args)]
+pub struct ServerArgs {
+    /// The address of any node; may be given more than once
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "WALTZ_SERVER",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:7400"
+    )]
+    pub server: Vec<String>,
+
+    /// Refuse nodes of any other cluster
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<String>,
+
+    /// How long to look for a node that answers
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub timeout: Duration,
+
+    /// Print JSON, one value a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A lock as people write it, `NAME:ID`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockName {
+    /// The name.
+    pub name: String,
+    /// The number.
+    pub number: u64,
+}
+
+impl LockName {
+    /// Its id in the log.
+    pub fn id(&self) -> LockId {
+        LockId::new(&self.name, self.number)
+    }
+}
+
+impl std::fmt::Display for LockName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.name, self.number)
+    }
+}
+
+impl FromStr for LockName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, number) = text
+            .rsplit_once(':')
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or("write a lock as NAME:ID, such as account:17")?;
+        let number =
+            number.parse().map_err(|_| format!("{number:?} is no lock number; use 0 or more"))?;
+        Ok(Self { name: name.to_owned(), number })
+    }
+}
+
+/// Reads a mark: the id that was seen last, or `none`.
+///
+/// # Errors
+/// When it is neither.
+pub fn parse_mark(text: &str) -> Result<Mark, String> {
+    if text == "none" {
+        return Ok(Mark::NONE);
+    }
+    match text.parse() {
+        Ok(u64::MAX) | Err(_) => Err("write a transaction id, or `none`".into()),
+        Ok(id) => Ok(Mark::at(TransactionId(id))),
+    }
+}
+
+/// Reads a time such as `3s`, `1.5s`, `200ms` or `2m`; a bare number is in seconds.
+///
+/// # Errors
+/// When it is none.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let unit = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "s" | "" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("{unit:?} is no unit of time; use ms, s, m or h")),
+    };
+    let number: f64 = number.parse().map_err(|_| "write a time such as 3s or 500ms".to_owned())?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+}
+
+/// Where the benchmarks and the demo put their data unless told: on the current directory's file
+/// system, because a temporary one may be in memory.
+pub fn working_directory(given: Option<&PathBuf>) -> std::io::Result<tempfile::TempDir> {
+    let parent = given.cloned().unwrap_or_else(|| PathBuf::from("."));
+    std::fs::create_dir_all(&parent)?;
+    tempfile::Builder::new().prefix("waltz-").tempdir_in(parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_with_their_units() {
+        for (text, ms) in
+            [("3s", 3_000), ("250ms", 250), ("1.5s", 1_500), ("2m", 120_000), ("4", 4_000)]
+        {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "s", "3x", "-1s", "3 s"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn locks_are_a_name_and_a_number() {
+        let lock: LockName = "a:b:7".parse().unwrap();
+        assert_eq!((lock.name.as_str(), lock.number), ("a:b", 7));
+        assert_eq!(lock.to_string(), "a:b:7");
+        for text in ["", "a", ":1", "a:", "a:-1", "a:x"] {
+            assert!(text.parse::<LockName>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn marks_are_an_id_or_none() {
+        assert_eq!(parse_mark("none"), Ok(Mark::NONE));
+        assert_eq!(parse_mark("0"), Ok(Mark::at(TransactionId(0))));
+        assert!(parse_mark("18446744073709551615").is_err());
+        assert!(parse_mark("-1").is_err());
+    }
+}

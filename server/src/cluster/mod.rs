@@ -1,0 +1,131 @@
+//! A cluster of real processes on this machine: for the demo, the benchmarks and the tests.
+//!
+//! Every node is this very program, started as `serve` with a data directory of its own. A node
+//! that is killed comes back on the port that the system gave it at first. Nodes end when the
+//! process that started them ends, however that happens: each watches its standard input.
+
+mod node;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub use node::{NodeProcess, Ready};
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct ClusterPlan {
+    /// The `waltz` program.
+    pub program: PathBuf,
+    /// Where each node gets a directory.
+    pub directory: PathBuf,
+    /// How many nodes; each is server and storage, the first one the coordinator too.
+    pub nodes: u32,
+    /// How many partitions.
+    pub partitions: u32,
+    /// How many replicas each partition has.
+    pub replicas: u32,
+}
+
+/// Why a cluster is not as it should be.
+#[derive(Debug, Error)]
+pub enum ClusterError {
+    /// A process could not be started, watched or ended.
+    #[error("could not {action} node {number}")]
+    Process {
+        /// What was tried.
+        action: &'static str,
+        /// The node.
+        number: u32,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A node did not say that it is ready.
+    #[error("node {number} did not become ready: {reason}; its log is {log}")]
+    NotReady {
+        /// The node.
+        number: u32,
+        /// What it did instead.
+        reason: String,
+        /// Where its log is.
+        log: PathBuf,
+    },
+}
+
+/// A running cluster. Dropping it kills its nodes.
+#[derive(Debug)]
+pub struct LocalCluster {
+    nodes: Vec<NodeProcess>,
+}
+
+impl LocalCluster {
+    /// Starts all nodes and waits until each is ready.
+    ///
+    /// # Errors
+    /// When a node can't be started or does not become ready.
+    pub async fn start(plan: &ClusterPlan) -> Result<Self, ClusterError> {
+        let mut nodes: Vec<NodeProcess> = Vec::new();
+        for number in 1..=plan.nodes {
+            let coordinator = nodes.first().map(|first| first.address().to_owned());
+            nodes.push(NodeProcess::start(plan, number, coordinator).await?);
+        }
+        Ok(Self { nodes })
+    }
+
+    /// Where each node listens.
+    pub fn addresses(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.address().to_owned()).collect()
+    }
+
+    /// The data directory of each node, with its number.
+    pub fn data_directories(&self) -> impl Iterator<Item = (u32, &Path)> {
+        self.nodes.iter().map(|node| (node.number(), node.data_directory()))
+    }
+
+    /// The process ids of the nodes that run.
+    pub fn processes(&self) -> Vec<u32> {
+        self.nodes.iter().filter_map(NodeProcess::process).collect()
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Kills a node at once, as a crash would.
+    ///
+    /// # Errors
+    /// When the process can't be killed.
+    pub async fn kill(&mut self, index: usize) -> Result<(), ClusterError> {
+        self.nodes[index].kill().await
+    }
+
+    /// Starts a killed node again, on its port and its data, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it can't be started or does not become ready.
+    pub async fn restart(&mut self, index: usize) -> Result<(), ClusterError> {
+        self.nodes[index].restart().await
+    }
+
+    /// Asks every node to stop, as an operator would, and waits; kills what does not stop in time.
+    ///
+    /// # Errors
+    /// When a process can't be asked or watched.
+    pub async fn stop(&mut self, patience: Duration) -> Result<(), ClusterError> {
+        for node in &mut self.nodes {
+            node.ask_to_stop()?;
+        }
+        for node in &mut self.nodes {
+            node.wait_or_kill(patience).await?;
+        }
+        Ok(())
+    }
+}

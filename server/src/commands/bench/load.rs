@@ -1,0 +1,188 @@
+//! A closed loop of appends: so many are always under way, and no task is made for any of them.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use waltz_client::{
+    AppendError, AppendRequest, Client, ClientConfig, NoDatabase, PartitionId, PartitionLocalLock,
+};
+use waltz_core::time::Random;
+
+use crate::commands::connect::connect;
+use crate::commands::window::{Answer, Window};
+use crate::measure::latency::Latencies;
+
+/// What to send.
+#[derive(Debug, Clone)]
+pub(super) struct Load {
+    /// Each record's data.
+    pub(super) payload: Bytes,
+    /// Appends under way, in all.
+    pub(super) in_flight: u32,
+    /// Clients.
+    pub(super) connections: u32,
+    /// Partitions to spread over.
+    pub(super) partitions: u32,
+    /// Each append changes one of so many locks; none, when zero.
+    pub(super) locks: u64,
+}
+
+/// When to send, and when to count.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Phase {
+    /// What ends from here on is counted.
+    pub(super) from: Instant,
+    /// What ends later is not, and nothing new is sent.
+    pub(super) to: Instant,
+    /// The most to send, in all.
+    pub(super) records: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tally {
+    /// In the log.
+    pub(super) committed: u64,
+    /// Refused by a lock.
+    pub(super) conflicts: u64,
+    /// Failed in any other way.
+    pub(super) failed: u64,
+    /// Why the first of these failed.
+    pub(super) first_error: Option<AppendError>,
+    /// Of the committed ones.
+    pub(super) latencies: Latencies,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.committed += other.committed;
+        self.conflicts += other.conflicts;
+        self.failed += other.failed;
+        self.first_error = self.first_error.take().or(other.first_error);
+        self.latencies.add(&other.latencies);
+    }
+
+    fn count(&mut self, started: Instant, ended: Instant, answer: Answer) {
+        match answer {
+            Ok(_) => {
+                self.committed += 1;
+                self.latencies.record(ended.saturating_duration_since(started));
+            }
+            Err(AppendError::Conflict { .. }) => self.conflicts += 1,
+            Err(error) => {
+                self.failed += 1;
+                self.first_error.get_or_insert(error);
+            }
+        }
+    }
+}
+
+impl Load {
+    /// Connects the clients.
+    pub(super) async fn connect(&self, config: &ClientConfig) -> anyhow::Result<Vec<Client>> {
+        let config = config.clone().max_outstanding(self.in_flight as usize);
+        let mut clients = Vec::new();
+        for _ in 0..self.connections {
+            let client = connect(config.clone(), NoDatabase::newest()).await?;
+            client.flush().await?;
+            clients.push(client);
+        }
+        Ok(clients)
+    }
+
+    /// Drives the clients through a phase.
+    pub(super) async fn drive(&self, clients: &[Client], phase: Phase) -> Tally {
+        let lanes = self.lanes(clients, phase);
+        let running: Vec<_> = lanes.into_iter().map(|lane| tokio::spawn(lane.run())).collect();
+        let mut all = Tally::default();
+        for lane in running {
+            match lane.await {
+                Ok(tally) => all.add(tally),
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+        all
+    }
+
+    /// One lane for each client and partition; slots and records are shared out evenly.
+    fn lanes(&self, clients: &[Client], phase: Phase) -> Vec<Lane> {
+        let partitions = (0..self.partitions).map(PartitionId);
+        let ways: Vec<_> = partitions
+            .flat_map(|partition| clients.iter().map(move |client| (client, partition)))
+            .take(self.in_flight as usize)
+            .collect();
+        let share = |total: u64, index: usize| {
+            let (ways, index) = (ways.len() as u64, index as u64);
+            total / ways + u64::from(index < total % ways)
+        };
+        let lane = |(index, (client, partition)): (usize, &(&Client, PartitionId))| Lane {
+            client: (*client).clone(),
+            partition: *partition,
+            payload: self.payload.clone(),
+            slots: share(u64::from(self.in_flight), index) as usize,
+            left: share(phase.records, index),
+            locks: self.locks,
+            random: Random::new(index as u64),
+            phase,
+        };
+        ways.iter().enumerate().map(lane).collect()
+    }
+}
+
+/// One client's appends to one partition.
+struct Lane {
+    client: Client,
+    partition: PartitionId,
+    payload: Bytes,
+    slots: usize,
+    left: u64,
+    locks: u64,
+    random: Random,
+    phase: Phase,
+}
+
+impl Lane {
+    async fn run(mut self) -> Tally {
+        let (mut window, mut tally) = (Window::new(), Tally::default());
+        let mut now = Instant::now();
+        loop {
+            while now < self.phase.to && self.left > 0 && window.len() < self.slots {
+                self.left -= 1;
+                window.push(now, self.append());
+            }
+            if window.is_empty() {
+                return tally;
+            }
+            let first = window.next().await;
+            now = Instant::now();
+            let mut ended = Some(first);
+            while let Some((started, answer)) = ended {
+                if (self.phase.from..=self.phase.to).contains(&now) {
+                    tally.count(started, now, answer);
+                }
+                ended = window.next_ready().await;
+            }
+        }
+    }
+
+    fn append(&mut self) -> waltz_client::Append {
+        let mut request = AppendRequest::new(self.payload.clone());
+        if self.locks > 0 {
+            let lock = self.random.bits() % self.locks;
+            request = request.write_lock(PartitionLocalLock::new("bench", lock));
+        }
+        self.client.append(self.partition, request)
+    }
+}
+
+/// Bytes that don't compress.
+pub(super) fn payload(bytes: usize) -> Bytes {
+    let mut random = Random::new(bytes as u64);
+    (0..bytes).map(|_| random.bits() as u8).collect()
+}
+
+/// A phase that starts after a warm-up.
+pub(super) fn timed(warm_up: Duration, duration: Duration) -> Phase {
+    let from = Instant::now() + warm_up;
+    Phase { from, to: from + duration, records: u64::MAX }
+}

@@ -1,0 +1,58 @@
+//! The program's commands, one module each.
+
+pub mod append;
+pub mod bench;
+pub mod connect;
+pub mod demo;
+pub mod feed;
+pub mod serve;
+pub mod status;
+pub mod window;
+
+use std::future::Future;
+
+use anyhow::Context;
+
+use crate::args::Command;
+use crate::exit::Exit;
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// What stopped it, with everything that a person needs to know about it.
+pub fn run(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Serve(args) => serve::run(args),
+        Command::Append(args) => on_this_thread(append::run(args)),
+        Command::Feed(args) => on_this_thread(feed::run(args)),
+        Command::Status(args) => on_this_thread(status::run(args)),
+        Command::Demo(demo::DemoCommand::Bank(args)) => on_all_threads(demo::run(args)),
+        Command::Bench(bench::BenchCommand::Append(args)) => {
+            on_this_thread(bench::append::run(args))
+        }
+        Command::Bench(bench::BenchCommand::Feed(args)) => on_this_thread(bench::feed::run(args)),
+    }
+}
+
+/// One thread: the least there can be between a client and its socket.
+fn on_this_thread(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    crate::logging::start("warn", false);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("could not start")?;
+    let exit = runtime.block_on(command);
+    // A read of standard input that never ends must not hold up the end.
+    runtime.shutdown_background();
+    exit
+}
+
+/// Several threads: for services that also use a database.
+fn on_all_threads(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    crate::logging::start("warn", false);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("could not start")?;
+    runtime.block_on(command)
+}

@@ -1,0 +1,34 @@
+//! How the program ends.
+
+use std::process::ExitCode;
+
+/// What a command that ran to its end has to say to the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done as asked.
+    Success,
+    /// Something that must hold does not, or could not be done.
+    Failure,
+    /// A lock refused an append.
+    Conflict,
+}
+
+impl From<Exit> for ExitCode {
+    /// 2 is not among them: the command line parser ends with it on wrong usage.
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Success => Self::SUCCESS,
+            Exit::Failure => Self::from(1),
+            Exit::Conflict => Self::from(3),
+        }
+    }
+}
+
+/// Whether the reader of our output has gone, as `waltz feed | head` does: no failure of ours.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}

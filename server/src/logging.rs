@@ -1,0 +1,17 @@
+//! The operator's log, on standard error.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging; `WALTZ_LOG` chooses what, as in `WALTZ_LOG=debug`.
+pub fn start(default: &str, json: bool) {
+    let filter = EnvFilter::try_from_env("WALTZ_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    // Only a second start could fail, and the first one's settings stay then.
+    let _ = if json { log.json().try_init() } else { log.try_init() };
+}

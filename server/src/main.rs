@@ -1,0 +1,23 @@
+//! The `waltz` program's entry.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use waltz_server::args::Cli;
+use waltz_server::commands;
+use waltz_server::exit::{Exit, is_broken_pipe};
+
+fn main() -> ExitCode {
+    match commands::run(Cli::parse().command) {
+        Ok(exit) => exit.into(),
+        Err(error) if is_broken_pipe(&error) => Exit::Success.into(),
+        Err(error) => {
+            // Nothing is left to be done when standard error is gone, too.
+            let _ = std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("waltz: {error:#}\n"),
+            );
+            Exit::Failure.into()
+        }
+    }
+}
