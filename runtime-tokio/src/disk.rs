@@ -195,6 +195,8 @@ fn write_zeros(path: &Path, length: u64) -> io::Result<File> {
         let mut piece = zeros.clone();
         piece.truncate(next as usize);
         at = write_slices(&file, at, &[piece])?;
+        // Bit by bit: the syncs of the journal in use would wait for one large one.
+        file.sync_data()?;
     }
     file.sync_all()?;
     Ok(file)
