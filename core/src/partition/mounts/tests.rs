@@ -436,7 +436,7 @@ fn a_conflict_is_told_when_its_cause_is_committed() {
     rig.expect(|m, out| m.committed(&run(0..1), out), ["1: feed 0 x1"]);
     rig.expect(
         |m, out| m.committed(&run(1..2), out),
-        ["1: feed 1 x1", "1: conflict of #70 with 1"],
+        ["1: conflict of #70 with 1", "1: feed 1 x1"],
     );
     rig.expect(
         |m, out| m.conflict(name(1, 1), 71, conflict_with(0), out),
@@ -467,7 +467,7 @@ fn held_conflicts_are_bounded_and_end_with_their_mount() {
     rig.expect(|m, out| m.committed(&run(0..1), out), ["1: feed 0 x1"]);
     rig.expect(
         |m, out| m.committed(&run(1..2), out),
-        ["1: feed 1 x1", "1: conflict of #73 with 1"],
+        ["1: conflict of #73 with 1", "1: feed 1 x1"],
     );
     rig.expect(|m, out| m.conflict(name(1, 2), 74, conflict_with(2), out), []);
 }
