@@ -36,3 +36,6 @@ pub use call::{
 pub use config::{ClientConfig, Partitions};
 pub use io::{Attachment, ClientEffect, ClientInput};
 pub use machine::ClientMachine;
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,17 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Violation(pub(super) String);
 
+/// What never starts over in a client's life, however often it attaches to a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Past {
+    /// Numbers the mounts.
+    mounts: u64,
+    /// Numbers the records sent.
+    next_sequence: u64,
+    /// The highest session seen.
+    session: Option<SessionId>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Partition {
     attachment: Attachment,
@@ -86,16 +97,16 @@ impl Mount {
 }
 
 impl Partition {
-    pub(super) fn new(base: &mut Base, attachment: Attachment) -> Self {
+    pub(super) fn new(base: &mut Base, attachment: Attachment, past: Past) -> Self {
         base.push(ClientEffect::Begin { attachment });
         Self {
             attachment,
             origin: Origin::Asked,
             feed: Feed::new(attachment, Mark::NONE),
-            window: Window::new(attachment.partition),
+            window: Window::new(attachment.partition, past.next_sequence),
             mount: None,
-            mounts: 0,
-            session: None,
+            mounts: past.mounts,
+            session: past.session,
             retry_at: base.now,
             refusals: 0,
             unready_since: base.now,
@@ -453,7 +464,7 @@ impl Partition {
     }
 
     /// Ends every call; the partition is no longer wanted.
-    pub(super) fn detach(mut self, base: &mut Base, failure: &Failure) {
+    pub(super) fn detach(mut self, base: &mut Base, failure: &Failure) -> Past {
         if let Some(mount) = self.mount.take() {
             let (partition, id) = (self.id(), mount.id);
             base.ask(mount.conn, ClientRequest::Unmount { partition, mount: id });
@@ -461,5 +472,7 @@ impl Partition {
         self.window.end_all(base, failure);
         self.feed.end(base);
         base.push(ClientEffect::Detach { attachment: self.attachment });
+        let next_sequence = self.window.next_sequence();
+        Past { mounts: self.mounts, next_sequence, session: self.session }
     }
 }

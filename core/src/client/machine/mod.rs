@@ -1,25 +1,24 @@
 //! The machine itself: it takes inputs to the part they concern, and keeps connections, mounts
 //! and questions in step with the cluster.
 
+mod replies;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::id::{ClientId, PartitionId};
-use crate::io::ConnectionId;
 use crate::time::Time;
-use crate::wire::{ClusterView, Frame, Refusal, ServerReply};
+use crate::wire::ClusterView;
 
-use super::base::Base;
-use super::call::{Answer, CallId, Conflict, Ending, Failure, Unanswered};
-use super::cluster::Cluster;
-use super::config::{ClientConfig, Partitions};
-use super::flush::Flush;
-use super::io::{Attachment, ClientEffect, ClientInput};
-use super::links::{Incoming, Links};
-use super::partition::{Partition, Violation};
-use super::requests::{Marked, Purpose, Requests};
+use crate::client::base::Base;
+use crate::client::call::{Answer, CallId, Ending, Failure, Unanswered};
+use crate::client::cluster::Cluster;
+use crate::client::config::{ClientConfig, Partitions};
+use crate::client::flush::Flush;
+use crate::client::io::{Attachment, ClientEffect, ClientInput};
+use crate::client::links::Links;
+use crate::client::partition::{Partition, Past};
+use crate::client::requests::{Marked, Purpose, Requests};
 
 /// While a partition is not ready, another node is asked about the cluster this often.
 const SCOUT_EVERY: Duration = Duration::from_secs(1);
@@ -33,6 +32,8 @@ pub struct ClientMachine {
     links: Links,
     partitions: BTreeMap<PartitionId, Partition>,
     attachments: u64,
+    /// Of partitions that are not attached now.
+    pasts: BTreeMap<PartitionId, Past>,
     requests: Requests,
     flushes: Vec<Flush>,
     describes: Vec<Describe>,
@@ -62,6 +63,7 @@ impl ClientMachine {
             links: Links::default(),
             partitions: BTreeMap::new(),
             attachments: 0,
+            pasts: BTreeMap::new(),
             requests: Requests::default(),
             flushes: Vec::new(),
             describes: Vec::new(),
@@ -186,116 +188,6 @@ impl ClientMachine {
         }
     }
 
-    // The network.
-
-    fn on_received(&mut self, conn: ConnectionId, frame: Frame) {
-        match self.links.on_received(&mut self.base, conn, frame) {
-            Incoming::Nothing => {}
-            Incoming::Up => self.stirred = true,
-            Incoming::Lost(refusal) => {
-                self.lost(conn);
-                if let Some(refusal) = refusal {
-                    self.on_turned_away(refusal);
-                }
-            }
-            Incoming::Reply(reply, payload) => {
-                if let Err(Violation(why)) = self.on_reply(conn, reply, payload) {
-                    self.links.fail(&mut self.base, conn, why);
-                    self.lost(conn);
-                }
-            }
-        }
-    }
-
-    fn lost(&mut self, conn: ConnectionId) {
-        for partition in self.partitions.values_mut() {
-            partition.lost(&mut self.base, conn);
-        }
-        self.requests.lost(conn);
-        self.stirred = true;
-    }
-
-    /// A node won't talk to this client: loud while nothing is known of the cluster.
-    fn on_turned_away(&mut self, refusal: Refusal) {
-        if !self.cluster.is_known() {
-            for describe in std::mem::take(&mut self.describes) {
-                self.base.answer(describe.call, Err(Unanswered::Hello(refusal)));
-            }
-        }
-    }
-
-    fn on_reply(
-        &mut self,
-        conn: ConnectionId,
-        reply: ServerReply,
-        payload: Bytes,
-    ) -> Result<(), Violation> {
-        let base = &mut self.base;
-        match reply {
-            ServerReply::Cluster(view) => self.on_cluster(view),
-            ServerReply::Fetched { call } => {
-                return self.requests.on_fetched(base, conn, call, payload);
-            }
-            ServerReply::FetchRefused { call, reason } => {
-                let marked = self.requests.on_refused(base, conn, call, reason);
-                self.on_marked(marked);
-                self.stirred = true;
-            }
-            ServerReply::Current { call, mark } => {
-                let marked = self.requests.on_mark(conn, call, mark);
-                self.on_marked(marked);
-            }
-            ServerReply::Status { call, status } => {
-                self.requests.on_status(base, conn, call, status);
-                self.stirred = true;
-            }
-            reply => return self.on_partition_reply(conn, reply, payload),
-        }
-        Ok(())
-    }
-
-    fn on_partition_reply(
-        &mut self,
-        conn: ConnectionId,
-        reply: ServerReply,
-        payload: Bytes,
-    ) -> Result<(), Violation> {
-        let Some(id) = partition_of(&reply) else { return Ok(()) };
-        let Some(partition) = self.partitions.get_mut(&id) else { return Ok(()) };
-        let base = &mut self.base;
-        self.touched.insert(id);
-        match reply {
-            ServerReply::Mounted { mount, session, .. } => {
-                partition.on_mounted(base, conn, mount, session)
-            }
-            ServerReply::Unmounted { mount, reason, .. } => {
-                partition.on_unmounted(base, conn, mount, &reason);
-                self.stirred = true;
-                Ok(())
-            }
-            ServerReply::Feed { mount, first, count, .. } => {
-                partition.on_feed(base, conn, mount, first, count, payload)
-            }
-            ServerReply::Ready { mount, session, mark, .. } => {
-                partition.on_ready(base, conn, mount, session, mark)
-            }
-            ServerReply::Conflict { sequence, id, lock, exact, .. } => {
-                partition.on_conflict(base, sequence, Conflict { id, lock, exact });
-                Ok(())
-            }
-            ServerReply::AppendRefused { mount, first, last, reason, .. } => {
-                partition.on_refused(base, conn, mount, (first, last), &reason);
-                self.stirred = true;
-                Ok(())
-            }
-            ServerReply::Cluster(_)
-            | ServerReply::Fetched { .. }
-            | ServerReply::FetchRefused { .. }
-            | ServerReply::Current { .. }
-            | ServerReply::Status { .. } => Ok(()),
-        }
-    }
-
     // The cluster.
 
     fn on_cluster(&mut self, view: ClusterView) {
@@ -316,14 +208,16 @@ impl ClientMachine {
             self.partitions.keys().copied().filter(|id| !self.chosen.contains(*id)).collect();
         for id in unwanted {
             if let Some(partition) = self.partitions.remove(&id) {
-                partition.detach(&mut self.base, &Failure::NotMounted);
+                let past = partition.detach(&mut self.base, &Failure::NotMounted);
+                self.pasts.insert(id, past);
             }
         }
         for id in self.cluster.partitions() {
             if self.chosen.contains(id) && !self.partitions.contains_key(&id) {
                 self.attachments += 1;
                 let attachment = Attachment { partition: id, number: self.attachments };
-                self.partitions.insert(id, Partition::new(&mut self.base, attachment));
+                let past = self.pasts.remove(&id).unwrap_or_default();
+                self.partitions.insert(id, Partition::new(&mut self.base, attachment, past));
             }
         }
     }
@@ -485,20 +379,4 @@ fn attached(
     partitions
         .get_mut(&attachment.partition)
         .filter(|partition| partition.attachment() == attachment)
-}
-
-fn partition_of(reply: &ServerReply) -> Option<PartitionId> {
-    match reply {
-        ServerReply::Mounted { partition, .. }
-        | ServerReply::Unmounted { partition, .. }
-        | ServerReply::Feed { partition, .. }
-        | ServerReply::Ready { partition, .. }
-        | ServerReply::Conflict { partition, .. }
-        | ServerReply::AppendRefused { partition, .. } => Some(*partition),
-        ServerReply::Cluster(_)
-        | ServerReply::Fetched { .. }
-        | ServerReply::FetchRefused { .. }
-        | ServerReply::Current { .. }
-        | ServerReply::Status { .. } => None,
-    }
 }

@@ -12,6 +12,8 @@
 //! ascending by sequence and belongs to one mount: a newer mount sends nothing before its `Ready`,
 //! which ends all that is older. Only what is outstanding can be in the log unknown to us.
 
+mod giving_up;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -23,9 +25,9 @@ use crate::record::NewRecord;
 use crate::time::Time;
 use crate::wire::{AppendRefusal, ClientRequest, Message};
 
-use super::super::base::Base;
-use super::super::call::{CallId, Conflict, Draft, Ending, Executed, Failure, Patience};
-use super::super::io::ClientEffect;
+use crate::client::base::Base;
+use crate::client::call::{CallId, Conflict, Draft, Ending, Executed, Failure, Patience};
+use crate::client::io::ClientEffect;
 
 /// Where a frame of appends is cut, in bytes.
 const FRAME_BYTES: usize = 1 << 20;
@@ -100,11 +102,11 @@ struct Outstanding {
 }
 
 impl Window {
-    pub(super) fn new(partition: PartitionId) -> Self {
+    pub(super) fn new(partition: PartitionId, next_sequence: u64) -> Self {
         Self {
             partition,
             start: Mark::NONE,
-            next_sequence: 0,
+            next_sequence,
             waiting: VecDeque::new(),
             executing: BTreeMap::new(),
             outstanding: VecDeque::new(),
@@ -115,6 +117,11 @@ impl Window {
             count: 0,
             progress: Time::ZERO,
         }
+    }
+
+    /// The sequence of the next record; never used again.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.next_sequence
     }
 
     /// It is known where the feed starts.
@@ -396,85 +403,6 @@ impl Window {
     fn take_outstanding(&mut self, sequence: u64) -> Option<Attempt> {
         let index = self.outstanding.binary_search_by_key(&sequence, |one| one.sequence).ok()?;
         self.outstanding.remove(index).map(|one| one.attempt)
-    }
-
-    /// Ends what the application gives up, and what waited for its mount too long. `unready`:
-    /// since when there is no gate, and why.
-    pub(super) fn on_timer(&mut self, base: &mut Base, unready: Option<(Time, &str)>) {
-        while let Some((until, _)) = self.paused.front() {
-            if *until > base.now {
-                base.wake_by(*until);
-                break;
-            }
-            let due = self.paused.pop_front().map(|(_, attempt)| attempt);
-            self.wait_again(base, due);
-        }
-        while let Some((deadline, call)) = self.deadlines.first().copied() {
-            if deadline > base.now {
-                base.wake_by(deadline);
-                break;
-            }
-            self.deadlines.remove(&(deadline, call));
-            self.expire(base, call);
-        }
-        if let Some((since, why)) = unready {
-            self.expire_unmounted(base, since, why);
-        }
-    }
-
-    fn expire_unmounted(&mut self, base: &mut Base, unready_since: Time, why: &str) {
-        let timeout = base.config.mount_timeout;
-        let mut kept = VecDeque::with_capacity(self.waiting.len());
-        for waiting in std::mem::take(&mut self.waiting) {
-            let due = waiting.attempt().since.max(unready_since) + timeout;
-            if due <= base.now {
-                let failure = Failure::MountTimeout(why.to_owned());
-                self.fail(base, waiting.attempt(), failure);
-            } else {
-                base.wake_by(due);
-                kept.push_back(waiting);
-            }
-        }
-        self.waiting = kept;
-    }
-
-    /// The application's time for a call is over.
-    fn expire(&mut self, base: &mut Base, call: CallId) {
-        let outstanding = self.outstanding.iter().position(|one| one.attempt.call == call);
-        if let Some(one) = outstanding.and_then(|index| self.outstanding.remove(index)) {
-            self.end(base, &one.attempt, Ending::InDoubt);
-            return;
-        }
-        let waiting = self.waiting.iter().position(|one| one.attempt().call == call);
-        let paused = self.paused.iter().position(|(_, attempt)| attempt.call == call);
-        let blocked = self.blocked.keys().find(|(_, blocked)| *blocked == call).copied();
-        let attempt = if let Some(index) = waiting {
-            self.waiting.remove(index).map(|one| *one.attempt())
-        } else if let Some(index) = paused {
-            self.paused.remove(index).map(|(_, attempt)| attempt)
-        } else if let Some(key) = blocked {
-            self.blocked.remove(&key)
-        } else {
-            self.executing.remove(&call).map(|(attempt, _)| attempt)
-        };
-        let attempt = attempt.expect("a call with a deadline has not ended");
-        self.fail(base, &attempt, Failure::Deadline);
-    }
-
-    /// Ends everything: what was sent in doubt, the rest as failed.
-    pub(super) fn end_all(&mut self, base: &mut Base, failure: &Failure) {
-        let unsent: Vec<_> = (self.waiting.drain(..).map(|one| *one.attempt()))
-            .chain(std::mem::take(&mut self.executing).into_values().map(|(attempt, _)| attempt))
-            .chain(std::mem::take(&mut self.blocked).into_values())
-            .chain(self.paused.drain(..).map(|(_, attempt)| attempt))
-            .collect();
-        for attempt in unsent {
-            self.fail(base, &attempt, failure.clone());
-        }
-        while let Some(one) = self.outstanding.pop_front() {
-            self.end(base, &one.attempt, Ending::InDoubt);
-        }
-        self.closed();
     }
 
     fn fail(&mut self, base: &mut Base, attempt: &Attempt, failure: Failure) {

@@ -1,0 +1,95 @@
+//! How calls end without an answer: their time is over, their mount does not come, or everything
+//! ends. What was sent ends in doubt, what was not has failed for certain.
+
+use std::collections::VecDeque;
+
+use crate::client::base::Base;
+use crate::client::call::{CallId, Ending, Failure};
+use crate::time::Time;
+
+use super::Window;
+
+impl Window {
+    /// Ends what the application gives up, and what waited for its mount too long. `unready`:
+    /// since when there is no gate, and why.
+    pub(in crate::client::partition) fn on_timer(
+        &mut self,
+        base: &mut Base,
+        unready: Option<(Time, &str)>,
+    ) {
+        while let Some((until, _)) = self.paused.front() {
+            if *until > base.now {
+                base.wake_by(*until);
+                break;
+            }
+            let due = self.paused.pop_front().map(|(_, attempt)| attempt);
+            self.wait_again(base, due);
+        }
+        while let Some((deadline, call)) = self.deadlines.first().copied() {
+            if deadline > base.now {
+                base.wake_by(deadline);
+                break;
+            }
+            self.deadlines.remove(&(deadline, call));
+            self.expire(base, call);
+        }
+        if let Some((since, why)) = unready {
+            self.expire_unmounted(base, since, why);
+        }
+    }
+
+    fn expire_unmounted(&mut self, base: &mut Base, unready_since: Time, why: &str) {
+        let timeout = base.config.mount_timeout;
+        let mut kept = VecDeque::with_capacity(self.waiting.len());
+        for waiting in std::mem::take(&mut self.waiting) {
+            let due = waiting.attempt().since.max(unready_since) + timeout;
+            if due <= base.now {
+                let failure = Failure::MountTimeout(why.to_owned());
+                self.fail(base, waiting.attempt(), failure);
+            } else {
+                base.wake_by(due);
+                kept.push_back(waiting);
+            }
+        }
+        self.waiting = kept;
+    }
+
+    /// The application's time for a call is over.
+    fn expire(&mut self, base: &mut Base, call: CallId) {
+        let outstanding = self.outstanding.iter().position(|one| one.attempt.call == call);
+        if let Some(one) = outstanding.and_then(|index| self.outstanding.remove(index)) {
+            self.end(base, &one.attempt, Ending::InDoubt);
+            return;
+        }
+        let waiting = self.waiting.iter().position(|one| one.attempt().call == call);
+        let paused = self.paused.iter().position(|(_, attempt)| attempt.call == call);
+        let blocked = self.blocked.keys().find(|(_, blocked)| *blocked == call).copied();
+        let attempt = if let Some(index) = waiting {
+            self.waiting.remove(index).map(|one| *one.attempt())
+        } else if let Some(index) = paused {
+            self.paused.remove(index).map(|(_, attempt)| attempt)
+        } else if let Some(key) = blocked {
+            self.blocked.remove(&key)
+        } else {
+            self.executing.remove(&call).map(|(attempt, _)| attempt)
+        };
+        let attempt = attempt.expect("a call with a deadline has not ended");
+        self.fail(base, &attempt, Failure::Deadline);
+    }
+
+    /// Ends everything: what was sent in doubt, the rest as failed.
+    pub(in crate::client::partition) fn end_all(&mut self, base: &mut Base, failure: &Failure) {
+        let unsent: Vec<_> = (self.waiting.drain(..).map(|one| *one.attempt()))
+            .chain(std::mem::take(&mut self.executing).into_values().map(|(attempt, _)| attempt))
+            .chain(std::mem::take(&mut self.blocked).into_values())
+            .chain(self.paused.drain(..).map(|(_, attempt)| attempt))
+            .collect();
+        for attempt in unsent {
+            self.fail(base, &attempt, failure.clone());
+        }
+        while let Some(one) = self.outstanding.pop_front() {
+            self.end(base, &one.attempt, Ending::InDoubt);
+        }
+        self.closed();
+    }
+}

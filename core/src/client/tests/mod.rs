@@ -1,0 +1,9 @@
+//! Each rule of the client, against a scripted server: what goes in, and what comes out in words.
+
+mod appends;
+mod connections;
+mod feeding;
+mod model;
+mod mounting;
+mod questions;
+mod rig;
