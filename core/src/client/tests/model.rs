@@ -54,7 +54,7 @@ struct Connection {
 
 impl Server {
     fn chance(&mut self, one_in: u64) -> bool {
-        !self.calm && self.random.bits() % one_in == 0
+        !self.calm && self.random.bits().is_multiple_of(one_in)
     }
 
     fn owner(&self) -> u32 {
@@ -186,7 +186,7 @@ impl Server {
         self.generation += 1;
         self.session = session(self.generation);
         if let Some(served) = self.mount.take()
-            && self.random.bits() % 2 == 0
+            && self.random.bits().is_multiple_of(2)
         {
             let (mount, reason) = (served.id, MountRefusal::SessionEnded);
             self.tell(served.conn, ServerReply::Unmounted { partition: P, mount, reason });
@@ -393,7 +393,7 @@ impl World {
         let call = CallId(n);
         self.submitted.insert(call);
         let patience = patience(None, None);
-        let input = if n % 3 == 0 {
+        let input = if n.is_multiple_of(3) {
             let draft = Draft::default();
             ClientInput::Append { call, partition: P, draft, at: None, patience }
         } else {
