@@ -21,6 +21,9 @@ mod serializer;
 mod submission;
 mod transaction;
 
+#[cfg(test)]
+mod tests;
+
 pub use callbacks::{ClientCallbacks, NoDatabase};
 pub use client::Client;
 pub use context::{AppendRequest, SubmitOptions, TransactionBuilder, TransactionContext};
