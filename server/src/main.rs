@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use waltz_server::args::Cli;
 use waltz_server::commands;
-use waltz_server::exit::{Exit, is_broken_pipe};
+use waltz_server::exit::{Exit, explain, is_broken_pipe};
 
 fn main() -> ExitCode {
     match commands::run(Cli::parse().command) {
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
             // Nothing is left to be done when standard error is gone, too.
             let _ = std::io::Write::write_fmt(
                 &mut std::io::stderr(),
-                format_args!("waltz: {error:#}\n"),
+                format_args!("waltz: {}\n", explain(&error)),
             );
             Exit::Failure.into()
         }

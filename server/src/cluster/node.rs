@@ -148,6 +148,8 @@ impl NodeProcess {
 
     pub(super) async fn wait_or_kill(&mut self, patience: Duration) -> Result<(), ClusterError> {
         let Some(child) = &mut self.child else { return Ok(()) };
+        // Waiting would close it, and the node would end by that before it has stopped.
+        let _open = child.stdin.take();
         if let Ok(ended) = tokio::time::timeout(patience, child.wait()).await {
             self.child = None;
             return ended.map(|_| ()).map_err(|source| self.error("watch", source));

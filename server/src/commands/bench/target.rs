@@ -18,6 +18,7 @@ use crate::measure::process;
 use crate::output::Output;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const QUIET_FOR: Duration = Duration::from_millis(400);
 
 /// Where appended records are durable when they are acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,6 +67,7 @@ impl Target {
             Self { addresses: args.server.clone(), own: None, data }
         };
         target.wait_until_open(args.partitions).await?;
+        target.wait_until_quiet().await;
         Ok(target)
     }
 
@@ -84,6 +86,26 @@ impl Target {
         client.flush().await.context("the cluster did not open all of its partitions")?;
         client.close().await;
         Ok(())
+    }
+
+    /// A node that has just started still fills its spare segment with zeros, which is not what is
+    /// to be measured.
+    async fn wait_until_quiet(&self) {
+        let waiting = async {
+            let mut before = self.cpu_time();
+            loop {
+                tokio::time::sleep(QUIET_FOR).await;
+                let now = self.cpu_time();
+                let used = now.zip(before).map(|(now, before)| now.saturating_sub(before));
+                if used.is_none_or(|used| used < QUIET_FOR / 10) {
+                    return;
+                }
+                before = now;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            tracing::warn!("the nodes are busy without work; the figures include what they do");
+        }
     }
 
     /// Where acknowledged records are.

@@ -1,0 +1,96 @@
+//! The demo and the benchmarks, small.
+
+use super::support::{json_lines, waltz};
+use serde_json::Value;
+
+#[test]
+fn the_bank_survives_kills_of_every_node() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = format!("--data={}", directory.path().display());
+    let output = waltz([
+        "demo",
+        "bank",
+        "--json",
+        "--transfers=600",
+        "--accounts=40",
+        "--kill-every=500ms",
+        &data,
+    ]);
+    let report = &json_lines(&output)[0];
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    assert_eq!(report["sound"], true);
+    assert_eq!(report["submitted"], 600);
+    assert!(report["kills_survived"].as_u64().unwrap() >= 3, "{report}");
+    assert!(report["conflicts"].as_u64().unwrap() > 0, "{report}");
+    let transactions: u64 = partitions(report).iter().map(|(_, transactions)| transactions).sum();
+    assert_eq!(Some(transactions), report["committed"].as_u64());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+fn partitions(report: &Value) -> Vec<(u64, u64)> {
+    let number = |value: &Value| value.as_u64().expect("a number");
+    let partitions = report["partitions"].as_array().expect("partitions");
+    partitions.iter().map(|p| (number(&p["partition"]), number(&p["transactions"]))).collect()
+}
+
+#[test]
+fn a_ledger_is_played_and_its_own_balances_are_the_judge() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = format!("--data={}", directory.path().display());
+    let path = directory.path().join("ledger.csv");
+    let input = format!("--input={}", path.display());
+    let mut rows = "date,transaction,account,amount_cents,balance_cents\n".to_owned();
+    for row in 0..40 {
+        let (account, balance) = (row % 4, (row / 4 + 1) * 100);
+        rows += &format!("1993-01-01,{row},{account},100,{balance}\n");
+    }
+    std::fs::write(&path, &rows).unwrap();
+    let played = waltz(["demo", "bank", "--json", "--kill-every=0", &data, &input]);
+    let report = &json_lines(&played)[0];
+    assert_eq!(played.status.code(), Some(0), "{report}");
+    assert_eq!(partitions(report), [(0, 10), (1, 10), (2, 10), (3, 10)]);
+
+    std::fs::write(&path, rows.replace("1993-01-01,21,1,100,600", "1993-01-01,21,1,100,601"))
+        .unwrap();
+    let wrong = waltz(["demo", "bank", "--json", "--kill-every=0", &data, &input]);
+    assert_eq!(wrong.status.code(), Some(1));
+    let report = &json_lines(&wrong)[0];
+    let violations: Vec<_> = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|check| check["violations"].as_array().unwrap())
+        .collect();
+    assert_eq!(violations, ["line 23: the bank has balance 601, the log yields Some(600)"]);
+}
+
+#[test]
+fn the_benchmarks_say_what_they_measured() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = format!("--data={}", directory.path().display());
+    let output = waltz([
+        "bench",
+        "append",
+        "--json",
+        "--duration=200ms",
+        "--in-flight=20",
+        "--partitions=3",
+        "--connections=2",
+        "--locks=8",
+        &data,
+    ]);
+    let report = &json_lines(&output)[0];
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    assert!(report["committed"].as_u64().unwrap() > 0, "{report}");
+    assert_eq!(report["failed"], 0);
+    assert_eq!(
+        (&report["durable"]["replicas"], &report["durable"]["quorum"]),
+        (&3.into(), &2.into())
+    );
+    let output =
+        waltz(["bench", "feed", "--json", "--duration=1ms", "--records=5000", "--nodes=1", &data]);
+    let report = &json_lines(&output)[0];
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    assert_eq!((&report["stored"], &report["records"]), (&5000.into(), &5000.into()));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
+}

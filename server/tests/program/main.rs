@@ -1,0 +1,7 @@
+//! The program as people meet it: real processes, real files, real signals.
+
+mod bad_input;
+mod commands;
+mod crash;
+mod demo;
+mod support;
