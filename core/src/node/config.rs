@@ -101,6 +101,10 @@ impl NodeConfig {
         self.limits = limits;
         self.partition.limits = limits;
         self.partition.sequencer.limits = limits;
+        let run_bytes = self.partition.sequencer.run_bytes.min(limits.frame_payload as usize);
+        self.partition.sequencer.run_bytes = run_bytes;
+        self.partition.mounts.read_bytes =
+            self.partition.mounts.read_bytes.min(limits.frame_payload);
         self
     }
 

@@ -1,0 +1,68 @@
+//! The promises, each in a file of its own that opens with its sentence. All read one thing: the
+//! evidence a run left. Promise 2 is also checked while a run goes on, by `witness`, and recovery
+//! by `history`.
+
+mod p1_dense_ids;
+mod p2_on_a_quorum;
+mod p3_prefix_agreement;
+mod p4_at_most_once;
+mod p5_conflict_freedom;
+mod p7_fenced_sessions;
+mod p9_liveness;
+
+use std::collections::BTreeMap;
+
+use waltz_core::id::{PartitionId, TransactionId};
+use waltz_core::io::Address;
+
+use crate::bank::Bank;
+use crate::history::Stored;
+use crate::witness::Shown;
+
+/// What a run left.
+pub(crate) struct Evidence {
+    /// Every disk's logs.
+    pub(crate) logs: BTreeMap<Address, BTreeMap<PartitionId, Vec<Stored>>>,
+    /// What clients were shown.
+    pub(crate) shown: BTreeMap<(PartitionId, TransactionId), Shown>,
+    /// How many replicas a partition has.
+    pub(crate) replicas: usize,
+    /// The bank: what was submitted, and the databases.
+    pub(crate) bank: Bank,
+    /// What should have ended and did not.
+    pub(crate) unfinished: Vec<String>,
+}
+
+impl Evidence {
+    /// The longest log of each partition. At the end, with every node up and everything decided,
+    /// all are equal: promise 3 checks it.
+    pub(crate) fn longest_logs(&self) -> BTreeMap<PartitionId, &[Stored]> {
+        let mut longest: BTreeMap<PartitionId, &[Stored]> = BTreeMap::new();
+        for logs in self.logs.values() {
+            for (partition, log) in logs {
+                let best = longest.entry(*partition).or_default();
+                if log.len() > best.len() {
+                    *best = log;
+                }
+            }
+        }
+        longest
+    }
+}
+
+/// Every broken promise, in words.
+pub(crate) fn all(evidence: &Evidence) -> Vec<String> {
+    let checks: [(&str, fn(&Evidence) -> Vec<String>); 7] = [
+        ("promise 1", p1_dense_ids::check),
+        ("promise 2", p2_on_a_quorum::check),
+        ("promise 3", p3_prefix_agreement::check),
+        ("promise 4", p4_at_most_once::check),
+        ("promise 5", p5_conflict_freedom::check),
+        ("promise 7", p7_fenced_sessions::check),
+        ("promise 9", p9_liveness::check),
+    ];
+    let broken = checks.into_iter().flat_map(|(promise, check)| {
+        check(evidence).into_iter().map(move |text| format!("{promise}: {text}"))
+    });
+    broken.collect()
+}

@@ -1,0 +1,36 @@
+//! Promise 1: ids of a partition are dense and increasing; an id, once committed, names the same
+//! bytes for ever.
+
+use waltz_core::id::TransactionId;
+
+use super::Evidence;
+
+pub(super) fn check(evidence: &Evidence) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (host, logs) in &evidence.logs {
+        for (partition, log) in logs {
+            let misplaced = log
+                .iter()
+                .enumerate()
+                .find(|(index, stored)| stored.record().id() != TransactionId(*index as u64));
+            if let Some((index, stored)) = misplaced {
+                let id = stored.record().id();
+                broken.push(format!("{host} has {partition} {id} at place {index}"));
+            }
+        }
+    }
+    let longest = evidence.longest_logs();
+    for ((partition, id), shown) in &evidence.shown {
+        let log = longest.get(partition).copied().unwrap_or_default();
+        let same = log.get(id.0 as usize).is_some_and(|stored| {
+            stored.record().req_id() == shown.req_id && stored.record().data() == shown.data
+        });
+        if !same {
+            broken.push(format!(
+                "{partition} {id} was shown as {} and is that no longer",
+                shown.req_id
+            ));
+        }
+    }
+    broken
+}

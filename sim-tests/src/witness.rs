@@ -1,0 +1,110 @@
+//! What clients were shown: every record that any of them applied, and when it was first seen.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use waltz_client::{CallbackError, ClientCallbacks, Mark, Transaction};
+use waltz_core::id::{PartitionId, ReqId, TransactionId};
+
+use crate::history::History;
+
+/// One record, as a client was shown it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) req_id: ReqId,
+    pub(crate) data: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    shown: BTreeMap<(PartitionId, TransactionId), Shown>,
+    violations: Vec<String>,
+}
+
+/// All that was shown; clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Witness {
+    state: Arc<Mutex<State>>,
+    history: History,
+    quorum: usize,
+}
+
+impl Witness {
+    pub(crate) fn new(history: History, quorum: usize) -> Self {
+        Self { state: Arc::default(), history, quorum }
+    }
+
+    /// A client is shown a record: nobody may have been shown another one in its place, and a
+    /// quorum of disks must hold it now.
+    pub(crate) fn see(&self, transaction: &Transaction, data: &[u8]) {
+        let (partition, id) = (transaction.partition(), transaction.id());
+        let shown = Shown { req_id: transaction.req_id(), data: data.to_vec() };
+        let mut state = self.lock();
+        match state.shown.get(&(partition, id)) {
+            Some(before) if *before == shown => return,
+            Some(before) => {
+                let text = format!(
+                    "promises 1 and 3: {partition} {id} was shown as {} and is shown as {}",
+                    before.req_id, shown.req_id
+                );
+                state.violations.push(text);
+                return;
+            }
+            None => {}
+        }
+        let copies = self.history.copies(partition, id, |stored| {
+            let record = stored.record();
+            record.req_id() == shown.req_id && record.data() == shown.data
+        });
+        if copies < self.quorum {
+            let text = format!(
+                "promise 2: {partition} {id} ({}) was shown while {copies} disks held it; {} must",
+                shown.req_id, self.quorum
+            );
+            state.violations.push(text);
+        }
+        state.shown.insert((partition, id), shown);
+    }
+
+    pub(crate) fn violations(&self) -> Vec<String> {
+        self.lock().violations.clone()
+    }
+
+    pub(crate) fn shown(&self) -> BTreeMap<(PartitionId, TransactionId), Shown> {
+        self.lock().shown.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A client that only looks: it follows every partition from the first transaction on.
+#[derive(Debug)]
+pub(crate) struct Onlooker {
+    witness: Witness,
+    marks: Mutex<BTreeMap<PartitionId, Mark>>,
+}
+
+impl Onlooker {
+    pub(crate) fn new(witness: Witness) -> Self {
+        Self { witness, marks: Mutex::default() }
+    }
+}
+
+impl ClientCallbacks for Onlooker {
+    async fn high_water_mark(&self, partition: PartitionId) -> Result<Mark, CallbackError> {
+        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(marks.get(&partition).copied().unwrap_or(Mark::NONE))
+    }
+
+    async fn apply_transaction(&self, transaction: &Transaction) -> Result<(), CallbackError> {
+        let data = transaction.bytes().await?;
+        self.witness.see(transaction, &data);
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mark = marks.entry(transaction.partition()).or_default();
+        assert_eq!(transaction.id(), mark.next(), "transactions come one after another");
+        *mark = Mark::at(transaction.id());
+        Ok(())
+    }
+}
