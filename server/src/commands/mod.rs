@@ -11,7 +11,8 @@ pub mod window;
 
 use std::future::Future;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Command;
 use crate::exit::Exit;
@@ -26,11 +27,30 @@ pub fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Append(args) => on_this_thread(append::run(args)),
         Command::Feed(args) => on_this_thread(feed::run(args)),
         Command::Status(args) => on_this_thread(status::run(args)),
-        Command::Demo(demo::DemoCommand::Bank(args)) => on_all_threads(demo::run(args)),
-        Command::Bench(bench::BenchCommand::Append(args)) => {
-            on_this_thread(bench::append::run(args))
+        Command::Demo(demo::DemoCommand::Bank(args)) => {
+            on_all_threads(interruptible(demo::run(args)))
         }
-        Command::Bench(bench::BenchCommand::Feed(args)) => on_this_thread(bench::feed::run(args)),
+        Command::Bench(bench::BenchCommand::Append(args)) => {
+            on_this_thread(interruptible(bench::append::run(args)))
+        }
+        Command::Bench(bench::BenchCommand::Feed(args)) => {
+            on_this_thread(interruptible(bench::feed::run(args)))
+        }
+    }
+}
+
+/// Ends a command that has started processes and made files when a person or a supervisor wants it
+/// to end: dropping it stops the processes and removes the files.
+async fn interruptible(
+    command: impl Future<Output = anyhow::Result<Exit>>,
+) -> anyhow::Result<Exit> {
+    let mut terminate = signal(SignalKind::terminate()).context("could not listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("could not listen for signals")?;
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => bail!("terminated"),
+        _ = interrupt.recv() => bail!("interrupted"),
+        exit = command => exit,
     }
 }
 

@@ -1,7 +1,12 @@
 //! The demo and the benchmarks, small.
 
-use super::support::{json_lines, waltz};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
 use serde_json::Value;
+
+use super::support::{WALTZ, assert_fails, json_lines, signal, waltz};
 
 #[test]
 fn the_bank_survives_kills_of_every_node() {
@@ -92,5 +97,32 @@ fn the_benchmarks_say_what_they_measured() {
     let report = &json_lines(&output)[0];
     assert_eq!(output.status.code(), Some(0), "{report}");
     assert_eq!((&report["stored"], &report["records"]), (&5000.into(), &5000.into()));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
+fn an_interrupted_demo_leaves_neither_processes_nor_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut demo = Command::new(WALTZ)
+        .args(["demo", "bank", "--kill-every=60s"])
+        .arg(format!("--data={}", directory.path().display()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = |file: &Path| std::fs::read_to_string(file).unwrap_or_default();
+    let nodes_are_up = || {
+        let mut made = std::fs::read_dir(directory.path()).unwrap();
+        made.next()
+            .is_some_and(|made| log(&made.unwrap().path().join("node-3.log")).contains("opened"))
+    };
+    while !nodes_are_up() {
+        assert!(demo.try_wait().unwrap().is_none(), "the demo goes on for minutes");
+        std::thread::yield_now();
+    }
+    signal(&demo, Signal::INT);
+    let output = demo.wait_with_output().unwrap();
+    assert_fails(&output, 1, "interrupted");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 /// The program under test.
@@ -31,6 +32,12 @@ pub(crate) fn assert_fails(output: &Output, code: i32, expected: &str) {
     assert_eq!(output.status.code(), Some(code), "{error}");
     assert!(error.contains(expected), "{error:?} does not say {expected:?}");
     assert!(!error.contains("panicked"), "{error}");
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(child: &Child, signal: Signal) {
+    let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+    rustix::process::kill_process(id, signal).expect("it can be told");
 }
 
 /// A single node, killed when dropped.
@@ -69,9 +76,7 @@ impl Node {
 
     /// Asks it to stop and returns how it ended.
     pub(crate) fn stop(&mut self) -> Option<i32> {
-        let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
-        rustix::process::kill_process(id.expect("a process id"), rustix::process::Signal::TERM)
-            .expect("it can be told");
+        signal(&self.child, Signal::TERM);
         // Waiting would close it, and the node would end by that.
         let _open = self.child.stdin.take();
         self.child.wait().expect("it ends").code()
