@@ -334,10 +334,10 @@ impl Sequencer {
             ReplicaAnswer::Records { request, origin, first, count, done } => {
                 let run = Run::verify(origin, first, count, payload, &self.config.limits)
                     .map_err(|error| error.to_string());
-                self.on_records(node, request, run, done, outputs);
+                self.on_records(now, node, request, run, done, outputs);
             }
             ReplicaAnswer::ReadFailed { request, reason } => {
-                self.on_records(node, request, Err(reason), true, outputs);
+                self.on_records(now, node, request, Err(reason), true, outputs);
             }
             ReplicaAnswer::OutOfPlace { .. } => self.rest(now, node),
         }

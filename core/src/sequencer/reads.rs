@@ -75,10 +75,12 @@ impl Reads {
         self.under_way.retain(|_, read| read.purpose != Purpose::CatchUp(node));
     }
 
-    /// Takes every read away from a lost source.
+    /// Takes every read away from a lost source. Who failed before may be asked again: it may be
+    /// the only one left.
     pub(super) fn abandon(&mut self, source: NodeId) {
         for read in self.under_way.values_mut().filter(|read| read.source == Some(source)) {
             read.source = None;
+            read.failed.clear();
         }
     }
 

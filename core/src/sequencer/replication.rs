@@ -235,6 +235,7 @@ impl Sequencer {
 
     pub(super) fn on_records(
         &mut self,
+        now: Time,
         node: NodeId,
         request: u64,
         run: Result<Run, String>,
@@ -251,7 +252,7 @@ impl Sequencer {
             Err(reason) => {
                 read.failed.insert(node);
                 read.source = None;
-                self.retry_or_fail(request, reason, outputs);
+                self.retry_or_fail(now, request, reason, outputs);
                 return;
             }
         };
@@ -274,21 +275,21 @@ impl Sequencer {
         }
     }
 
-    fn retry_or_fail(&mut self, request: u64, reason: String, outputs: &mut Outputs) {
-        let Some(read) = self.reads.find(request) else {
+    /// A source could not give the records: another may, or whoever wanted them hears of it.
+    fn retry_or_fail(&mut self, now: Time, request: u64, reason: String, outputs: &mut Outputs) {
+        if self.assign_read(request, outputs) {
+            return;
+        }
+        let Some(read) = self.reads.end(request) else {
             return;
         };
-        let exhausted = read.failed.len() >= self.replicas.len().saturating_sub(1).max(1);
         match read.purpose {
-            Purpose::Asked(asked) if exhausted => {
-                self.reads.end(request);
-                outputs.push(SequencerOutput::ReadFailed { asked, reason });
-            }
+            Purpose::Asked(asked) => outputs.push(SequencerOutput::ReadFailed { asked, reason }),
             Purpose::CatchUp(_) if matches!(self.phase, Phase::Chosen { .. }) => {
                 let reason = format!("the chosen log could not be read: {reason}");
                 self.end(None, reason, outputs);
             }
-            _ => self.assign_read(request, outputs),
+            Purpose::CatchUp(laggard) => self.rest(now, laggard),
         }
     }
 
@@ -299,14 +300,14 @@ impl Sequencer {
     }
 
     /// Asks the best source for a read: this node's own replica if it can, else any that can.
-    /// With none, the read waits for one.
-    pub(super) fn assign_read(&mut self, request: u64, outputs: &mut Outputs) {
+    /// With none (false) the read waits for one.
+    pub(super) fn assign_read(&mut self, request: u64, outputs: &mut Outputs) -> bool {
         let chosen_source = match &self.phase {
             Phase::Chosen { source, .. } => Some(*source),
             _ => None,
         };
         let Some(read) = self.reads.find(request) else {
-            return;
+            return false;
         };
         let can = |node: &NodeId| {
             let progress = &self.replicas[node];
@@ -316,12 +317,13 @@ impl Sequencer {
         let nodes = std::iter::once(self.config.node).chain(self.replicas.keys().copied());
         let mut nodes = nodes.filter(|node| self.replicas.contains_key(node));
         let Some(node) = nodes.find(can) else {
-            return;
+            return false;
         };
         read.source = Some(node);
         let (first, to, max_bytes) = (read.next, read.to, read.max_bytes);
         let request = ReplicaRequest::Read { request, first, to, max_bytes };
         self.ask(node, request, Bytes::new(), outputs);
+        true
     }
 
     fn chosen(&self) -> &LogSummary {

@@ -26,6 +26,8 @@ mod reads;
 mod refusal;
 mod replica;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};

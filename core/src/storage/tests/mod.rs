@@ -4,6 +4,5 @@ mod random;
 mod reading;
 mod replay;
 mod requests;
-mod rig;
 mod script;
 mod sessions;

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::rig::{Rig, Written, replicas, run, session};
 use crate::id::{Mark, SessionId, TransactionId};
 use crate::journal::EntryHead;
+use crate::storage::testing::{Rig, Written, replicas, run, session};
 use crate::storage::{Replica, StorageReply};
 use crate::wire::{LogSummary, ReplicaAnswer, ReplicaRequest};
 

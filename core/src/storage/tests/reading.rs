@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::rig::{Rig, caller, replicas, run};
 use super::script::check;
 use crate::id::{Mark, TransactionId};
 use crate::io::Ticket;
+use crate::storage::testing::{Rig, caller, replicas, run};
 use crate::wire::{LogSummary, ReplicaAnswer, ReplicaRequest};
 
 #[test]

@@ -1,11 +1,11 @@
 //! Journals that no storage node writes are refused, whatever their checksums say.
 
-use super::rig::{CREATION, PARTITION, replicas, session};
 use crate::coordinator::{Change, Revision};
 use crate::id::{Mark, SessionId, TransactionId};
 use crate::journal::{EntryHead, Place};
 use crate::limits::Limits;
 use crate::planted::Planted;
+use crate::storage::testing::{CREATION, PARTITION, replicas, session};
 use crate::storage::{Inconsistency, ReplayError, Storage};
 
 fn create() -> EntryHead {

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::rig::{CREATION, PARTITION, Rig, caller, replicas, run, session};
 use crate::id::{CreationId, Mark, ReplicaSet, TransactionId};
 use crate::io::Level;
+use crate::storage::testing::{CREATION, PARTITION, Rig, caller, replicas, run, session};
 use crate::wire::{LogSummary, ReplicaAnswer, ReplicaRequest, ToReplica};
 
 #[test]

@@ -13,11 +13,12 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 
-use super::rig::{Rig, replicas, run, session};
-use crate::id::{Mark, SessionId, TransactionId};
-use crate::journal::EntryHead;
+use crate::id::{Mark, TransactionId};
 use crate::planted::Planted;
 use crate::storage::StorageReply;
+use crate::storage::testing::{
+    Rig, answer_text, entry_text, member, replicas, run, session, short,
+};
 use crate::wire::{LogSummary, ReplicaAnswer, ReplicaRequest};
 
 /// Plays a transcript's commands and compares what comes of them with what it says.
@@ -28,7 +29,7 @@ pub(super) fn check(transcript: &str) {
 pub(super) fn check_planted(planted: Planted, transcript: &str) {
     let lines = transcript.lines().map(str::trim).filter(|line| !line.is_empty());
     let expected = lines.fold(String::new(), |text, line| text + line + "\n");
-    let mut rig = Rig::planted(planted);
+    let mut rig = Rig::of(member(1), planted);
     let mut played = String::new();
     for command in expected.lines().filter_map(|line| line.strip_prefix("> ")) {
         writeln!(played, "> {command}").unwrap();
@@ -136,61 +137,17 @@ fn summary(words: &[&str]) -> LogSummary {
     LogSummary { sessions: sessions.iter().map(named).collect(), last: mark(last) }
 }
 
-fn summary_text(log: &LogSummary) -> String {
-    if log.sessions.is_empty() {
-        return "nothing".to_owned();
-    }
-    let sessions =
-        log.sessions.iter().map(|(session, first)| format!("{}@{first} ", short(session)));
-    sessions.collect::<String>() + &format!("to {}", log.last)
-}
-
-fn short(session: &SessionId) -> String {
-    format!("s{}", session.epoch.0)
-}
-
-fn ids(first: TransactionId, count: u32) -> String {
-    format!("{first}..{}", first.0 + u64::from(count) - 1)
-}
-
-fn entry_text(head: &EntryHead) -> String {
-    match head {
-        EntryHead::Create { .. } => "create".to_owned(),
-        EntryHead::Promise { session, .. } => format!("promise {}", short(session)),
-        EntryHead::Cut { keep, .. } => format!("cut to {keep}"),
-        EntryHead::Join { session, .. } => format!("join {}", short(session)),
-        EntryHead::Records { session, first, count, low_water, .. } => {
-            format!("records {} of {}, low water {low_water}", ids(*first, *count), short(session))
-        }
-        EntryHead::LowWater { mark, .. } => format!("low water {mark}"),
-        EntryHead::Coordinator(_) => panic!("a storage node does not write these"),
-    }
-}
-
 fn reply_text(reply: &StorageReply) -> String {
-    let answer = match &reply.message.answer {
-        ReplicaAnswer::Opened { normal, log, low_water, start, replicas } => {
-            assert_eq!((*start, replicas), (TransactionId::FIRST, &super::rig::replicas()));
-            let normal = normal.as_ref().map_or_else(|| "none".to_owned(), short);
-            format!("opened: normal {normal}, log {}, low water {low_water}", summary_text(log))
+    match &reply.message.answer {
+        ReplicaAnswer::Opened { start, replicas: said, .. } => {
+            assert_eq!((*start, said), (TransactionId::FIRST, &replicas()));
         }
-        ReplicaAnswer::Fenced { promise } => format!("fenced by {}", short(promise)),
-        ReplicaAnswer::Unknown => "unknown".to_owned(),
-        ReplicaAnswer::Adopted { last } => format!("adopted, last {last}"),
-        ReplicaAnswer::Copied { last } => format!("copied to {last}"),
-        ReplicaAnswer::Joined => "joined".to_owned(),
-        ReplicaAnswer::Acked { last } => format!("acked {last}"),
-        ReplicaAnswer::Confirmed { round } => format!("confirmed {round}"),
-        ReplicaAnswer::Resumed { joined, last } => format!("resumed: joined {joined}, last {last}"),
-        ReplicaAnswer::Records { request, origin, first, count, done } => {
+        ReplicaAnswer::Records { request, origin, first, count, .. } => {
             assert_eq!(*request, 9);
             let run = run(origin.epoch.0, first.0, u64::from(*count));
             assert_eq!(reply.payload, run, "records come back as they were written");
-            let more = if *done { "" } else { ", more comes" };
-            format!("records {} of {}{more}", ids(*first, *count), short(origin))
         }
-        ReplicaAnswer::ReadFailed { reason, .. } => format!("read failed: {reason}"),
-        ReplicaAnswer::OutOfPlace { reason } => format!("out of place: {reason}"),
-    };
-    format!("-> {} {answer}", short(&reply.message.session))
+        _ => {}
+    }
+    format!("-> {} {}", short(&reply.message.session), answer_text(&reply.message.answer))
 }

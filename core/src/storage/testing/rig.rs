@@ -17,25 +17,28 @@ use crate::storage::{Replica, Storage, StorageReply};
 use crate::time::{Random, Time};
 use crate::wire::{ReplicaRequest, ToReplica};
 
-pub(super) const PARTITION: PartitionId = PartitionId(7);
-pub(super) const CREATION: CreationId = CreationId(42);
-const MEMBER: Member = Member { node: NodeId(1), storage: StorageId(11) };
+pub(crate) const PARTITION: PartitionId = PartitionId(7);
+pub(crate) const CREATION: CreationId = CreationId(42);
 
-pub(super) fn session(epoch: u64) -> SessionId {
+/// A node with its first disk.
+pub(crate) fn member(n: u32) -> Member {
+    Member { node: NodeId(n), storage: StorageId(u64::from(n) + 10) }
+}
+
+pub(crate) fn session(epoch: u64) -> SessionId {
     SessionId { epoch: Epoch(epoch), server: NodeId(1), nonce: 5 }
 }
 
-pub(super) fn replicas() -> ReplicaSet {
-    let other = |n: u32| Member { node: NodeId(n), storage: StorageId(u64::from(n) + 10) };
-    ReplicaSet(vec![MEMBER, other(2), other(3)])
+pub(crate) fn replicas() -> ReplicaSet {
+    ReplicaSet((1..=3).map(member).collect())
 }
 
-pub(super) fn caller(n: u64) -> Caller {
+pub(crate) fn caller(n: u64) -> Caller {
     Caller::Peer(ConnectionId::accepted(n))
 }
 
 /// `count` records from `first` on; what they hold names the session.
-pub(super) fn run(epoch: u64, first: u64, count: u64) -> Bytes {
+pub(crate) fn run(epoch: u64, first: u64, count: u64) -> Bytes {
     let mut bytes = BytesMut::new();
     for id in first..first + count {
         let req_id = ReqId {
@@ -63,38 +66,40 @@ pub(super) fn run(epoch: u64, first: u64, count: u64) -> Bytes {
 
 /// An entry, where its body went, and its body.
 #[derive(Debug, Clone)]
-pub(super) struct Written {
-    pub(super) head: EntryHead,
-    pub(super) place: Option<Place>,
-    pub(super) body: Bytes,
+pub(crate) struct Written {
+    pub(crate) head: EntryHead,
+    pub(crate) place: Option<Place>,
+    pub(crate) body: Bytes,
 }
 
 /// The node and its journal.
 #[derive(Debug)]
-pub(super) struct Rig {
-    pub(super) storage: Storage,
+pub(crate) struct Rig {
+    pub(crate) storage: Storage,
+    member: Member,
     planted: Planted,
     tickets: Tickets,
     /// Everything appended, in order; the first `durable` of it is on the disk.
-    pub(super) journal: Vec<Written>,
-    pub(super) durable: usize,
+    pub(crate) journal: Vec<Written>,
+    pub(crate) durable: usize,
     /// How many of the journal's entries an earlier life of the process wrote.
     inherited: usize,
-    pub(super) reads: VecDeque<(Ticket, Vec<Place>)>,
+    pub(crate) reads: VecDeque<(Ticket, Vec<Place>)>,
     /// What the last step reported.
-    pub(super) reports: Vec<Report>,
+    pub(crate) reports: Vec<Report>,
 }
 
 impl Rig {
-    pub(super) fn new() -> Self {
-        Self::planted(Planted::NONE)
+    pub(crate) fn new() -> Self {
+        Self::of(member(1), Planted::NONE)
     }
 
-    pub(super) fn planted(planted: Planted) -> Self {
+    pub(crate) fn of(member: Member, planted: Planted) -> Self {
         let mut storage = Storage::new(Limits::default(), planted);
-        storage.identify(MEMBER);
+        storage.identify(member);
         Self {
             storage,
+            member,
             planted,
             tickets: Tickets::default(),
             journal: Vec::new(),
@@ -106,12 +111,12 @@ impl Rig {
     }
 
     /// The node's one replica.
-    pub(super) fn replica(&self) -> Option<&Replica> {
+    pub(crate) fn replica(&self) -> Option<&Replica> {
         self.storage.replicas().next().map(|(_, replica)| replica)
     }
 
     /// Asks as the session of that epoch.
-    pub(super) fn ask(
+    pub(crate) fn ask(
         &mut self,
         epoch: u64,
         request: ReplicaRequest,
@@ -120,7 +125,7 @@ impl Rig {
         self.ask_as(caller(1), epoch, request, payload)
     }
 
-    pub(super) fn ask_as(
+    pub(crate) fn ask_as(
         &mut self,
         from: Caller,
         epoch: u64,
@@ -136,7 +141,7 @@ impl Rig {
         self.send(from, request, payload)
     }
 
-    pub(super) fn send(
+    pub(crate) fn send(
         &mut self,
         from: Caller,
         request: ToReplica,
@@ -146,8 +151,8 @@ impl Rig {
     }
 
     /// Makes the next `count` entries durable, in one sync.
-    pub(super) fn sync(&mut self, count: usize) -> Vec<StorageReply> {
-        let to = self.journal.len().min(self.durable + count);
+    pub(crate) fn sync(&mut self, count: usize) -> Vec<StorageReply> {
+        let to = self.journal.len().min(self.durable.saturating_add(count));
         let newly = self.durable..to;
         self.durable = to;
         let ticket = |index: usize| Ticket((index + 1 - self.inherited) as u64);
@@ -158,12 +163,12 @@ impl Rig {
         self.step(|storage, cx, replies| storage.on_durable(cx, up_to, &places, replies))
     }
 
-    pub(super) fn sync_all(&mut self) -> Vec<StorageReply> {
-        self.sync(usize::MAX - self.durable)
+    pub(crate) fn sync_all(&mut self) -> Vec<StorageReply> {
+        self.sync(usize::MAX)
     }
 
     /// Ends the oldest read with what the journal holds.
-    pub(super) fn finish_read(&mut self) -> Vec<StorageReply> {
+    pub(crate) fn finish_read(&mut self) -> Vec<StorageReply> {
         let (ticket, places) = self.reads.pop_front().expect("a read is under way");
         let body = |place: &Place| {
             let written = self.journal.iter().find(|written| written.place == Some(*place));
@@ -173,24 +178,29 @@ impl Rig {
         self.step(|storage, cx, replies| storage.on_read(cx, ticket, &bodies, replies))
     }
 
-    pub(super) fn fail_read(&mut self, error: &str) -> Vec<StorageReply> {
+    pub(crate) fn fail_read(&mut self, error: &str) -> Vec<StorageReply> {
         let (ticket, _) = self.reads.pop_front().expect("a read is under way");
         let result = Err(error.to_owned());
         self.step(|storage, cx, replies| storage.on_read(cx, ticket, &result, replies))
     }
 
+    /// Whoever asked is gone.
+    pub(crate) fn close(&mut self, from: Caller) {
+        self.storage.on_closed(from);
+    }
+
     /// A crash: what is not durable is lost, the rest is replayed.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.journal.truncate(self.durable);
         self.storage = self.replayed(self.durable);
-        self.storage.identify(MEMBER);
+        self.storage.identify(self.member);
         self.tickets = Tickets::default();
         self.inherited = self.durable;
         self.reads.clear();
     }
 
     /// What the first `count` entries of the journal fold to.
-    pub(super) fn replayed(&self, count: usize) -> Storage {
+    pub(crate) fn replayed(&self, count: usize) -> Storage {
         let mut storage = Storage::new(Limits::default(), self.planted);
         for written in &self.journal[..count] {
             storage.replay(&written.head, written.place).expect("what was written fits");
@@ -199,7 +209,7 @@ impl Rig {
     }
 
     /// Flips a bit in the stored record.
-    pub(super) fn rot(&mut self, id: u64) {
+    pub(crate) fn rot(&mut self, id: u64) {
         let holds = |written: &&mut Written| {
             matches!(written.head, EntryHead::Records { first, count, .. }
                 if first.0 <= id && id < first.0 + u64::from(count))

@@ -1,0 +1,395 @@
+//! Sessions, storage nodes and the connections between them, moved by hand.
+//!
+//! Nothing happens by itself: a message waits until it is delivered, an entry until it is synced.
+//! A connection delivers in order. When it is lost, its answers are lost with it, while its
+//! requests may still reach the node, even after those of a later connection.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::id::{
+    ClientId, Epoch, Generation, Mark, Member, NodeId, ReplicaSet, ReqId, SessionId, StorageId,
+    TransactionId,
+};
+use crate::io::{Caller, ConnectionId, Report};
+use crate::journal::EntryHead;
+use crate::limits::Limits;
+use crate::planted::Planted;
+use crate::record::{NewRecord, RecordView};
+use crate::sequencer::{Outputs, Sequencer, SequencerConfig, SequencerOutput};
+use crate::storage::StorageReply;
+use crate::storage::testing::{CREATION, PARTITION, Rig, member};
+use crate::time::Time;
+use crate::wire::{ReplicaAnswer, ReplicaRequest, ToReplica};
+
+/// Something that happened, in the order it did.
+#[derive(Debug, Clone)]
+pub(super) enum Event {
+    /// A request reached a node.
+    Request { session: SessionId, node: NodeId, request: ReplicaRequest },
+    /// A node gave an entry to its journal.
+    Wrote { node: NodeId, head: EntryHead },
+    /// A node told its operator something.
+    Reported { node: NodeId, report: Report },
+    /// An answer reached its session.
+    Answer { session: SessionId, node: NodeId, answer: ReplicaAnswer },
+    /// A session said something to its server.
+    Said { session: SessionId, output: SequencerOutput },
+}
+
+/// A connection from a session to a node.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) epoch: u64,
+    pub(super) node: NodeId,
+    /// Whether the session still has it; if not, what is left is on its way to the node.
+    pub(super) is_up: bool,
+    pub(super) requests: VecDeque<(ToReplica, Bytes)>,
+    pub(super) answers: VecDeque<(ReplicaAnswer, Bytes)>,
+}
+
+/// What happens to the requests on a connection that is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// They are lost too.
+    Everything,
+    /// They may still arrive.
+    AnswersOnly,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    /// How sessions opened from now on replicate.
+    pub(super) config: SequencerConfig,
+    pub(super) set: ReplicaSet,
+    pub(super) nodes: BTreeMap<NodeId, Rig>,
+    /// By epoch; those that are over are gone.
+    pub(super) sessions: BTreeMap<u64, Sequencer>,
+    /// By number: in the order they were made.
+    pub(super) connections: BTreeMap<u64, Connection>,
+    pub(super) now: Time,
+    /// What happened since it was last taken.
+    pub(super) events: Vec<Event>,
+    connected: u64,
+    appended: u64,
+}
+
+impl Cluster {
+    pub(super) fn new(size: u32, planted: Planted) -> Self {
+        let config =
+            SequencerConfig { planted, ..SequencerConfig::new(NodeId(1), Limits::default()) };
+        let members = || (1..=size).map(member);
+        Self {
+            config,
+            set: ReplicaSet(members().collect()),
+            nodes: members().map(|member| (member.node, Rig::of(member, planted))).collect(),
+            sessions: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            now: Time::ZERO,
+            events: Vec::new(),
+            connected: 0,
+            appended: 0,
+        }
+    }
+
+    /// A server begins a session; it reaches nobody yet.
+    pub(super) fn open(&mut self, epoch: u64, server: NodeId) {
+        let session = SessionId { epoch: Epoch(epoch), server, nonce: epoch };
+        let config = SequencerConfig { node: server, ..self.config };
+        let sequencer = Sequencer::new(config, PARTITION, CREATION, session, self.set.clone());
+        assert!(self.sessions.insert(epoch, sequencer).is_none(), "epochs are used once");
+    }
+
+    /// A session's server dies.
+    pub(super) fn stop(&mut self, epoch: u64, loss: Loss) {
+        self.sessions.remove(&epoch);
+        for number in self.connections_of(|connection| connection.epoch == epoch) {
+            self.lose(number, loss);
+        }
+    }
+
+    pub(super) fn is_linked(&self, epoch: u64, node: NodeId) -> bool {
+        self.up(epoch, node).is_some()
+    }
+
+    /// A session gets a new connection to a node.
+    pub(super) fn link(&mut self, epoch: u64, node: NodeId) {
+        assert!(!self.is_linked(epoch, node), "one connection at a time");
+        self.connected += 1;
+        let (requests, answers) = (VecDeque::new(), VecDeque::new());
+        let connection = Connection { epoch, node, is_up: true, requests, answers };
+        self.connections.insert(self.connected, connection);
+        self.with(epoch, |sequencer, outputs| sequencer.on_reachable(node, outputs));
+    }
+
+    /// A session's connection to a node is lost.
+    pub(super) fn cut(&mut self, epoch: u64, node: NodeId, loss: Loss) {
+        if let Some(number) = self.up(epoch, node) {
+            self.lose(number, loss);
+            self.with(epoch, |sequencer, outputs| sequencer.on_unreachable(node, outputs));
+        }
+    }
+
+    /// A node loses power and starts again: what is not durable is gone.
+    pub(super) fn crash(&mut self, node: NodeId) {
+        self.rig(node).restart();
+        self.disconnect(node);
+    }
+
+    /// A node starts again with a disk that was never here.
+    pub(super) fn swap_disk(&mut self, node: NodeId) {
+        let member = Member { node, storage: StorageId(900) };
+        self.nodes.insert(node, Rig::of(member, self.config.planted));
+        self.disconnect(node);
+    }
+
+    /// The next request on a connection reaches its node. Nothing more comes of a lost connection
+    /// without requests: the node notices.
+    pub(super) fn deliver_request(&mut self, number: u64) {
+        let connection = self.connections.get_mut(&number).expect("a connection");
+        let (node, next) = (connection.node, connection.requests.pop_front());
+        let Some((request, payload)) = next else {
+            assert!(!connection.is_up, "a request is on its way");
+            self.close(number);
+            return;
+        };
+        let (session, asked) = (request.session, request.request.clone());
+        self.events.push(Event::Request { session, node, request: asked });
+        let caller = Caller::Peer(ConnectionId::accepted(number));
+        self.at(node, |rig| rig.send(caller, request, payload));
+    }
+
+    /// All requests on a connection reach their node.
+    pub(super) fn deliver_requests(&mut self, number: u64) {
+        while self.connections.get(&number).is_some_and(|c| !c.requests.is_empty()) {
+            self.deliver_request(number);
+        }
+    }
+
+    /// The next answer on a connection reaches its session.
+    pub(super) fn deliver_answer(&mut self, number: u64) {
+        let connection = self.connections.get_mut(&number).expect("a connection");
+        let (epoch, node) = (connection.epoch, connection.node);
+        let (answer, payload) = connection.answers.pop_front().expect("an answer is on its way");
+        let session = self.sessions[&epoch].session();
+        self.events.push(Event::Answer { session, node, answer: answer.clone() });
+        let now = self.now;
+        self.with(epoch, |sequencer, outputs| {
+            sequencer.on_answer(now, node, answer, payload, outputs);
+        });
+    }
+
+    /// All answers on a connection reach their session.
+    pub(super) fn deliver_answers(&mut self, number: u64) {
+        while self.connections.get(&number).is_some_and(|c| !c.answers.is_empty()) {
+            self.deliver_answer(number);
+        }
+    }
+
+    /// Entries a node has not made durable.
+    pub(super) fn unsynced(&self, node: NodeId) -> usize {
+        self.nodes[&node].journal.len() - self.nodes[&node].durable
+    }
+
+    /// A node makes its next `count` entries durable.
+    pub(super) fn sync(&mut self, node: NodeId, count: usize) {
+        self.at(node, |rig| rig.sync(count));
+    }
+
+    pub(super) fn finish_read(&mut self, node: NodeId) {
+        self.at(node, Rig::finish_read);
+    }
+
+    pub(super) fn fail_read(&mut self, node: NodeId) {
+        self.at(node, |rig| rig.fail_read("input/output error"));
+    }
+
+    /// Numbers `count` records that no other append equals, and sends them.
+    pub(super) fn append(&mut self, epoch: u64, count: u64) {
+        for _ in 0..count {
+            self.appended += 1;
+            let bytes = record(epoch, self.appended);
+            self.with(epoch, |sequencer, outputs| {
+                let (record, _) = RecordView::parse(&bytes, &Limits::default()).expect("encoded");
+                sequencer.append(&record, outputs);
+            });
+        }
+        self.with(epoch, Sequencer::flush);
+    }
+
+    pub(super) fn confirm(&mut self, epoch: u64, round: u64) {
+        self.with(epoch, |sequencer, outputs| sequencer.confirm(round, outputs));
+    }
+
+    pub(super) fn read(&mut self, epoch: u64, asked: u64, first: TransactionId, to: Mark) {
+        self.with(epoch, |sequencer, outputs| sequencer.read(asked, first, to, 300, outputs));
+    }
+
+    /// Time passes, at once for every session.
+    pub(super) fn wait(&mut self, pause: Duration) {
+        self.now = self.now + pause;
+        let now = self.now;
+        for epoch in self.sessions.keys().copied().collect::<Vec<_>>() {
+            self.with(epoch, |sequencer, outputs| {
+                if sequencer.deadline().is_some_and(|deadline| deadline <= now) {
+                    sequencer.on_timer(now, outputs);
+                }
+            });
+        }
+    }
+
+    /// Delivers, syncs and reads at these nodes until nothing is left to do there. False: it does
+    /// not end.
+    #[must_use]
+    pub(super) fn settle(&mut self, nodes: &[NodeId]) -> bool {
+        for _ in 0..10_000 {
+            let mut is_quiet = true;
+            for number in self.connections_of(|connection| nodes.contains(&connection.node)) {
+                is_quiet &= !self.drain(number);
+            }
+            for node in nodes {
+                while self.unsynced(*node) > 0 {
+                    self.sync(*node, usize::MAX);
+                    is_quiet = false;
+                }
+                while !self.nodes[node].reads.is_empty() {
+                    self.finish_read(*node);
+                    is_quiet = false;
+                }
+            }
+            if is_quiet {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Delivers what is on a connection. Whether there was anything.
+    pub(super) fn drain(&mut self, number: u64) -> bool {
+        let mut delivered = false;
+        while let Some(connection) = self.connections.get(&number) {
+            if !connection.answers.is_empty() {
+                self.deliver_answer(number);
+            } else if !connection.requests.is_empty() || !connection.is_up {
+                self.deliver_request(number);
+            } else {
+                break;
+            }
+            delivered = true;
+        }
+        delivered
+    }
+
+    /// Connections by number.
+    pub(super) fn connections_of(&self, wanted: impl Fn(&Connection) -> bool) -> Vec<u64> {
+        let wanted = self.connections.iter().filter(|(_, connection)| wanted(connection));
+        wanted.map(|(number, _)| *number).collect()
+    }
+
+    fn up(&self, epoch: u64, node: NodeId) -> Option<u64> {
+        let is_it = |connection: &Connection| {
+            connection.is_up && (connection.epoch, connection.node) == (epoch, node)
+        };
+        self.connections_of(is_it).first().copied()
+    }
+
+    fn rig(&mut self, node: NodeId) -> &mut Rig {
+        self.nodes.get_mut(&node).expect("a node of the cluster")
+    }
+
+    fn disconnect(&mut self, node: NodeId) {
+        for number in self.connections_of(|connection| connection.node == node) {
+            let Connection { epoch, is_up, .. } = self.connections[&number];
+            if is_up {
+                self.cut(epoch, node, Loss::Everything);
+            } else {
+                self.close(number);
+            }
+        }
+    }
+
+    fn lose(&mut self, number: u64, loss: Loss) {
+        let connection = self.connections.get_mut(&number).expect("a connection");
+        connection.is_up = false;
+        connection.answers.clear();
+        if loss == Loss::Everything {
+            self.close(number);
+        }
+    }
+
+    fn close(&mut self, number: u64) {
+        let connection = self.connections.remove(&number).expect("a connection");
+        self.rig(connection.node).close(Caller::Peer(ConnectionId::accepted(number)));
+    }
+
+    /// Does something at a node and sends what it answers.
+    fn at(&mut self, node: NodeId, action: impl FnOnce(&mut Rig) -> Vec<StorageReply>) {
+        let rig = self.rig(node);
+        let written = rig.journal.len();
+        let replies = action(rig);
+        let heads = rig.journal[written..].iter().map(|written| written.head.clone());
+        let wrote: Vec<_> = heads.map(|head| Event::Wrote { node, head }).collect();
+        let reports = std::mem::take(&mut rig.reports).into_iter();
+        self.events.extend(wrote);
+        self.events.extend(reports.map(|report| Event::Reported { node, report }));
+        for StorageReply { to, message, payload } in replies {
+            let number =
+                self.connections_of(|connection| connection.is_up && connection.node == node);
+            let is_it = |number: &u64| to == Caller::Peer(ConnectionId::accepted(*number));
+            if let Some(number) = number.into_iter().find(is_it) {
+                let connection = self.connections.get_mut(&number).expect("a connection");
+                connection.answers.push_back((message.answer, payload));
+            }
+        }
+    }
+
+    /// Does something with a session, if it still goes on, and sends what it asks.
+    fn with(&mut self, epoch: u64, action: impl FnOnce(&mut Sequencer, &mut Outputs)) {
+        let Some(sequencer) = self.sessions.get_mut(&epoch) else { return };
+        let session = sequencer.session();
+        let mut outputs = Outputs::new();
+        action(sequencer, &mut outputs);
+        for output in outputs {
+            match output {
+                SequencerOutput::ToReplica { node, request, payload } => {
+                    let number = self.up(epoch, node).expect("only who is reachable is asked");
+                    let connection = self.connections.get_mut(&number).expect("a connection");
+                    connection.requests.push_back((request, payload));
+                }
+                output => {
+                    let is_over = matches!(output, SequencerOutput::Over { .. });
+                    self.events.push(Event::Said { session, output });
+                    if is_over {
+                        self.stop(epoch, Loss::AnswersOnly);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A record that its number tells apart.
+fn record(epoch: u64, sequence: u64) -> BytesMut {
+    let req_id = ReqId {
+        client: ClientId(epoch),
+        generation: Generation(epoch),
+        partition: PARTITION,
+        sequence,
+    };
+    let new = NewRecord {
+        req_id,
+        header: 0,
+        computed_at: Mark::NONE,
+        writes: &[],
+        reads: &[],
+        appends: &[],
+        data: &[b'x'; 20],
+    };
+    let mut encoded = BytesMut::new();
+    new.encode(&Limits::default(), &mut encoded).expect("within the limits");
+    encoded
+}

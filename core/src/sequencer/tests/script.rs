@@ -1,0 +1,201 @@
+//! Transcripts as text: lines that start with `>` are done, the indented ones below are what came
+//! of it, `#` tells the story.
+//!
+//! ```text
+//! > open s1                 a server begins a session and reaches every node, or those named
+//! > append s1 3             three more records
+//! > confirm s1 7            a quorum round begins
+//! > read s1 0..4            committed records are wanted
+//! > cut s1 n2 / link s1 n2  a connection is lost / made anew
+//! > stop s1                 the session's server dies
+//! > crash n2 / swap n2      power is lost / and the node comes back with another disk
+//! > deliver s1 n2           what is on its way from one to the other arrives
+//! > sync n2                 what the node wrote becomes durable
+//! > fail read n2            the node's oldest read fails
+//! > run n1 n2               messages and syncs at these nodes (or all) until nothing is left
+//! > settle n1 n2            the same, and only what servers and operators hear is written down
+//! > wait 100                milliseconds
+//! > limit window 300        bytes; also keep and run, for sessions opened later
+//! > show                    where everybody stands
+//! ```
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::cluster::{Cluster, Event, Loss};
+use crate::id::{Mark, NodeId, SessionId, TransactionId};
+use crate::planted::Planted;
+use crate::sequencer::{Phase, Sequencer, SequencerOutput};
+use crate::storage::testing::{answer_text, entry_text, ids, request_text, short, summary_text};
+
+/// Plays a transcript on a new cluster and compares what comes of it with what it says.
+#[track_caller]
+pub(super) fn check(transcript: &str) {
+    let mut cluster = Cluster::new(3, Planted::NONE);
+    let mut played = String::new();
+    for line in transcript.lines().filter(|line| !line.starts_with("  ")) {
+        writeln!(played, "{line}").unwrap();
+        if let Some(command) = line.strip_prefix("> ") {
+            for line in play(&mut cluster, command) {
+                writeln!(played, "  {line}").unwrap();
+            }
+        }
+    }
+    if played != transcript {
+        panic!("{}\nplayed:\n{played}", difference(transcript, &played));
+    }
+}
+
+fn difference(expected: &str, played: &str) -> String {
+    let pairs = expected.lines().zip(played.lines());
+    let same = pairs.take_while(|(expected, played)| expected == played).count();
+    let line = |text: &str| text.lines().nth(same).unwrap_or("(the end)").to_owned();
+    format!("line {}\n- {}\n+ {}", same + 1, line(expected), line(played))
+}
+
+fn play(cluster: &mut Cluster, command: &str) -> Vec<String> {
+    let words: Vec<&str> = command.split(' ').collect();
+    match words[..] {
+        ["show"] => return show(cluster),
+        ["open", session, ref nodes @ ..] => {
+            cluster.open(epoch(session), NodeId(1));
+            for node in named(cluster, nodes) {
+                cluster.link(epoch(session), node);
+            }
+        }
+        ["stop", session] => cluster.stop(epoch(session), Loss::Everything),
+        ["append", session, count] => cluster.append(epoch(session), number(count)),
+        ["confirm", session, round] => cluster.confirm(epoch(session), number(round)),
+        ["read", session, ids] => {
+            let (first, last) = ids.split_once("..").expect("a range");
+            let to = Mark::at(TransactionId(number(last)));
+            cluster.read(epoch(session), 1, TransactionId(number(first)), to);
+        }
+        ["cut", session, node] => {
+            cluster.cut(epoch(session), node_of(node), Loss::Everything);
+        }
+        ["link", session, node] => cluster.link(epoch(session), node_of(node)),
+        ["crash", node] => cluster.crash(node_of(node)),
+        ["swap", node] => cluster.swap_disk(node_of(node)),
+        ["deliver", from, to] => deliver(cluster, from, to),
+        ["sync", node] => cluster.sync(node_of(node), usize::MAX),
+        ["fail", "read", node] => cluster.fail_read(node_of(node)),
+        ["wait", pause] => cluster.wait(Duration::from_millis(number(pause))),
+        ["limit", what, bytes] => limit(cluster, what, number(bytes) as usize),
+        ["run" | "settle", ref nodes @ ..] => {
+            let nodes = named(cluster, nodes);
+            assert!(cluster.settle(&nodes), "it never ends");
+        }
+        _ => panic!("no such command: {command}"),
+    }
+    let is_short = words[0] == "settle";
+    let told = |event: &Event| matches!(event, Event::Said { .. } | Event::Reported { .. });
+    let events = std::mem::take(&mut cluster.events).into_iter();
+    events.filter(|event| !is_short || told(event)).map(|event| event_text(&event)).collect()
+}
+
+fn deliver(cluster: &mut Cluster, from: &str, to: &str) {
+    let is_answer = from.starts_with('n');
+    let (session, node) = if is_answer { (to, from) } else { (from, to) };
+    let (epoch, node) = (epoch(session), node_of(node));
+    for number in cluster.connections_of(|c| (c.epoch, c.node) == (epoch, node)) {
+        match is_answer {
+            true => cluster.deliver_answers(number),
+            false => cluster.deliver_requests(number),
+        }
+    }
+}
+
+fn limit(cluster: &mut Cluster, what: &str, bytes: usize) {
+    match what {
+        "window" => cluster.config.window_bytes = bytes,
+        "keep" => cluster.config.keep_bytes = bytes,
+        "run" => cluster.config.run_bytes = bytes,
+        _ => panic!("no such limit: {what}"),
+    }
+}
+
+fn number(word: &str) -> u64 {
+    word.parse().unwrap_or_else(|_| panic!("no number: {word}"))
+}
+
+fn epoch(word: &str) -> u64 {
+    number(word.strip_prefix('s').expect("a session"))
+}
+
+fn node_of(word: &str) -> NodeId {
+    NodeId(number(word.strip_prefix('n').expect("a node")) as u32)
+}
+
+/// The nodes named, or all.
+fn named(cluster: &Cluster, words: &[&str]) -> Vec<NodeId> {
+    match words {
+        [] => cluster.nodes.keys().copied().collect(),
+        words => words.iter().map(|word| node_of(word)).collect(),
+    }
+}
+
+/// An event in a line.
+pub(super) fn event_text(event: &Event) -> String {
+    match event {
+        Event::Request { session, node, request } => {
+            format!("{} -> {node} {}", short(session), request_text(request))
+        }
+        Event::Wrote { node, head } => format!("{node} writes {}", entry_text(head)),
+        Event::Reported { node, report } => {
+            format!("{node} reports {:?}: {}", report.level, report.text)
+        }
+        Event::Answer { session, node, answer } => {
+            format!("{node} -> {} {}", short(session), answer_text(answer))
+        }
+        Event::Said { session, output } => said_text(session, output),
+    }
+}
+
+fn said_text(session: &SessionId, output: &SequencerOutput) -> String {
+    let said = match output {
+        SequencerOutput::ToReplica { .. } => unreachable!("it is sent, not said"),
+        SequencerOutput::Opened { committed } => format!("is open, committed {committed}"),
+        SequencerOutput::Committed(run) => {
+            format!("commits {}", ids(run.first, run.count))
+        }
+        SequencerOutput::Confirmed { round, committed } => {
+            format!("confirms round {round}, committed {committed}")
+        }
+        SequencerOutput::Records { run, done, .. } => {
+            let more = if *done { "" } else { ", more comes" };
+            format!("reads {} of {}{more}", ids(run.first, run.count), short(&run.session))
+        }
+        SequencerOutput::ReadFailed { reason, .. } => format!("can't read: {reason}"),
+        SequencerOutput::Over { reason, .. } => format!("is over: {reason}"),
+    };
+    format!("{} {said}", short(session))
+}
+
+fn show(cluster: &Cluster) -> Vec<String> {
+    let session = |session: Option<SessionId>| session.map_or("none".to_owned(), |s| short(&s));
+    let nodes = cluster.nodes.iter().map(|(node, rig)| match rig.replica() {
+        Some(replica) => format!(
+            "{node}: promise {}, normal {}, log {}, low water {}",
+            session(replica.promise()),
+            session(replica.normal()),
+            summary_text(replica.summary()),
+            replica.low_water()
+        ),
+        None => format!("{node}: no replica"),
+    });
+    nodes.chain(cluster.sessions.values().map(session_text)).collect()
+}
+
+fn session_text(sequencer: &Sequencer) -> String {
+    let phase = match &sequencer.phase {
+        Phase::Opening { .. } => "opening".to_owned(),
+        Phase::Chosen { log, source } => format!("chose {} of {source}", summary_text(log)),
+        Phase::Open { .. } => format!("open, committed {}", sequencer.committed()),
+        Phase::Over => "over".to_owned(),
+    };
+    let replicas = sequencer.replicas();
+    let replicas = replicas.iter().map(|r| format!("{} {} at {}", r.node, r.state, r.last));
+    let replicas = replicas.collect::<Vec<_>>().join(", ");
+    format!("{}: {phase}; {replicas}", short(&sequencer.session()))
+}
