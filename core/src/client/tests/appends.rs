@@ -1,10 +1,10 @@
 //! How appends and contexts end.
 
-use super::rig::{ME, OTHER, P, Rig, applied, executed, patience, seconds, view};
+use super::rig::{ME, OTHER, P, Rig, applied, conn, executed, patience, seconds, view};
 use crate::client::{CallId, ClientConfig, ClientInput, Draft, Executed};
 use crate::id::MountId;
 use crate::limits::Limits;
-use crate::wire::{AppendRefusal, MountRefusal, ServerReply};
+use crate::wire::{AppendRefusal, Message, MountRefusal, ServerReply};
 
 fn refused(mount: u64, first: u64, last: u64, reason: AppendRefusal) -> ServerReply {
     ServerReply::AppendRefused { partition: P, mount: MountId(mount), first, last, reason }
@@ -80,6 +80,24 @@ fn ready_of_a_newer_mount_says_that_everything_outstanding_is_lost() {
         "what comes by before the answer is committed"
     );
     assert_eq!(rig.make_ready(1, 2, 2, 1), ["execute c2 at none"]);
+}
+
+#[test]
+fn what_was_not_sent_when_the_mount_went_is_never_sent() {
+    let mut rig = Rig::ready();
+    let call = rig.append();
+    let reason = MountRefusal::SessionEnded;
+    let unmounted = ServerReply::Unmounted { partition: P, mount: MountId(1), reason };
+    let frame = Message::Server(unmounted).frame();
+    assert_eq!(rig.turn([call, ClientInput::Received { conn: conn(1), frame }]), NOTHING);
+    rig.after(seconds(1));
+    rig.mounted(1, 2, 2);
+    assert_eq!(
+        rig.make_ready(1, 2, 2, 0),
+        ["c1 failed: the append got lost when the server changed"]
+    );
+    let call = rig.append();
+    assert_eq!(rig.turn([call]), ["#1 append m2 e2 [\"1@none\"]"]);
 }
 
 #[test]

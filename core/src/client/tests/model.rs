@@ -252,7 +252,9 @@ impl World {
     fn step(&mut self, input: ClientInput) {
         let mut effects = Vec::new();
         self.machine.step(self.now, input, &mut effects);
-        self.machine.step(self.now, ClientInput::EndOfTurn, &mut effects);
+        if !self.server.chance(3) {
+            self.machine.step(self.now, ClientInput::EndOfTurn, &mut effects);
+        }
         for effect in effects {
             self.perform(effect);
         }
