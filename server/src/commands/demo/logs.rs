@@ -105,3 +105,86 @@ impl Log {
         Ok(Digest { last: Mark::before(next), hash: hasher.finish() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use waltz_core::id::{ClientId, Epoch, Generation, ReqId};
+    use waltz_core::io::Ticket;
+    use waltz_core::journal::Entry;
+    use waltz_core::record::{NewRecord, RecordView, append_with_id};
+
+    use super::*;
+
+    const P: PartitionId = PartitionId(2);
+
+    /// Transactions whose data is their id, or something else for one of them.
+    fn records(epoch: u64, ids: std::ops::Range<u64>, odd: Option<u64>) -> Entry {
+        let session = SessionId { epoch: Epoch(epoch), server: NodeId(1), nonce: 0 };
+        let (mut body, limits) = (BytesMut::new(), Limits::default());
+        for id in ids.clone() {
+            let (client, generation) = (ClientId(1), Generation(1));
+            let req_id = ReqId { client, generation, partition: P, sequence: id };
+            let data = if odd == Some(id) { u64::MAX } else { id }.to_le_bytes();
+            let (computed_at, locks) = (Mark::NONE, &[][..]);
+            let new = NewRecord {
+                req_id,
+                header: 0,
+                computed_at,
+                writes: locks,
+                reads: locks,
+                appends: locks,
+                data: &data,
+            };
+            let mut encoded = BytesMut::new();
+            new.encode(&limits, &mut encoded).unwrap();
+            let (view, _) = RecordView::parse(&encoded, &limits).unwrap();
+            append_with_id(&view, TransactionId(id), &mut body);
+        }
+        let (first, count) = (TransactionId(ids.start), (ids.end - ids.start) as u32);
+        let low_water = Mark::NONE;
+        let head = EntryHead::Records { partition: P, session, first, count, low_water };
+        Entry { head, body: body.freeze() }
+    }
+
+    fn cut(keep: u64) -> Entry {
+        let keep = Mark::at(TransactionId(keep));
+        Entry { head: EntryHead::Cut { partition: P, keep }, body: Default::default() }
+    }
+
+    /// The digest of a log that came about by these entries, up to its first four transactions.
+    fn digest(entries: Vec<Entry>) -> Digest {
+        let data = tempfile::tempdir().unwrap();
+        let disk = FileDisk::open(journal_directory(data.path())).unwrap();
+        let cluster = cluster_key(DEFAULT_CLUSTER);
+        let config = journal_config(NodeId(1), cluster, Limits::default());
+        let (mut journal, _) = Journal::open(disk.clone(), config, 7, &mut |_, _| Ok(())).unwrap();
+        let tickets = (1..).map(Ticket);
+        journal.write(tickets.zip(entries).collect()).unwrap();
+        journal.sync().unwrap();
+        drop((journal, disk));
+        let marks = BTreeMap::from([(P, Mark::before(TransactionId(4)))]);
+        digests(data.path(), 1, &marks).unwrap()[&P]
+    }
+
+    #[test]
+    fn equal_logs_are_equal_however_they_came_about() {
+        let straight = digest(vec![records(1, 0..2, None), records(2, 2..5, None)]);
+        assert_eq!(straight.last, Mark::before(TransactionId(4)));
+        let crooked = digest(vec![
+            records(1, 0..4, Some(3)),
+            cut(1),
+            records(2, 2..3, None),
+            records(2, 3..4, None),
+        ]);
+        assert_eq!(straight, crooked);
+    }
+
+    #[test]
+    fn a_record_that_differs_or_is_missing_shows() {
+        let straight = digest(vec![records(1, 0..4, None)]);
+        assert_ne!(straight.hash, digest(vec![records(1, 0..4, Some(3))]).hash);
+        let short = digest(vec![records(1, 0..4, None), cut(2)]);
+        assert_eq!(short.last, Mark::at(TransactionId(2)));
+    }
+}
