@@ -211,7 +211,9 @@ impl Agent {
         if matches!(self.link, Link::Down | Link::Released) {
             return None;
         }
-        let settles_at = self.controller.as_ref().and_then(Controller::deadline);
+        // A plan that is under way is answered first: until then its deadline asks for nothing.
+        let controller = self.controller.as_ref().filter(|_| !self.is_planning());
+        let settles_at = controller.and_then(Controller::deadline);
         let waits = self.paused.values().copied().chain(settles_at);
         let waits = waits.filter(|_| self.link == Link::Synced);
         waits.chain([self.keep_alive_at]).min()
@@ -365,7 +367,7 @@ impl Agent {
         for fact in self.wanted_registration().into_iter().chain(self.wanted_epochs()) {
             self.propose(cx, fact, out);
         }
-        let planning = self.pending.values().any(|pending| Controller::owns(pending.fact.name()));
+        let planning = self.is_planning();
         if let Some(controller) = &mut self.controller
             && !planning
         {
@@ -373,6 +375,11 @@ impl Agent {
                 self.propose(cx, fact, out);
             }
         }
+    }
+
+    /// Whether something the controller asked for is not answered.
+    fn is_planning(&self) -> bool {
+        self.pending.values().any(|pending| Controller::owns(pending.fact.name()))
     }
 
     fn wanted_registration(&self) -> Vec<Fact> {
