@@ -46,7 +46,7 @@ const WEIGHTS: [(Action, u64); 16] = [
     (Action::Read, 60),
     (Action::FailRead, 2),
     (Action::Append, 100),
-    (Action::Confirm, 15),
+    (Action::Confirm, 25),
     (Action::Fetch, 15),
     (Action::Open, 10),
     (Action::Stop, 2),
