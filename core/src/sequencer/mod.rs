@@ -273,13 +273,9 @@ impl Sequencer {
 
     /// A replica's node can be reached, over a new connection.
     pub fn on_reachable(&mut self, node: NodeId, outputs: &mut Outputs) {
-        let Some(progress) = self.replicas.get(&node) else {
-            return;
-        };
-        if self.phase == Phase::Over || progress.stage == Stage::Foreign {
-            return;
+        if self.phase != Phase::Over && self.replicas.contains_key(&node) {
+            self.begin_with(node, outputs);
         }
-        self.begin_with(node, outputs);
     }
 
     /// The connection to a replica's node is gone, with whatever was on it.
@@ -287,10 +283,8 @@ impl Sequencer {
         let Some(progress) = self.replicas.get_mut(&node) else {
             return;
         };
-        if progress.stage != Stage::Foreign {
-            progress.stage = Stage::Unreachable;
-            progress.reading = false;
-        }
+        progress.stage = Stage::Unreachable;
+        progress.reading = false;
         self.withdraw_vote(node);
         self.reads.abandon(node);
         self.reads.end_for(node);

@@ -32,7 +32,7 @@ pub(super) enum Stage {
     Resuming,
     /// It said something that does not fit; it is asked again at this time.
     Resting(Time),
-    /// It is no replica of this partition.
+    /// It is no replica of this partition: not with the disk it has on this connection.
     Foreign,
 }
 

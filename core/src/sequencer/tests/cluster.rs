@@ -73,6 +73,8 @@ pub(super) struct Cluster {
     pub(super) now: Time,
     /// What happened since it was last taken.
     pub(super) events: Vec<Event>,
+    /// Disks that were taken out.
+    shelf: BTreeMap<NodeId, Rig>,
     connected: u64,
     appended: u64,
 }
@@ -90,6 +92,7 @@ impl Cluster {
             connections: BTreeMap::new(),
             now: Time::ZERO,
             events: Vec::new(),
+            shelf: BTreeMap::new(),
             connected: 0,
             appended: 0,
         }
@@ -139,11 +142,15 @@ impl Cluster {
         self.disconnect(node);
     }
 
-    /// A node starts again with a disk that was never here.
+    /// A node starts again with its other disk: one that was never here, or the one from before.
     pub(super) fn swap_disk(&mut self, node: NodeId) {
         let member = Member { node, storage: StorageId(900) };
-        self.nodes.insert(node, Rig::of(member, self.config.planted));
+        let other = self.shelf.remove(&node);
+        let other = other.unwrap_or_else(|| Rig::of(member, self.config.planted));
         self.disconnect(node);
+        let mut taken = self.nodes.insert(node, other).expect("a node of the cluster");
+        taken.restart();
+        self.shelf.insert(node, taken);
     }
 
     /// The next request on a connection reaches its node. Nothing more comes of a lost connection

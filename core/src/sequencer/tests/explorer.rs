@@ -52,7 +52,7 @@ const WEIGHTS: [(Action, u64); 16] = [
     (Action::Stop, 2),
     (Action::Link, 40),
     (Action::Cut, 8),
-    (Action::Crash, 4),
+    (Action::Crash, 8),
     (Action::Wait, 20),
     (Action::Settle, 3),
     (Action::Strand, 12),
@@ -309,16 +309,20 @@ impl Run {
             self.cluster.open(self.epoch, NodeId(1));
             self.recover()?;
         }
-        let epoch = self.epoch;
-        let Some(sequencer) = self.cluster.sessions.get(&epoch) else {
+        self.check_even()?;
+        self.cluster.append(self.epoch, 1);
+        self.recover()?;
+        self.check_even()
+    }
+
+    /// Everybody is in the newest session and knows all of it to be committed.
+    fn check_even(&self) -> Result<(), Broken> {
+        let Some(sequencer) = self.cluster.sessions.get(&self.epoch) else {
             return Err("the newest session is over, though nothing fails".to_owned());
         };
         if !sequencer.is_open() || sequencer.joined().len() < self.cluster.set.0.len() {
             return Err(format!("not all joined the newest session: {:?}", sequencer.replicas()));
         }
-        self.cluster.append(epoch, 1);
-        self.recover()?;
-        let sequencer = self.cluster.sessions.get(&epoch).ok_or("the newest session is over")?;
         let (committed, sequenced) = (sequencer.committed(), sequencer.sequenced());
         if committed != sequenced {
             return Err(format!("{sequenced} was sequenced and {committed} is committed"));

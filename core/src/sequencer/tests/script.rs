@@ -8,7 +8,7 @@
 //! > read s1 0..4            committed records are wanted
 //! > cut s1 n2 / link s1 n2  a connection is lost / made anew
 //! > stop s1                 the session's server dies
-//! > crash n2 / swap n2      power is lost / and the node comes back with another disk
+//! > crash n2 / swap n2      power is lost / and the node comes back with its other disk
 //! > deliver s1 n2           what is on its way from one to the other arrives
 //! > sync n2                 what the node wrote becomes durable
 //! > fail read n2            the node's oldest read fails
