@@ -20,6 +20,7 @@ enum Fault {
     OneWay,
     Reset,
     CoordinatorOutage,
+    Duel,
     Pause,
     Jump,
     SlowDisk,
@@ -49,6 +50,7 @@ pub(crate) async fn storm(world: &SimWorld, cluster: &Cluster, plan: &Plan, clie
         (Fault::OneWay, plan.one_way),
         (Fault::Reset, plan.resets),
         (Fault::CoordinatorOutage, plan.coordinator_outages),
+        (Fault::Duel, plan.duels),
         (Fault::Pause, plan.pauses),
         (Fault::Jump, plan.jumps),
         (Fault::SlowDisk, plan.slow_disks),
@@ -132,6 +134,13 @@ impl Injector {
                 let others: Vec<_> = self.hosts().into_iter().filter(|o| *o != host).collect();
                 self.world.network().partition(&[&[host], &others]);
                 self.wait(500, 6_000).await;
+                self.world.network().heal_all();
+            }
+            Fault::Duel => {
+                // The coordinator replaces a server that everybody else still reaches.
+                let (coordinator, server) = (address(0), self.node());
+                self.world.network().partition(&[&[coordinator], &[server]]);
+                self.wait(1_000, 8_000).await;
                 self.world.network().heal_all();
             }
             Fault::Pause => {

@@ -110,9 +110,12 @@ impl Cluster {
         } else {
             CoordinatorAt::Remote(address(0))
         };
-        NodeConfig::new(NodeId(index + 1), CLUSTER, address(index), coordinator)
+        let node = NodeId(index + 1);
+        let mut config = NodeConfig::new(node, CLUSTER, address(index), coordinator)
             .with_limits(LIMITS)
-            .with_planted(self.plan.planted)
+            .with_planted(self.plan.planted);
+        config.lease = self.plan.lease;
+        config
     }
 
     fn violation(&self, text: String) {

@@ -39,6 +39,8 @@ pub struct Plan {
     pub storm: Duration,
     /// Bytes of a journal's segment: small ones rotate.
     pub segment_bytes: u32,
+    /// How long a server lives without a word to the coordinator.
+    pub lease: Duration,
     /// A process is killed.
     pub kills: Every,
     /// A host loses power: unsynced writes are lost, torn or reordered.
@@ -53,6 +55,8 @@ pub struct Plan {
     pub resets: Every,
     /// The coordinator's node is down or cut off for a while.
     pub coordinator_outages: Every,
+    /// Only the coordinator loses sight of a server, and has it replaced.
+    pub duels: Every,
     /// A process stands still for a while.
     pub pauses: Every,
     /// A clock jumps forward.
@@ -86,6 +90,7 @@ impl Plan {
             one_way: every(40, 500, 3_000),
             resets: every(50, 50, 2_000),
             coordinator_outages: every(40, 1_000, 5_000),
+            duels: every(40, 1_000, 5_000),
             pauses: every(30, 500, 4_000),
             jumps: every(25, 500, 4_000),
             slow_disks: every(40, 500, 4_000),
@@ -97,6 +102,7 @@ impl Plan {
             workers: pick(1, 8) as usize,
             accounts: pick(8, 40),
             segment_bytes: if pick(1, 100) <= 50 { 256 << 10 } else { 1 << 20 },
+            lease: Duration::from_millis(pick(600, 3_000)),
             transfers,
             storm: Duration::from_secs(storm),
             planted,

@@ -63,8 +63,10 @@ impl Directory {
     }
 
     /// What clients are told: partitions and their servers, and every node that ever listened.
+    /// No partitions before all of them exist: a client spreads its keys over their number.
     pub fn view(&self) -> ClusterView {
-        let partitions = self.partitions.keys().map(|&partition| {
+        let whole = self.cluster.is_some_and(|c| self.partitions.len() >= c.partitions as usize);
+        let partitions = self.partitions.keys().filter(|_| whole).map(|&partition| {
             let assignment = self.assignments.get(&partition);
             PartitionView {
                 partition,
