@@ -9,6 +9,7 @@ use waltz_bank::{
     AccountId, Database, Ended, Ending, Jobs, Operation, Projection, Service, Tally, Transfers,
 };
 use waltz_client::{Client, ClientConfig};
+use waltz_core::id::PartitionId;
 use waltz_core::io::Address;
 use waltz_runtime_sim::{SimRuntime, SimWorld};
 
@@ -170,7 +171,14 @@ impl Bank {
         for (index, client) in followers.iter().enumerate() {
             match timeout(PATIENCE, client.flush()).await {
                 Ok(Ok(())) => {}
-                other => unfinished.push(format!("follower {index} did not catch up: {other:?}")),
+                other => {
+                    let marks =
+                        (0..plan.partitions).map(|p| client.high_water_mark(PartitionId(p)));
+                    let marks: Vec<_> = marks.map(|mark| mark.map(|mark| mark.count())).collect();
+                    let text =
+                        format!("follower {index} is at {marks:?} and no further: {other:?}");
+                    unfinished.push(text);
+                }
             }
         }
         if followers.len() != plan.services as usize + 2 {

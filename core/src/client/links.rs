@@ -99,8 +99,13 @@ impl Links {
         self.problem.clone().unwrap_or_else(|| "no node has answered yet".to_owned())
     }
 
-    /// Dials what is missing and closes what nobody wants.
-    pub(super) fn keep(&mut self, base: &mut Base, cluster: &Cluster, wanted: &BTreeSet<NodeId>) {
+    /// Dials what is missing and closes what nobody wants; the answer is what was closed.
+    pub(super) fn keep(
+        &mut self,
+        base: &mut Base,
+        cluster: &Cluster,
+        wanted: &BTreeSet<NodeId>,
+    ) -> Vec<ConnectionId> {
         if self.home.is_none_or(|home| !self.links.contains_key(&home)) {
             self.home = self.any();
         }
@@ -125,9 +130,10 @@ impl Links {
             .filter(|(conn, link)| Some(**conn) != self.home && !link.is_wanted(wanted))
             .map(|(conn, _)| *conn)
             .collect();
-        for conn in unwanted {
-            self.close(base, conn, "no longer needed");
+        for conn in &unwanted {
+            self.close(base, *conn, "no longer needed");
         }
+        unwanted
     }
 
     /// Makes another node the home, if there is another: this one's word leads nowhere.

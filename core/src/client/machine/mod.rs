@@ -240,7 +240,10 @@ impl ClientMachine {
             .filter_map(|id| self.cluster.owner(*id).map(|(node, _)| node))
             .chain(self.requests.wanted(&self.cluster))
             .collect();
-        self.links.keep(&mut self.base, &self.cluster, &wanted);
+        for conn in self.links.keep(&mut self.base, &self.cluster, &wanted) {
+            // What was asked of a former owner, and not answered, is asked of the new one.
+            self.requests.lost(conn);
+        }
         let mut unready = None;
         for (id, partition) in &mut self.partitions {
             let owner = self.cluster.owner(*id);
