@@ -111,7 +111,8 @@ pub enum AppendError {
         /// Whether `id` changed the lock for certain.
         exact: bool,
     },
-    /// The record is over a limit, or the server had no room for it.
+    /// The record is over a limit or computed at a mark beyond the log, or the server had no room
+    /// for it.
     #[error("refused: {0}")]
     Refused(RefusedAppend),
     /// It got lost when the server changed; append it again.

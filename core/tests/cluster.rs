@@ -178,57 +178,105 @@ impl Rig {
     }
 }
 
+/// The client's mount of the only partition, ready for appends.
+struct Mounted {
+    owner: usize,
+    conn: ConnectionId,
+    partition: PartitionId,
+    generation: Generation,
+    session: SessionId,
+}
+
+impl Mounted {
+    /// Runs until the cluster is formed, and mounts at the partition's server.
+    fn new(rig: &mut Rig) -> Self {
+        rig.run(Duration::from_secs(3));
+        let conn = rig.dial(0);
+        rig.ask(0, conn, ClientRequest::Describe, Bytes::new());
+        let (ServerReply::Cluster(view), _) = rig.heard.pop().unwrap() else { panic!() };
+        assert_eq!(view.nodes.len(), 3);
+        let PartitionView { partition, generation, owner } = view.partitions[0];
+        let owner = owner.unwrap().0 as usize - 1;
+        let conn = rig.dial(owner);
+        let mount = ClientRequest::Mount {
+            partition,
+            generation,
+            mount: MountId(1),
+            after: Mark::NONE,
+            mode: FeedMode::Records,
+            credit: 1 << 20,
+        };
+        rig.ask(owner, conn, mount, Bytes::new());
+        let ready = |(reply, _): &(ServerReply, Bytes)| match reply {
+            ServerReply::Ready { session, mark: Mark::NONE, .. } => Some(*session),
+            _ => None,
+        };
+        let session = rig.heard.iter().find_map(ready).expect("the mount is ready");
+        Self { owner, conn, partition, generation, session }
+    }
+
+    /// Appends records, each computed at a mark and writing a lock, and returns what is answered.
+    fn append(
+        &self,
+        rig: &mut Rig,
+        first: u64,
+        records: &[(Mark, u64)],
+    ) -> Vec<(ServerReply, Bytes)> {
+        let Self { owner, conn, partition, generation, session } = *self;
+        let mut payload = BytesMut::new();
+        for (sequence, (computed_at, lock)) in (first..).zip(records) {
+            let record = NewRecord {
+                req_id: ReqId { client: CLIENT, generation, partition, sequence },
+                header: 5,
+                computed_at: *computed_at,
+                writes: &[LockId::new("account", *lock)],
+                reads: &[],
+                appends: &[],
+                data: b"transfer",
+            };
+            record.encode(&Limits::default(), &mut payload).unwrap();
+        }
+        let count = records.len() as u32;
+        let append = ClientRequest::Append { partition, mount: MountId(1), session, count };
+        rig.heard.clear();
+        rig.ask(owner, conn, append, payload.freeze());
+        std::mem::take(&mut rig.heard)
+    }
+}
+
+#[test]
+fn a_record_computed_beyond_the_log_is_refused_for_good() {
+    let mut rig = Rig::new(3);
+    let client = Mounted::new(&mut rig);
+    let (none, first) = (Mark::NONE, Mark::at(TransactionId(0)));
+    let refusals = |heard: Vec<(ServerReply, Bytes)>| -> Vec<_> {
+        let refused = heard.into_iter().filter_map(|(reply, _)| match reply {
+            ServerReply::AppendRefused { first, last, reason, .. } => Some((first, last, reason)),
+            _ => None,
+        });
+        refused.collect()
+    };
+    // The first of the frame is numbered and not committed: the second can't have seen it.
+    let heard = client.append(&mut rig, 0, &[(none, 1), (first, 1)]);
+    let ahead = |log| AppendRefusal::Ahead { computed_at: first, log };
+    assert_eq!(refusals(heard), [(1, 1, ahead(none))]);
+    let far = Mark::at(TransactionId(999));
+    let heard = client.append(&mut rig, 2, &[(first, 1), (far, 1)]);
+    let ahead = AppendRefusal::Ahead { computed_at: far, log: first };
+    assert_eq!(refusals(heard), [(3, 3, ahead)]);
+}
+
 #[test]
 fn an_append_goes_through_everything_and_comes_back_on_the_feed() {
     let mut rig = Rig::new(3);
-    rig.run(Duration::from_secs(3));
-    let conn = rig.dial(0);
-    rig.ask(0, conn, ClientRequest::Describe, Bytes::new());
-    let (ServerReply::Cluster(view), _) = rig.heard.pop().unwrap() else { panic!() };
-    let assigned = &view.partitions[0];
-    let owner = assigned.owner.unwrap().0 as usize - 1;
-    assert_eq!(view.nodes.len(), 3);
-
-    let conn = rig.dial(owner);
-    let partition = assigned.partition;
-    let mount = ClientRequest::Mount {
-        partition,
-        generation: assigned.generation,
-        mount: MountId(1),
-        after: Mark::NONE,
-        mode: FeedMode::Records,
-        credit: 1 << 20,
-    };
-    rig.ask(owner, conn, mount, Bytes::new());
-    let session = rig
-        .heard
-        .iter()
-        .find_map(|(reply, _)| match reply {
-            ServerReply::Ready { session, mark: Mark::NONE, .. } => Some(*session),
-            _ => None,
-        })
-        .expect("the mount is ready");
-
-    let mut payload = BytesMut::new();
-    for sequence in 0..3 {
-        let record = NewRecord {
-            req_id: ReqId { client: CLIENT, generation: assigned.generation, partition, sequence },
-            header: 5,
-            computed_at: Mark::NONE,
-            writes: &[LockId::new("account", sequence % 2)],
-            reads: &[],
-            appends: &[],
-            data: b"transfer",
-        };
-        record.encode(&Limits::default(), &mut payload).unwrap();
-    }
-    let append = ClientRequest::Append { partition, mount: MountId(1), session, count: 3 };
-    rig.heard.clear();
-    rig.ask(owner, conn, append, payload.freeze());
+    let client = Mounted::new(&mut rig);
+    let session = client.session;
+    let none = Mark::NONE;
+    let heard = client.append(&mut rig, 0, &[(none, 0), (none, 1), (none, 0)]);
 
     let mut fed = Vec::new();
     let mut conflicts = Vec::new();
-    for (reply, payload) in std::mem::take(&mut rig.heard) {
+    for (reply, payload) in heard {
         match reply {
             ServerReply::Feed { first, count, .. } => {
                 let run = Run::verify(session, first, count, payload, &Limits::default()).unwrap();

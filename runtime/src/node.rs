@@ -70,14 +70,21 @@ pub async fn run_node<N: Net, J: JournalPort, T: Timer>(
                 node.step(now, Input::EndOfTurn, &mut effects);
                 if let Some(reason) = perform(&mut world, &mut effects, &mut deadline, &mut report)
                 {
-                    return reason;
+                    return stopped(reason, asked_to_stop, &mut report);
                 }
             }
         }
         if let Some(reason) = perform(&mut world, &mut effects, &mut deadline, &mut report) {
-            return reason;
+            return stopped(reason, asked_to_stop, &mut report);
         }
     }
+}
+
+/// Reports the end: an error, unless somebody wanted it.
+fn stopped(reason: String, asked_to_stop: bool, report: &mut Reporter) -> String {
+    let level = if asked_to_stop { Level::Info } else { Level::Error };
+    report(Report { level, partition: None, peer: None, text: reason.clone() });
+    reason
 }
 
 fn perform<N: Net, J: JournalPort, T: Timer>(
@@ -96,11 +103,7 @@ fn perform<N: Net, J: JournalPort, T: Timer>(
             Effect::Read { ticket, places } => world.journal.read(ticket, places),
             Effect::WakeAt(time) => *deadline = Some(time),
             Effect::Report(line) => report(line),
-            Effect::Stop { reason } => {
-                let text = reason.clone();
-                report(Report { level: Level::Error, partition: None, peer: None, text });
-                stop = Some(reason);
-            }
+            Effect::Stop { reason } => stop = Some(reason),
         }
     }
     // The journal first: its thread can write while this one is busy with sockets.

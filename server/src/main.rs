@@ -12,6 +12,9 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) if is_broken_pipe(&error) => Exit::Success.into(),
         Err(error) => {
+            if let Some(usage) = error.downcast_ref::<clap::Error>() {
+                usage.exit();
+            }
             // Nothing is left to be done when standard error is gone, too.
             let _ = std::io::Write::write_fmt(
                 &mut std::io::stderr(),

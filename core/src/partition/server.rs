@@ -552,12 +552,8 @@ impl Serving {
             }
             let refusal = if !admitted || req_id.generation != generation {
                 Some(AppendRefusal::Stale)
-            } else if let Some(error) = over_limit(&record, limits) {
-                Some(AppendRefusal::Limit(error))
-            } else if !self.sequencer.has_room() {
-                Some(AppendRefusal::Busy)
             } else {
-                None
+                self.refusal(&record, limits)
             };
             match refusal {
                 Some(reason) => {
@@ -572,6 +568,21 @@ impl Serving {
         }
         if held != count {
             outputs.push(violation(format!("a frame of {count} records holds {held}")));
+        }
+    }
+
+    /// Why a record of an admitted mount is not numbered, whatever its locks say. Locks are checked
+    /// for changes after the mark it names, so a mark beyond what is committed would pass them all.
+    fn refusal(&self, record: &RecordView<'_>, limits: &Limits) -> Option<AppendRefusal> {
+        let (computed_at, log) = (record.computed_at(), self.sequencer.committed());
+        if let Some(error) = over_limit(record, limits) {
+            Some(AppendRefusal::Limit(error))
+        } else if computed_at > log {
+            Some(AppendRefusal::Ahead { computed_at, log })
+        } else if !self.sequencer.has_room() {
+            Some(AppendRefusal::Busy)
+        } else {
+            None
         }
     }
 

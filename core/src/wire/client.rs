@@ -242,6 +242,14 @@ pub enum AppendRefusal {
     /// Too much is under way; send it again later.
     #[error("too many appends are under way in this partition")]
     Busy,
+    /// It was computed at a mark that the log has not come to: nobody can have seen that much.
+    #[error("it was computed at {computed_at}, and the log ends at {log}")]
+    Ahead {
+        /// The mark that the record names.
+        computed_at: Mark,
+        /// The last committed transaction.
+        log: Mark,
+    },
 }
 
 /// Why a record or a mark could not be had.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow, bail};
-use clap::{Args, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use waltz_core::id::{ClusterKey, NodeId};
 use waltz_core::io::{Address, Level, Report};
@@ -21,6 +22,7 @@ use waltz_runtime::node::{World, run_node};
 use waltz_runtime_tokio::{FileDisk, JournalThread, TcpNet, TokioTimer, run_shard};
 
 use super::connect::cluster_key;
+use crate::args::Cli;
 use crate::cluster::Ready;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -150,17 +152,24 @@ fn node_config(args: &ServeArgs, listen: SocketAddr) -> anyhow::Result<NodeConfi
     };
     let coordinator = match (&args.coordinator, has(Role::Coordinator)) {
         (Some(_), true) => {
-            bail!("this node is the coordinator by --roles; leave --coordinator out, or that role")
+            return Err(usage(
+                "this node is the coordinator by --roles; leave --coordinator out, or that role",
+            ));
         }
-        (None, false) => bail!("--roles leaves the coordinator out; name it with --coordinator"),
+        (None, false) => {
+            return Err(usage("--roles leaves the coordinator out; name it with --coordinator"));
+        }
         (Some(address), false) => CoordinatorAt::Remote(Address(address.clone())),
         (None, true) => {
             let storages = args.storages.unwrap_or(args.replicas);
-            CoordinatorAt::Here(ControllerConfig::new(args.partitions, args.replicas, storages)?)
+            let shape = ControllerConfig::new(args.partitions, args.replicas, storages);
+            CoordinatorAt::Here(shape.map_err(usage)?)
         }
     };
     if args.advertise.is_none() && listen.ip().is_unspecified() {
-        bail!("other machines can't reach {listen}; say with --advertise how they can");
+        return Err(usage(format_args!(
+            "other machines can't reach {listen}; say with --advertise how they can"
+        )));
     }
     let address = args.advertise.clone().unwrap_or_else(|| listen.to_string());
     let (node, cluster) = (NodeId(args.node), cluster_key(&args.cluster));
@@ -168,6 +177,14 @@ fn node_config(args: &ServeArgs, listen: SocketAddr) -> anyhow::Result<NodeConfi
         .with_limits(limits(args.max_record));
     config.roles = Roles { server: has(Role::Server), storage: has(Role::Storage) };
     Ok(config)
+}
+
+/// Flags that don't go together.
+fn usage(message: impl std::fmt::Display) -> anyhow::Error {
+    let mut program = Cli::command();
+    program.build();
+    let serve = program.find_subcommand_mut("serve").expect("the program has this command");
+    serve.error(ErrorKind::ArgumentConflict, message).into()
 }
 
 /// Reads the journal back into a node's state.

@@ -83,9 +83,14 @@ fn roles_and_coordinator_must_agree() {
     let data = tempfile::tempdir().unwrap();
     let directory = format!("--data={}", data.path().display());
     let alone = waltz(["serve", "--listen=127.0.0.1:0", &directory, "--roles=storage"]);
-    assert_fails(&alone, 1, "name it with --coordinator");
+    assert_fails(&alone, 2, "name it with --coordinator");
+    let both = ["serve", "--roles=coordinator", "--coordinator=127.0.0.1:1", &directory];
+    assert_fails(&waltz(both), 2, "leave --coordinator out, or that role");
     let many = waltz(["serve", "--listen=127.0.0.1:0", &directory, "--partitions=0"]);
-    assert_fails(&many, 1, "0 partitions");
+    assert_fails(&many, 2, "0 partitions");
+    let nowhere = waltz(["serve", "--listen=0.0.0.0:0", &directory]);
+    assert_fails(&nowhere, 2, "say with --advertise");
+    assert!(std::fs::read_dir(data.path()).unwrap().next().is_none(), "no data is touched");
 }
 
 #[test]

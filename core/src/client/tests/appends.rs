@@ -2,7 +2,7 @@
 
 use super::rig::{ME, OTHER, P, Rig, applied, conn, executed, patience, seconds, view};
 use crate::client::{CallId, ClientConfig, ClientInput, Draft, Executed};
-use crate::id::MountId;
+use crate::id::{Mark, MountId, TransactionId};
 use crate::limits::Limits;
 use crate::wire::{AppendRefusal, Message, MountRefusal, ServerReply};
 
@@ -11,6 +11,10 @@ fn refused(mount: u64, first: u64, last: u64, reason: AppendRefusal) -> ServerRe
 }
 
 const NOTHING: [&str; 0] = [];
+
+fn mark(id: u64) -> Mark {
+    Mark::at(TransactionId(id))
+}
 
 #[test]
 fn what_is_called_in_one_turn_is_one_frame_in_order() {
@@ -190,6 +194,22 @@ fn a_stale_mount_is_renewed_and_a_limit_is_final() {
     assert_eq!(rig.after(seconds(1))[1], "#1 mount m2 g1 after none credit 4194304");
     rig.mounted(1, 2, 2);
     assert_eq!(rig.make_ready(1, 2, 2, 0), ["execute c2 at none"]);
+}
+
+#[test]
+fn a_mark_beyond_the_log_is_final() {
+    let mut rig = Rig::ready();
+    let calls = [rig.append(), rig.submit()];
+    rig.turn(calls);
+    rig.turn([executed(2)]);
+    let ahead = AppendRefusal::Ahead { computed_at: mark(9), log: mark(3) };
+    assert_eq!(
+        rig.reply(1, refused(1, 0, 1, ahead)),
+        [
+            "c1 failed: the server refused the record: it was computed at 9, and the log ends at 3",
+            "c2 failed: the server refused the record: it was computed at 9, and the log ends at 3",
+        ]
+    );
 }
 
 #[test]

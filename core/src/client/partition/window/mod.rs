@@ -338,7 +338,10 @@ impl Window {
                         base.wake_by(until);
                     }
                 }
-                (AppendRefusal::Busy | AppendRefusal::Limit(_), _) => {
+                (
+                    AppendRefusal::Busy | AppendRefusal::Limit(_) | AppendRefusal::Ahead { .. },
+                    _,
+                ) => {
                     self.fail(base, &attempt, Failure::Refused(reason.clone()));
                 }
             }
