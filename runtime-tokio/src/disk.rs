@@ -4,12 +4,14 @@
 //! operating system releases it however the process ends.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice, Write};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
+use rustix::fs::{Advice, fadvise};
 use thiserror::Error;
 use waltz_runtime::disk::Disk;
 
@@ -188,15 +190,17 @@ fn write_slices(file: &File, mut at: u64, slices: &[Bytes]) -> io::Result<u64> {
 /// file system's own records too.
 fn write_zeros(path: &Path, length: u64) -> io::Result<File> {
     let file = File::options().create(true).truncate(true).read(true).write(true).open(path)?;
-    let zeros = Bytes::from(vec![0; ZEROS_PER_WRITE]);
+    let zeros = vec![0; ZEROS_PER_WRITE];
     let mut at = 0;
     while at < length {
         let next = (length - at).min(ZEROS_PER_WRITE as u64);
-        let mut piece = zeros.clone();
-        piece.truncate(next as usize);
-        at = write_slices(&file, at, &[piece])?;
+        (&file).write_all(&zeros[..next as usize])?;
         // Bit by bit: the syncs of the journal in use would wait for one large one.
         file.sync_data()?;
+        // The page cache would keep the zeros in pieces as large as this write was, and each
+        // later write and sync of a few bytes walks through all of the piece that they are in.
+        fadvise(&file, at, NonZeroU64::new(next), Advice::DontNeed)?;
+        at += next;
     }
     file.sync_all()?;
     Ok(file)
