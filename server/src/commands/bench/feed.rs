@@ -121,7 +121,7 @@ pub async fn run(args: FeedBench) -> anyhow::Result<Exit> {
 async fn store(args: &FeedBench, config: &ClientConfig) -> anyhow::Result<u64> {
     let load = Load {
         payload: load::payload(args.bench.payload),
-        in_flight: args.bench.in_flight.max(512),
+        in_flight: args.bench.in_flight,
         connections: 1,
         partitions: args.bench.partitions,
         locks: 0,
