@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::Body;
 use crate::id::ClientId;
 use crate::io::{ConnectionId, Context};
-use crate::partition::server::{PartitionServer, refuse};
+use crate::partition::refuse::refuse;
+use crate::partition::server::PartitionServer;
 use crate::wire::{ClientRequest, Message, MountRefusal, NodeStatus, ServerReply};
 
 impl Body {

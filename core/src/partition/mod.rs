@@ -5,7 +5,9 @@
 //! them with a session and a lock table.
 
 pub mod mounts;
+pub(crate) mod refuse;
 pub mod server;
+mod serving;
 pub mod tail;
 #[cfg(test)]
 mod testing;

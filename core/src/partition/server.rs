@@ -16,6 +16,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::mounts::{MountName, MountRequest, Mounts, MountsConfig, MountsOutput};
+use super::refuse::refuse;
+use super::serving::{Append, Serving};
 use crate::id::{
     ClientId, CreationId, Epoch, Generation, Mark, NodeId, PartitionId, ReplicaSet, SessionId,
     TransactionId,
@@ -23,12 +25,11 @@ use crate::id::{
 use crate::io::{ConnectionId, Context, Level};
 use crate::limits::Limits;
 use crate::locks::{LockTable, LockWindow};
-use crate::record::{RecordView, Run};
+use crate::record::Run;
 use crate::sequencer::{Sequencer, SequencerConfig, SequencerOutput};
 use crate::time::Time;
 use crate::wire::{
-    AppendRefusal, ClientRequest, FetchRefusal, FromReplica, MountRefusal, PartitionStatus,
-    ServerReply, ToReplica,
+    ClientRequest, FromReplica, MountRefusal, PartitionStatus, ServerReply, ToReplica,
 };
 
 /// How a partition is served.
@@ -93,16 +94,6 @@ enum State {
     Opening(Sequencer),
     Rebuilding { sequencer: Sequencer, locks: LockTable },
     Serving(Box<Serving>),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Serving {
-    partition: PartitionId,
-    sequencer: Sequencer,
-    locks: LockTable,
-    mounts: Mounts,
-    /// When feeds whose reads failed are read for once more.
-    retry_at: Option<Time>,
 }
 
 /// One partition that this node is assigned to serve.
@@ -470,197 +461,10 @@ impl PartitionServer {
     }
 }
 
-/// Who appends, and under what names.
-struct Append {
-    name: MountName,
-    session: SessionId,
-    count: u32,
-}
-
-impl Serving {
-    fn on_said(
-        &mut self,
-        output: SequencerOutput,
-        next: &mut Vec<SequencerOutput>,
-        outputs: &mut Outputs,
-    ) {
-        let mut said = Vec::new();
-        match output {
-            SequencerOutput::Committed(run) => self.mounts.committed(&run, &mut said),
-            SequencerOutput::Confirmed { round, committed } => {
-                self.mounts.confirmed(round, committed, &mut said);
-            }
-            SequencerOutput::Records { asked, run, done } => {
-                self.mounts.records(asked, &run, done, &mut said);
-            }
-            SequencerOutput::ReadFailed { asked, reason } => {
-                self.mounts.read_failed(asked, &reason, &mut said);
-            }
-            SequencerOutput::ToReplica { .. }
-            | SequencerOutput::Opened { .. }
-            | SequencerOutput::Over { .. } => unreachable!("handled for every state"),
-        }
-        self.on_mounts(said, next, outputs);
-    }
-
-    fn on_mounts(
-        &mut self,
-        said: Vec<MountsOutput>,
-        next: &mut Vec<SequencerOutput>,
-        outputs: &mut Outputs,
-    ) {
-        for output in said {
-            match output {
-                MountsOutput::Reply { conn, reply, payload } => {
-                    outputs.push(PartitionOutput::Reply { conn, reply, payload });
-                }
-                MountsOutput::Read { request, first, to, max_bytes } => {
-                    self.sequencer.read(request, first, to, max_bytes, next);
-                }
-                MountsOutput::Confirm { round } => self.sequencer.confirm(round, next),
-            }
-        }
-    }
-
-    /// Numbers the records of one frame, or says of each why not.
-    fn append(
-        &mut self,
-        append: &Append,
-        payload: &[u8],
-        generation: Generation,
-        limits: &Limits,
-        outputs: &mut Outputs,
-    ) {
-        let Append { name, session, count } = *append;
-        let MountName { conn, client, mount } = name;
-        let admitted = self.mounts.admits(name, session);
-        let violation = |reason: String| PartitionOutput::Violation { conn, reason };
-        // The frame bounds what is parsed; the record limit is then applied to each record, so
-        // that one too large is refused by its name and the others are not harmed.
-        let framed = Limits { record: limits.frame_payload, locks: u32::MAX, ..*limits };
-        let (mut rest, mut held) = (payload, 0);
-        while !rest.is_empty() {
-            let (record, after) = match RecordView::parse(rest, &framed) {
-                Ok(parsed) => parsed,
-                Err(error) => return outputs.push(violation(error.to_string())),
-            };
-            rest = after;
-            held += 1;
-            let req_id = record.req_id();
-            if req_id.client != client || req_id.partition != self.partition {
-                return outputs.push(violation(format!("{req_id} is not the sender's")));
-            }
-            let refusal = if !admitted || req_id.generation != generation {
-                Some(AppendRefusal::Stale)
-            } else {
-                self.refusal(&record, limits)
-            };
-            match refusal {
-                Some(reason) => {
-                    let partition = req_id.partition;
-                    let (first, last) = (req_id.sequence, req_id.sequence);
-                    let reply =
-                        ServerReply::AppendRefused { partition, mount, first, last, reason };
-                    outputs.push(PartitionOutput::Reply { conn, reply, payload: Bytes::new() });
-                }
-                None => self.sequence(append, &record, outputs),
-            }
-        }
-        if held != count {
-            outputs.push(violation(format!("a frame of {count} records holds {held}")));
-        }
-    }
-
-    /// Why a record of an admitted mount is not numbered, whatever its locks say. Locks are checked
-    /// for changes after the mark it names, so a mark beyond what is committed would pass them all.
-    fn refusal(&self, record: &RecordView<'_>, limits: &Limits) -> Option<AppendRefusal> {
-        let (computed_at, log) = (record.computed_at(), self.sequencer.committed());
-        if let Some(error) = over_limit(record, limits) {
-            Some(AppendRefusal::Limit(error))
-        } else if computed_at > log {
-            Some(AppendRefusal::Ahead { computed_at, log })
-        } else if !self.sequencer.has_room() {
-            Some(AppendRefusal::Busy)
-        } else {
-            None
-        }
-    }
-
-    fn sequence(&mut self, append: &Append, record: &RecordView<'_>, outputs: &mut Outputs) {
-        let mut said = Vec::new();
-        let mut next = Vec::new();
-        match self.locks.check(record) {
-            Ok(()) => {
-                let id = self.sequencer.append(record, &mut next);
-                self.locks.note(id, record);
-            }
-            Err(conflict) => {
-                let sequence = record.req_id().sequence;
-                self.mounts.conflict(append.name, sequence, conflict, &mut said);
-            }
-        }
-        // A full run leaves at once: all it can say is what to send to replicas.
-        for output in next {
-            if let SequencerOutput::ToReplica { node, request, payload } = output {
-                outputs.push(PartitionOutput::ToReplica { node, request, payload });
-            }
-        }
-        let mut next = Vec::new();
-        self.on_mounts(said, &mut next, outputs);
-        debug_assert!(next.is_empty(), "a conflict asks nothing of the session");
-    }
-}
-
-fn over_limit(record: &RecordView<'_>, limits: &Limits) -> Option<String> {
-    let (bytes, locks) = (record.bytes().len(), record.lock_count());
-    if bytes > limits.record as usize {
-        return Some(format!("{bytes} bytes; the server takes {}", limits.record));
-    }
-    (locks > limits.locks as usize)
-        .then(|| format!("{locks} locks; the server takes {}", limits.locks))
-}
-
 fn replies(said: Vec<MountsOutput>, outputs: &mut Outputs) {
     for output in said {
         if let MountsOutput::Reply { conn, reply, payload } = output {
             outputs.push(PartitionOutput::Reply { conn, reply, payload });
         }
-    }
-}
-
-/// Answers a request for a partition that is not being served.
-pub fn refuse(
-    conn: ConnectionId,
-    client: ClientId,
-    request: ClientRequest,
-    payload: &[u8],
-    reason: &MountRefusal,
-    outputs: &mut Outputs,
-) {
-    let mut reply = |reply| {
-        outputs.push(PartitionOutput::Reply { conn, reply, payload: Bytes::new() });
-    };
-    match request {
-        ClientRequest::Mount { partition, mount, .. }
-        | ClientRequest::Unmount { partition, mount } => {
-            reply(ServerReply::Unmounted { partition, mount, reason: reason.clone() });
-        }
-        ClientRequest::Append { partition, mount, .. } => {
-            let framed = Limits { record: u32::MAX, locks: u32::MAX, ..Limits::default() };
-            let mut rest = payload;
-            while let Ok((record, after)) = RecordView::parse(rest, &framed) {
-                rest = after;
-                if record.req_id().client != client {
-                    continue;
-                }
-                let (first, last) = (record.req_id().sequence, record.req_id().sequence);
-                let reason = AppendRefusal::Stale;
-                reply(ServerReply::AppendRefused { partition, mount, first, last, reason });
-            }
-        }
-        ClientRequest::Fetch { call, .. } | ClientRequest::Current { call, .. } => {
-            reply(ServerReply::FetchRefused { call, reason: FetchRefusal::NotOwner });
-        }
-        ClientRequest::Credit { .. } | ClientRequest::Describe | ClientRequest::Status { .. } => {}
     }
 }

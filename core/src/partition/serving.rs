@@ -1,0 +1,173 @@
+//! A partition while it is being served: appends are numbered or refused, mounts are fed.
+
+use bytes::Bytes;
+
+use super::mounts::{MountName, Mounts, MountsOutput};
+use super::server::{Outputs, PartitionOutput};
+use crate::id::{Generation, PartitionId, SessionId};
+use crate::limits::Limits;
+use crate::locks::LockTable;
+use crate::record::RecordView;
+use crate::sequencer::{Sequencer, SequencerOutput};
+use crate::time::Time;
+use crate::wire::{AppendRefusal, ServerReply};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Serving {
+    pub(super) partition: PartitionId,
+    pub(super) sequencer: Sequencer,
+    pub(super) locks: LockTable,
+    pub(super) mounts: Mounts,
+    /// When feeds whose reads failed are read for once more.
+    pub(super) retry_at: Option<Time>,
+}
+
+/// Who appends, and under what names.
+pub(super) struct Append {
+    pub(super) name: MountName,
+    pub(super) session: SessionId,
+    pub(super) count: u32,
+}
+
+impl Serving {
+    pub(super) fn on_said(
+        &mut self,
+        output: SequencerOutput,
+        next: &mut Vec<SequencerOutput>,
+        outputs: &mut Outputs,
+    ) {
+        let mut said = Vec::new();
+        match output {
+            SequencerOutput::Committed(run) => self.mounts.committed(&run, &mut said),
+            SequencerOutput::Confirmed { round, committed } => {
+                self.mounts.confirmed(round, committed, &mut said);
+            }
+            SequencerOutput::Records { asked, run, done } => {
+                self.mounts.records(asked, &run, done, &mut said);
+            }
+            SequencerOutput::ReadFailed { asked, reason } => {
+                self.mounts.read_failed(asked, &reason, &mut said);
+            }
+            SequencerOutput::ToReplica { .. }
+            | SequencerOutput::Opened { .. }
+            | SequencerOutput::Over { .. } => unreachable!("handled for every state"),
+        }
+        self.on_mounts(said, next, outputs);
+    }
+
+    pub(super) fn on_mounts(
+        &mut self,
+        said: Vec<MountsOutput>,
+        next: &mut Vec<SequencerOutput>,
+        outputs: &mut Outputs,
+    ) {
+        for output in said {
+            match output {
+                MountsOutput::Reply { conn, reply, payload } => {
+                    outputs.push(PartitionOutput::Reply { conn, reply, payload });
+                }
+                MountsOutput::Read { request, first, to, max_bytes } => {
+                    self.sequencer.read(request, first, to, max_bytes, next);
+                }
+                MountsOutput::Confirm { round } => self.sequencer.confirm(round, next),
+            }
+        }
+    }
+
+    /// Numbers the records of one frame, or says of each why not.
+    pub(super) fn append(
+        &mut self,
+        append: &Append,
+        payload: &[u8],
+        generation: Generation,
+        limits: &Limits,
+        outputs: &mut Outputs,
+    ) {
+        let Append { name, session, count } = *append;
+        let MountName { conn, client, mount } = name;
+        let admitted = self.mounts.admits(name, session);
+        let violation = |reason: String| PartitionOutput::Violation { conn, reason };
+        // The frame bounds what is parsed; the record limit is then applied to each record, so
+        // that one too large is refused by its name and the others are not harmed.
+        let framed = Limits { record: limits.frame_payload, locks: u32::MAX, ..*limits };
+        let (mut rest, mut held) = (payload, 0);
+        while !rest.is_empty() {
+            let (record, after) = match RecordView::parse(rest, &framed) {
+                Ok(parsed) => parsed,
+                Err(error) => return outputs.push(violation(error.to_string())),
+            };
+            rest = after;
+            held += 1;
+            let req_id = record.req_id();
+            if req_id.client != client || req_id.partition != self.partition {
+                return outputs.push(violation(format!("{req_id} is not the sender's")));
+            }
+            let refusal = if !admitted || req_id.generation != generation {
+                Some(AppendRefusal::Stale)
+            } else {
+                self.refusal(&record, limits)
+            };
+            match refusal {
+                Some(reason) => {
+                    let partition = req_id.partition;
+                    let (first, last) = (req_id.sequence, req_id.sequence);
+                    let reply =
+                        ServerReply::AppendRefused { partition, mount, first, last, reason };
+                    outputs.push(PartitionOutput::Reply { conn, reply, payload: Bytes::new() });
+                }
+                None => self.sequence(append, &record, outputs),
+            }
+        }
+        if held != count {
+            outputs.push(violation(format!("a frame of {count} records holds {held}")));
+        }
+    }
+
+    /// Why a record of an admitted mount is not numbered, whatever its locks say. Locks are checked
+    /// for changes after the mark it names, so a mark beyond what is committed would pass them all.
+    fn refusal(&self, record: &RecordView<'_>, limits: &Limits) -> Option<AppendRefusal> {
+        let (computed_at, log) = (record.computed_at(), self.sequencer.committed());
+        if let Some(error) = over_limit(record, limits) {
+            Some(AppendRefusal::Limit(error))
+        } else if computed_at > log {
+            Some(AppendRefusal::Ahead { computed_at, log })
+        } else if !self.sequencer.has_room() {
+            Some(AppendRefusal::Busy)
+        } else {
+            None
+        }
+    }
+
+    fn sequence(&mut self, append: &Append, record: &RecordView<'_>, outputs: &mut Outputs) {
+        let mut said = Vec::new();
+        let mut next = Vec::new();
+        match self.locks.check(record) {
+            Ok(()) => {
+                let id = self.sequencer.append(record, &mut next);
+                self.locks.note(id, record);
+            }
+            Err(conflict) => {
+                let sequence = record.req_id().sequence;
+                self.mounts.conflict(append.name, sequence, conflict, &mut said);
+            }
+        }
+        // A full run leaves at once: all it can say is what to send to replicas.
+        for output in next {
+            if let SequencerOutput::ToReplica { node, request, payload } = output {
+                outputs.push(PartitionOutput::ToReplica { node, request, payload });
+            }
+        }
+        let mut next = Vec::new();
+        self.on_mounts(said, &mut next, outputs);
+        debug_assert!(next.is_empty(), "a conflict asks nothing of the session");
+    }
+}
+
+fn over_limit(record: &RecordView<'_>, limits: &Limits) -> Option<String> {
+    let (bytes, locks) = (record.bytes().len(), record.lock_count());
+    if bytes > limits.record as usize {
+        return Some(format!("{bytes} bytes; the server takes {}", limits.record));
+    }
+    (locks > limits.locks as usize)
+        .then(|| format!("{locks} locks; the server takes {}", limits.locks))
+}
