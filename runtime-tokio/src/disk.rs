@@ -5,20 +5,21 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, IoSlice, Write};
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{Advice, fadvise};
 use thiserror::Error;
 use waltz_runtime::disk::Disk;
 
 const LOCK: &str = "lock";
 /// What a file is called until all of its zeros are durable.
 const UNFINISHED: &str = ".unfinished";
-const ZEROS_PER_WRITE: usize = 1 << 20;
+/// The page cache holds a file in pieces as large as it was written in, and each later write and
+/// sync of a few KiB walks all blocks of the piece that they are in. So not too many at a time.
+const ZEROS_PER_WRITE: usize = 64 << 10;
+const ZEROS_PER_SYNC: u64 = 1 << 20;
 /// The most slices the operating system takes in one write (`IOV_MAX`).
 const SLICES_PER_WRITE: usize = 1024;
 
@@ -195,12 +196,11 @@ fn write_zeros(path: &Path, length: u64) -> io::Result<File> {
     while at < length {
         let next = (length - at).min(ZEROS_PER_WRITE as u64);
         (&file).write_all(&zeros[..next as usize])?;
-        // Bit by bit: the syncs of the journal in use would wait for one large one.
-        file.sync_data()?;
-        // The page cache would keep the zeros in pieces as large as this write was, and each
-        // later write and sync of a few bytes walks through all of the piece that they are in.
-        fadvise(&file, at, NonZeroU64::new(next), Advice::DontNeed)?;
         at += next;
+        // Bit by bit: the syncs of the journal in use would wait for one large one.
+        if at.is_multiple_of(ZEROS_PER_SYNC) {
+            file.sync_data()?;
+        }
     }
     file.sync_all()?;
     Ok(file)
