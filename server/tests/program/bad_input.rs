@@ -5,11 +5,12 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::load;
 use super::support::{Node, assert_fails, json_lines, stdout, waltz};
 use bytes::BytesMut;
-use waltz_core::id::ClientId;
+use waltz_core::id::{ClientId, Epoch, MountId, NodeId, PartitionId, SessionId};
 use waltz_core::limits::Limits;
-use waltz_core::wire::{Hello, Message, Refusal, Version, Who, split_frame};
+use waltz_core::wire::{ClientRequest, Hello, Message, Refusal, Version, Who, split_frame};
 
 #[test]
 fn wrong_usage_ends_with_2() {
@@ -142,19 +143,38 @@ fn hello(version: u16) -> Vec<u8> {
     bytes.to_vec()
 }
 
-#[test]
-fn what_is_no_frame_ends_its_connection_only() {
+/// A frame that asks for an append to partition 0 and holds no records.
+fn append_of_garbage() -> Vec<u8> {
+    let session = SessionId { epoch: Epoch(1), server: NodeId(1), nonce: 1 };
+    let (partition, mount) = (PartitionId(0), MountId(1));
+    let append = ClientRequest::Append { partition, mount, session, count: 1 };
+    let mut bytes = BytesMut::new();
+    Message::Client(append).with(vec![7; 100].into()).encode(&mut bytes);
+    bytes.to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_frame_ends_its_connection_only() {
     let data = tempfile::tempdir().unwrap();
-    let node = Node::start(data.path(), &[]);
+    let node = Node::start(data.path(), &["--partitions=1"]);
     let oversized = [&u32::MAX.to_le_bytes()[..], &[0; 40]].concat();
     let mut damaged = hello(1);
     damaged[14] ^= 1;
-    let truncated = &hello(1)[..10];
-    for bytes in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &oversized, &damaged, truncated] {
-        assert_eq!(send(&node, bytes), [0; 0]);
-    }
-    let append = node.run(["append", "--json", "--partition=0", "--data=x"]);
-    assert_eq!(json_lines(&append), [serde_json::json!({"partition": 0, "id": 0})]);
+    let truncated = hello(1)[..10].to_vec();
+    let garbage = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec();
+    let (partition, addresses) = (PartitionId(0), || vec![node.address.clone()]);
+    let failed = load::check(addresses(), partition, async || {
+        for bytes in [garbage, oversized, damaged, truncated] {
+            load::grow(addresses(), partition, 100).await;
+            assert_eq!(send(&node, &bytes), [0; 0], "nobody said hello");
+            send(&node, &[hello(1), bytes].concat());
+            send(&node, &hello(900));
+        }
+        send(&node, &[hello(1), append_of_garbage()].concat());
+        load::grow(addresses(), partition, 100).await;
+    })
+    .await;
+    assert_eq!(failed, 0, "the client that appended meanwhile noticed nothing");
 }
 
 #[test]

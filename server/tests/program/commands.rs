@@ -57,6 +57,16 @@ fn a_conflict_names_id_and_lock_and_ends_with_3() {
 }
 
 #[test]
+fn a_mark_beyond_the_log_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), &[]);
+    let ahead = node.run(["append", "--json", "--partition=0", "--at=999", "--data=a"]);
+    assert_eq!(ahead.status.code(), Some(1));
+    let error = "refused: it was computed at 999, and the log ends at none";
+    assert_eq!(json_lines(&ahead), [json!({"partition": 0, "error": error})]);
+}
+
+#[test]
 fn lines_of_standard_input_are_answered_in_their_order() {
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(data.path(), &[]);

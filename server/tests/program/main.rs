@@ -4,4 +4,6 @@ mod bad_input;
 mod commands;
 mod crash;
 mod demo;
+mod failover;
+mod load;
 mod support;

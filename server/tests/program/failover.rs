@@ -1,0 +1,150 @@
+//! Nodes that hang, and nodes that are gone for a while: the others go on without them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+use waltz_client::PartitionId;
+use waltz_server::cluster::LocalCluster;
+
+use super::load;
+use super::support::{json_lines, waltz};
+
+const NODES: u32 = 3;
+/// On which node the coordinator is.
+const COORDINATOR: usize = 0;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Three nodes, and a partition whose server is not the coordinator's node.
+struct Scene {
+    cluster: LocalCluster,
+    partition: PartitionId,
+    /// The index of the node that serves it.
+    server: usize,
+    _directory: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let cluster = load::start(directory.path(), NODES, NODES).await;
+        let addresses = cluster.addresses();
+        let owners = loop {
+            let status = status(&addresses[COORDINATOR]);
+            let partitions = status["partitions"].as_array().unwrap();
+            let open = partitions.iter().filter(|partition| partition["open"] == true);
+            let owners: BTreeMap<_, _> = open
+                .map(|partition| (partition["owner"].as_u64(), partition["partition"].as_u64()))
+                .collect();
+            if owners.len() == NODES as usize {
+                break owners;
+            }
+            tokio::task::yield_now().await;
+        };
+        let server = COORDINATOR + 1;
+        let partition = owners[&Some(server as u64 + 1)].expect("a number");
+        let partition = PartitionId(partition as u32);
+        Self { cluster, partition, server, _directory: directory }
+    }
+
+    /// What the cluster says of itself, asked at its coordinator.
+    fn cluster_status(&self) -> Value {
+        status(&self.cluster.addresses()[COORDINATOR])
+    }
+
+    /// What it says of the partition.
+    fn status(&self) -> Value {
+        self.cluster_status()["partitions"][self.partition.0 as usize].clone()
+    }
+
+    fn signal(&self, index: usize, signal: Signal) {
+        let id = i32::try_from(self.cluster.processes()[index]).unwrap();
+        rustix::process::kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
+    }
+
+    async fn grow(&self, by: u64) {
+        load::grow(self.cluster.addresses(), self.partition, by).await;
+    }
+
+    /// Waits until every replica has all that is committed.
+    async fn catch_up(&self) {
+        loop {
+            let status = self.status();
+            let replicas = status["replicas"].as_array().unwrap();
+            let current =
+                |replica: &Value| replica["state"] == "joined" && replica["last"] == status["hwm"];
+            if replicas.len() == NODES as usize && replicas.iter().all(current) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn status(address: &str) -> Value {
+    let output = waltz(["status", "--json", "--timeout=2s", "--server", address]);
+    json_lines(&output).pop().expect("a status")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hung_replica_costs_nothing_and_catches_up() {
+    let mut scene = Scene::new().await;
+    let session = scene.status()["session"].clone();
+    let hung = scene.server + 1;
+    let failed = load::check(scene.cluster.addresses(), scene.partition, async || {
+        scene.grow(500).await;
+        scene.signal(hung, Signal::STOP);
+        scene.grow(5_000).await;
+        while scene.cluster_status()["nodes"][hung]["live"] == true {
+            scene.grow(500).await;
+        }
+        scene.signal(hung, Signal::CONT);
+        scene.grow(500).await;
+    })
+    .await;
+    assert_eq!(failed, 0, "nobody waited for the replica, and nothing was tried again");
+    scene.catch_up().await;
+    assert_eq!(scene.status()["session"], session);
+    scene.cluster.stop(PATIENCE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_coordinator_away_for_a_while_costs_nothing() {
+    let mut scene = Scene::new().await;
+    let session = scene.status()["session"].clone();
+    let (addresses, partition) = (scene.cluster.addresses(), scene.partition);
+    let failed = load::check(addresses, partition, async || {
+        scene.grow(500).await;
+        scene.cluster.kill(COORDINATOR).await.unwrap();
+        scene.grow(5_000).await;
+        scene.cluster.restart(COORDINATOR).await.unwrap();
+        scene.grow(500).await;
+        scene.signal(COORDINATOR, Signal::STOP);
+        scene.grow(5_000).await;
+        scene.signal(COORDINATOR, Signal::CONT);
+        scene.grow(500).await;
+    })
+    .await;
+    assert_eq!(failed, 0);
+    scene.catch_up().await;
+    assert_eq!(scene.status()["session"], session);
+    scene.cluster.stop(PATIENCE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_node_takes_over_from_a_server_that_is_gone() {
+    let mut scene = Scene::new().await;
+    let (addresses, partition, server) = (scene.cluster.addresses(), scene.partition, scene.server);
+    load::check(addresses, partition, async || {
+        scene.grow(500).await;
+        scene.cluster.kill(server).await.unwrap();
+        scene.grow(500).await;
+        assert_ne!(scene.status()["owner"], server + 1);
+        scene.cluster.restart(server).await.unwrap();
+        scene.grow(500).await;
+    })
+    .await;
+    scene.catch_up().await;
+    scene.cluster.stop(PATIENCE).await.unwrap();
+}
