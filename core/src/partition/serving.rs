@@ -102,6 +102,9 @@ impl Serving {
             if req_id.client != client || req_id.partition != self.partition {
                 return outputs.push(violation(format!("{req_id} is not the sender's")));
             }
+            if admitted && !self.mounts.is_new(client, req_id.sequence) {
+                return outputs.push(violation(format!("{req_id} comes out of turn")));
+            }
             let refusal = if !admitted || req_id.generation != generation {
                 Some(AppendRefusal::Stale)
             } else {

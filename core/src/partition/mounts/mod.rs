@@ -207,6 +207,7 @@ impl Mounts {
             source: Source::Any,
             standing: Standing::Unconfirmed { round, after, sequenced },
             held: 0,
+            sequence: None,
         };
         self.mounts.insert(name.client, mount);
         self.connections.insert((name.conn, name.client));
@@ -283,6 +284,16 @@ impl Mounts {
                 (mount.id, mount.conn) == (name.mount, name.conn)
                     && mount.standing == Standing::Ready
             })
+    }
+
+    /// Whether an attempt of an admitted mount is a new one: within a mount sequences ascend, so
+    /// that no ReqId is numbered twice whatever a client sends.
+    pub fn is_new(&mut self, client: ClientId, sequence: u64) -> bool {
+        self.mounts.get_mut(&client).is_some_and(|mount| {
+            let new = mount.sequence.is_none_or(|last| last < sequence);
+            mount.sequence = mount.sequence.max(Some(sequence));
+            new
+        })
     }
 
     /// A quorum round begun for [`MountsOutput::Confirm`] has succeeded; `mark` is the session's

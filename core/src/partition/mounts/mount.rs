@@ -50,6 +50,8 @@ pub(super) struct Mount {
     pub(super) standing: Standing,
     /// How many of its conflicts are held.
     pub(super) held: usize,
+    /// The sequence of the last attempt that came.
+    pub(super) sequence: Option<u64>,
 }
 
 impl Mount {

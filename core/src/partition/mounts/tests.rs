@@ -487,3 +487,12 @@ fn the_end_of_the_session_is_told_to_everyone() {
         ["1: unmounted m1, SessionEnded", &two, &three, &one],
     );
 }
+
+#[test]
+fn an_attempt_is_new_once_and_only_after_those_before_it() {
+    let mut rig = rig();
+    rig.ready(name(1, 1));
+    let told = [3, 4, 4, 2, 7].map(|sequence| rig.mounts.is_new(ClientId(1), sequence));
+    assert_eq!(told, [true, true, false, false, true]);
+    assert!(!rig.mounts.is_new(ClientId(2), 1), "nobody mounted it");
+}
