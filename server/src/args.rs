@@ -47,6 +47,7 @@ pub struct ServerArgs {
         value_name = "ADDR",
         env = "WALTZ_SERVER",
         value_delimiter = ',',
+        value_parser = parse_address,
         default_value = "127.0.0.1:7400"
     )]
     pub server: Vec<String>,
@@ -114,6 +115,18 @@ pub fn parse_mark(text: &str) -> Result<Mark, String> {
     }
 }
 
+/// Reads where a node listens: a host name or an IP address, and a port.
+///
+/// # Errors
+/// When it is no such address.
+pub fn parse_address(text: &str) -> Result<String, String> {
+    let has_port = |(host, port): (&str, &str)| !host.is_empty() && port.parse::<u16>().is_ok();
+    match text.rsplit_once(':').is_some_and(has_port) {
+        true => Ok(text.to_owned()),
+        false => Err("write an address as HOST:PORT, such as 127.0.0.1:7400".into()),
+    }
+}
+
 /// Reads a time such as `3s`, `1.5s`, `200ms` or `2m`; a bare number is in seconds.
 ///
 /// # Errors
@@ -169,6 +182,16 @@ mod tests {
         assert_eq!(lock.to_string(), "a:b:7");
         for text in ["", "a", ":1", "a:", "a:-1", "a:x"] {
             assert!(text.parse::<LockName>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_a_port() {
+        for text in ["127.0.0.1:7400", "node-1:0", "[::1]:7400"] {
+            assert_eq!(parse_address(text), Ok(text.to_owned()));
+        }
+        for text in ["", "localhost", ":7400", "localhost:", "localhost:70000"] {
+            assert!(parse_address(text).is_err(), "{text}");
         }
     }
 

@@ -208,7 +208,7 @@ impl Appender {
                 format_args!("conflict: {lock} was changed by {partition}:{id}; apply that first"),
             )?,
             Printed { error, .. } => {
-                self.output.line(format_args!("failed: {}", error.unwrap_or_default()))?;
+                self.output.line(error.unwrap_or_default())?;
             }
         }
         Ok(())

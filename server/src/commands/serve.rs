@@ -22,7 +22,7 @@ use waltz_runtime::node::{World, run_node};
 use waltz_runtime_tokio::{FileDisk, JournalThread, TcpNet, TokioTimer, run_shard};
 
 use super::connect::cluster_key;
-use crate::args::Cli;
+use crate::args::{Cli, parse_address};
 use crate::cluster::Ready;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -42,7 +42,7 @@ pub struct ServeArgs {
     listen: SocketAddr,
 
     /// Where others reach this node, if that is not where it listens
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     advertise: Option<String>,
 
     /// The node's number; each node of a cluster has another one
@@ -58,7 +58,7 @@ pub struct ServeArgs {
     roles: Vec<Role>,
 
     /// The node that is the cluster's coordinator, if it is not this one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     coordinator: Option<String>,
 
     /// How many partitions a new cluster has; told to its coordinator

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
+use tokio::task::JoinSet;
 use waltz_client::{
     Client, ClusterView, Mark, NoDatabase, NodeStatus, NodeView, PartitionId, PartitionStatus,
     PartitionView, Partitions,
@@ -95,17 +96,22 @@ pub async fn run(args: StatusArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Asks every live node. One that does not answer is told of as others see it.
+/// Asks every live node, all at once. One that does not answer is told of as others see it.
 ///
 /// # Errors
 /// When no node describes the cluster.
 pub async fn gather(client: &Client) -> anyhow::Result<ClusterStatus> {
     let view: ClusterView = client.cluster().await.context("no node told how the cluster is")?;
     let mut answers = BTreeMap::new();
-    for node in view.nodes.iter().filter(|node| node.live) {
-        match client.status(Some(node.node)).await {
-            Ok(status) => drop(answers.insert(node.node, status)),
-            Err(error) => tracing::warn!(node = node.node.0, %error, "a node did not answer"),
+    let mut asked = JoinSet::new();
+    for node in view.nodes.iter().filter(|node| node.live).map(|node| node.node) {
+        let client = client.clone();
+        asked.spawn(async move { (node, client.status(Some(node)).await) });
+    }
+    while let Some(answer) = asked.join_next().await {
+        match answer.context("could not ask a node")? {
+            (node, Ok(status)) => drop(answers.insert(node, status)),
+            (node, Err(error)) => tracing::warn!(node = node.0, %error, "a node did not answer"),
         }
     }
     let served = newest_tenures(&answers.values().collect::<Vec<_>>());

@@ -19,6 +19,8 @@ fn wrong_usage_ends_with_2() {
     assert_fails(&waltz(["append", "--partition=0", "--data=a", "-"]), 2, "cannot be used with");
     let lock = waltz(["append", "--partition=0", "--data=a", "--write-lock=account"]);
     assert_fails(&lock, 2, "write a lock as NAME:ID");
+    assert_fails(&waltz(["status", "--server=localhost"]), 2, "write an address as HOST:PORT");
+    assert_fails(&waltz(["serve", "--coordinator=node-1"]), 2, "write an address as HOST:PORT");
     assert_fails(&waltz(["feed", "--partition=0", "--after=-1"]), 2, "write a transaction id");
 }
 

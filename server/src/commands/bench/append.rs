@@ -116,8 +116,8 @@ fn print(args: &AppendBench, report: &Report) -> anyhow::Result<Exit> {
     } else {
         let Report { payload_bytes, in_flight, connections, partitions, .. } = report;
         output.line(format_args!(
-            "append   {payload_bytes} B, {in_flight} in flight, {connections} connections, \
-             {partitions} partitions, {:.1} s",
+            "append   {payload_bytes} B, in flight: {in_flight}, connections: {connections}, \
+             partitions: {partitions}, {:.1} s",
             report.seconds
         ))?;
         output.line(format_args!(

@@ -164,8 +164,8 @@ fn print(args: &FeedBench, report: &Report) -> anyhow::Result<Exit> {
     } else {
         let Report { payload_bytes, connections, partitions, stored, passes, .. } = report;
         output.line(format_args!(
-            "feed     {stored} records of {payload_bytes} B, {connections} connections, \
-             {partitions} partitions, read {passes} times in {:.1} s",
+            "feed     {stored} records of {payload_bytes} B, connections: {connections}, \
+             partitions: {partitions}, read {passes} times in {:.1} s",
             report.seconds
         ))?;
         output.line(format_args!(

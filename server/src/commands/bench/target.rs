@@ -167,8 +167,8 @@ pub(super) fn print_cost(
     }
     if !servers.peak_memory_bytes.is_empty() {
         let peaks: Vec<_> =
-            servers.peak_memory_bytes.iter().map(|peak| format!("{} MiB", peak >> 20)).collect();
-        output.line(format_args!("memory   {} at the most", peaks.join(", ")))?;
+            servers.peak_memory_bytes.iter().map(|peak| (peak >> 20).to_string()).collect();
+        output.line(format_args!("memory   {} MiB, the peak of each node", peaks.join(", ")))?;
     }
     output.line(format_args!(
         "durable  each record synced on {} of {} replicas before it is acknowledged",
