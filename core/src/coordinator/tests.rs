@@ -82,9 +82,15 @@ impl Rig {
         self.sync(self.changes.len())
     }
 
+    /// Lives until then, its timer coming whenever it is due.
     fn at(&mut self, ms: u64) -> Vec<(Caller, FromCoordinator)> {
-        self.now = Time::ZERO + Duration::from_millis(ms);
-        self.step(|coordinator, cx, replies| coordinator.on_timer(cx, replies))
+        let (until, mut said) = (Time::ZERO + Duration::from_millis(ms), Vec::new());
+        while let Some(due) = self.coordinator.deadline().filter(|due| *due <= until) {
+            self.now = due;
+            said.extend(self.step(|coordinator, cx, replies| coordinator.on_timer(cx, replies)));
+        }
+        self.now = until;
+        said
     }
 
     /// The coordinator that its journal's durable part makes.
@@ -230,7 +236,6 @@ fn a_key_dies_with_its_lease_and_not_with_a_connection() {
     rig.sync_all();
     rig.coordinator.on_closed(bob());
     assert_eq!(rig.at(2999), []);
-    assert_eq!(rig.coordinator.deadline(), Some(Time::ZERO + Duration::from_secs(3)));
     rig.at(3000);
     assert_eq!(rig.sync_all(), [(ALICE, changed("nodes/1", None))]);
     assert_eq!(rig.coordinator.deadline(), None);
@@ -273,7 +278,6 @@ fn a_restart_gives_every_lease_a_full_grace_period() {
     rig.now = Time::ZERO + Duration::from_millis(2900);
     rig.sync_all();
     let mut rig = rig.restarted();
-    assert_eq!(rig.coordinator.deadline(), Some(rig.now + LEASE_GRACE));
     let end = 2900 + LEASE_GRACE.as_millis() as u64;
     rig.at(end - 1);
     assert_eq!(rig.changes.len(), 1);

@@ -50,9 +50,12 @@ impl Evidence {
     }
 }
 
+/// Says how a promise was broken.
+type Check = fn(&Evidence) -> Vec<String>;
+
 /// Every broken promise, in words.
 pub(crate) fn all(evidence: &Evidence) -> Vec<String> {
-    let checks: [(&str, fn(&Evidence) -> Vec<String>); 7] = [
+    let checks: [(&str, Check); 7] = [
         ("promise 1", p1_dense_ids::check),
         ("promise 2", p2_on_a_quorum::check),
         ("promise 3", p3_prefix_agreement::check),
