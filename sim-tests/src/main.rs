@@ -1,5 +1,7 @@
 //! Runs seeds: one, with the same standard output every time, or many, with a summary.
 
+#![expect(clippy::print_stdout, reason = "its output is what the program is for")]
+
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,7 +98,6 @@ impl Arguments {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "this is what the program is for")]
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // A violation is reported in words; the panic's own message would only double it.
