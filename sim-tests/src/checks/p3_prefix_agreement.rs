@@ -2,7 +2,8 @@
 //! agreement).
 //!
 //! Whether two readers were shown the same is seen while the run goes on. At the end, when all is
-//! decided and every node is back, all disks must hold the same log, byte for byte.
+//! decided and every node is back, each disk's log must be a prefix of the longest, byte for byte;
+//! promise 2 says how many must be long enough.
 
 use super::Evidence;
 
