@@ -164,7 +164,7 @@ pub struct Member {
 }
 
 /// The replicas of a partition; every majority is counted against one of these.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ReplicaSet(pub Vec<Member>);
 
 impl ReplicaSet {

@@ -220,7 +220,7 @@ impl Context<'_> {
 }
 
 /// The last tickets handed out.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Tickets {
     /// The last entry's.
     pub appended: Ticket,

@@ -2,7 +2,7 @@
 //! these before anything is allocated for it.
 
 /// Limits of one node or client, in bytes unless said otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Longest head of a frame.
     pub frame_head: u32,

@@ -3,7 +3,7 @@
 //! compile time.
 
 /// A protocol rule to break.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PlantedBug {
     /// A replica answers `Acked` before the records are durable.
     AcknowledgeBeforeSync,
@@ -14,7 +14,7 @@ pub enum PlantedBug {
 }
 
 /// Which rule is broken; none outside simulations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Planted {
     #[cfg(feature = "planted-bugs")]
     bug: Option<PlantedBug>,

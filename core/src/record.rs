@@ -88,7 +88,7 @@ pub enum RecordError {
 }
 
 /// A verified record within a larger buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RecordView<'a> {
     bytes: &'a [u8],
     writes: u16,
@@ -205,7 +205,7 @@ impl<'a> RecordView<'a> {
 }
 
 /// What a client asks to append.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NewRecord<'a> {
     /// The attempt.
     pub req_id: ReqId,
@@ -293,7 +293,7 @@ fn seal(record: &mut [u8]) {
 /// Records of consecutive ids that one session sequenced, end to end in one buffer.
 ///
 /// Sharing a run shares its buffer: journal, peers and feeds hold the same bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Run {
     /// The session that sequenced them.
     pub session: SessionId,

@@ -28,7 +28,7 @@ pub struct Versioned {
 }
 
 /// One change of the coordinator's state, as its node's journal keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Change {
     /// Its number; one more than the change before.
     pub revision: Revision,

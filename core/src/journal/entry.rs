@@ -7,7 +7,7 @@ use crate::coordinator::Change;
 use crate::id::{CreationId, Mark, PartitionId, ReplicaSet, SessionId, TransactionId};
 
 /// One durable fact: a small head, and for records a body that is written as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// What happened.
     pub head: EntryHead,
@@ -16,7 +16,7 @@ pub struct Entry {
 }
 
 /// What an entry says. Everything but `Records` is a *control entry*.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum EntryHead {
     /// This replica of a partition came to be.
     Create {

@@ -7,7 +7,7 @@ use crate::planted::{Planted, PlantedBug};
 use crate::wire::LogSummary;
 
 /// One replica's answer to `Open`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Vote {
     /// The last session it joined.
     pub(super) normal: Option<SessionId>,
@@ -20,7 +20,7 @@ pub(super) struct Vote {
 }
 
 /// What the votes say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Choice {
     /// Too few have answered.
     Undecided,

@@ -38,7 +38,7 @@ use progress::{Progress, Stage};
 use reads::{Purpose, Reads};
 
 /// How a session replicates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SequencerConfig {
     /// This node; reads prefer it.
     pub node: NodeId,
@@ -78,7 +78,7 @@ impl SequencerConfig {
 }
 
 /// What a session wants done, or says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SequencerOutput {
     /// Ask a replica.
     ToReplica {
@@ -129,7 +129,7 @@ pub enum SequencerOutput {
 }
 
 /// Where the session is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Phase {
     /// Collecting promises.
     Opening { votes: BTreeMap<NodeId, Vote> },
@@ -142,14 +142,14 @@ enum Phase {
 }
 
 /// A quorum round under way.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Round {
     number: u64,
     confirmed: BTreeSet<NodeId>,
 }
 
 /// One session of one partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Sequencer {
     config: SequencerConfig,
     partition: PartitionId,

@@ -17,7 +17,7 @@ use crate::id::{Mark, SessionId, TransactionId};
 use crate::record::{RecordView, Run, append_with_id};
 
 /// The runs of one open session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Pipeline {
     session: SessionId,
     runs: VecDeque<Run>,

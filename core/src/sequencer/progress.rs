@@ -12,7 +12,7 @@ use crate::time::Time;
 ///      ▲            ▲                      ▲           (back to Unreachable on a lost
 ///      └─ any ──────┴── Resuming ──────────┴─────────── connection, then Resuming)
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Stage {
     /// No connection.
     Unreachable,
@@ -55,7 +55,7 @@ impl Stage {
 }
 
 /// One replica in one session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Progress {
     /// Where it stands.
     pub(super) stage: Stage,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::id::{Mark, NodeId, TransactionId};
 
 /// For whom a read is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Purpose {
     /// A replica is being caught up.
     CatchUp(NodeId),
@@ -17,7 +17,7 @@ pub(super) enum Purpose {
 }
 
 /// One read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Read {
     /// For whom.
     pub(super) purpose: Purpose,
@@ -34,7 +34,7 @@ pub(super) struct Read {
 }
 
 /// All reads of a session, by number.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Reads {
     under_way: BTreeMap<u64, Read>,
     last: u64,

@@ -12,7 +12,7 @@ use crate::wire::ReplicaAnswer;
 use super::{Asker, StorageReply};
 
 /// The queue.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Answers {
     waiting: VecDeque<(Ticket, Asker, ReplicaAnswer)>,
     newest: Ticket,

@@ -17,7 +17,7 @@ use super::refusal::Refusal;
 use super::replica::{ReplayError, Replica};
 
 /// A replica, and what the promised session told it so far.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Hosted {
     /// The durable state.
     pub(super) replica: Replica,
@@ -27,7 +27,7 @@ pub(super) struct Hosted {
 }
 
 /// What comes of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Decision {
     /// The answer is known from memory alone.
     AtOnce(ReplicaAnswer),

@@ -15,7 +15,7 @@ use crate::io::Ticket;
 use crate::journal::Place;
 
 /// Where an entry's body is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Body {
     /// There is none.
     Missing,
@@ -26,7 +26,7 @@ pub(super) enum Body {
 }
 
 /// A run as it was written; some of its last records may be cut since.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct StoredRun {
     first: TransactionId,
     count: u32,
@@ -36,7 +36,7 @@ struct StoredRun {
 // One entry a run stays in memory for as long as the log is kept.
 const _: () = assert!(size_of::<StoredRun>() == 24);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct AwaitedRun {
     ticket: Ticket,
     first: TransactionId,
@@ -44,7 +44,7 @@ struct AwaitedRun {
 }
 
 /// A durable run that a reader wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct LocatedRun {
     /// Its first record.
     pub(super) first: TransactionId,
@@ -57,7 +57,7 @@ pub(super) struct LocatedRun {
 }
 
 /// The runs of one log.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct RunIndex {
     stored: Vec<StoredRun>,
     awaited: VecDeque<AwaitedRun>,

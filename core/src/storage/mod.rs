@@ -49,7 +49,7 @@ use reads::{Query, Reads};
 pub use replica::{Inconsistency, ReplayError, Replica};
 
 /// An answer on its way to whoever asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StorageReply {
     /// Who asked.
     pub to: Caller,
@@ -60,7 +60,7 @@ pub struct StorageReply {
 }
 
 /// Whom an answer is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Asker {
     to: Caller,
     partition: PartitionId,
@@ -79,7 +79,7 @@ impl Asker {
 }
 
 /// All replicas of one storage node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Storage {
     limits: Limits,
     planted: Planted,

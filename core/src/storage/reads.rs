@@ -20,7 +20,7 @@ const READS_PER_CALLER: usize = 64;
 const RUNS_PER_READ: usize = 1024;
 
 /// What is wanted, and by whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Query {
     /// Who asked.
     pub(super) asker: Asker,
@@ -49,7 +49,7 @@ impl Query {
 }
 
 /// A read on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Read {
     /// What is wanted.
     pub(super) query: Query,
@@ -57,7 +57,7 @@ pub(super) struct Read {
 }
 
 /// All reads on their way, by ticket.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Reads {
     under_way: BTreeMap<Ticket, Read>,
 }

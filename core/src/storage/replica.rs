@@ -12,7 +12,7 @@ use super::named;
 
 /// What one storage node keeps of one partition. Everything here comes from journal entries; in a
 /// running node it is ahead of the disk by what is in flight.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Replica {
     partition: PartitionId,
     creation: CreationId,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{CreationId, Mark, PartitionId, ReplicaSet, SessionId, TransactionId};
 
 /// A server asks something of one replica.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ToReplica {
     /// The partition.
     pub partition: PartitionId,
@@ -18,7 +18,7 @@ pub struct ToReplica {
 }
 
 /// What a server asks of a replica.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ReplicaRequest {
     /// Promise this session and say what you have. Creates the replica if the node never had it
     /// and `replicas` names the node with this very disk.
@@ -82,7 +82,7 @@ pub enum ReplicaRequest {
 }
 
 /// A replica says something to the server of a session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FromReplica {
     /// The partition.
     pub partition: PartitionId,
@@ -93,7 +93,7 @@ pub struct FromReplica {
 }
 
 /// What a replica answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ReplicaAnswer {
     /// The session is durably promised; this is the log as it was then.
     Opened {
@@ -173,7 +173,7 @@ pub enum ReplicaAnswer {
 
 /// Which sessions wrote which part of a log: two logs that name the same session at the same id
 /// are equal up to there.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct LogSummary {
     /// Each session that has records, with the first of them; both ascending.
     pub sessions: Vec<(SessionId, TransactionId)>,
