@@ -21,4 +21,5 @@ pub mod record;
 pub mod sequencer;
 pub mod storage;
 pub mod time;
+pub mod transcript;
 pub mod wire;

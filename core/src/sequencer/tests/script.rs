@@ -25,8 +25,8 @@ use std::time::Duration;
 use super::cluster::{Cluster, Event, Loss};
 use crate::id::{Mark, NodeId, SessionId, TransactionId};
 use crate::planted::Planted;
-use crate::sequencer::{Phase, Sequencer, SequencerOutput};
-use crate::storage::testing::{answer_text, entry_text, ids, request_text, short, summary_text};
+use crate::sequencer::{Phase, Sequencer};
+use crate::transcript::{answer_text, entry_text, output_text, request_text, short, summary_text};
 
 /// Plays a transcript on a new cluster and compares what comes of it with what it says.
 #[track_caller]
@@ -148,28 +148,8 @@ pub(super) fn event_text(event: &Event) -> String {
         Event::Answer { session, node, answer } => {
             format!("{node} -> {} {}", short(session), answer_text(answer))
         }
-        Event::Said { session, output } => said_text(session, output),
+        Event::Said { session, output } => format!("{} {}", short(session), output_text(output)),
     }
-}
-
-fn said_text(session: &SessionId, output: &SequencerOutput) -> String {
-    let said = match output {
-        SequencerOutput::ToReplica { .. } => unreachable!("it is sent, not said"),
-        SequencerOutput::Opened { committed } => format!("is open, committed {committed}"),
-        SequencerOutput::Committed(run) => {
-            format!("commits {}", ids(run.first, run.count))
-        }
-        SequencerOutput::Confirmed { round, committed } => {
-            format!("confirms round {round}, committed {committed}")
-        }
-        SequencerOutput::Records { run, done, .. } => {
-            let more = if *done { "" } else { ", more comes" };
-            format!("reads {} of {}{more}", ids(run.first, run.count), short(&run.session))
-        }
-        SequencerOutput::ReadFailed { reason, .. } => format!("can't read: {reason}"),
-        SequencerOutput::Over { reason, .. } => format!("is over: {reason}"),
-    };
-    format!("{} {said}", short(session))
 }
 
 fn show(cluster: &Cluster) -> Vec<String> {

@@ -2,7 +2,6 @@
 //! what passes between it and its servers.
 
 mod rig;
-mod text;
 
+pub(crate) use crate::transcript::*;
 pub(crate) use rig::*;
-pub(crate) use text::*;

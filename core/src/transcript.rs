@@ -1,11 +1,13 @@
-//! Entries, requests and answers as a reader of transcripts sees them.
+//! The protocol as a reader of transcripts sees it: entries, requests, answers and what sessions
+//! say, a line each. Sessions go by their epochs. Words for people: no program reads them.
 
 use crate::id::{SessionId, TransactionId};
 use crate::journal::EntryHead;
+use crate::sequencer::SequencerOutput;
 use crate::wire::{LogSummary, ReplicaAnswer, ReplicaRequest};
 
 /// A log: which session begins where, and the end.
-pub(crate) fn summary_text(log: &LogSummary) -> String {
+pub fn summary_text(log: &LogSummary) -> String {
     if log.sessions.is_empty() {
         return "nothing".to_owned();
     }
@@ -15,17 +17,17 @@ pub(crate) fn summary_text(log: &LogSummary) -> String {
 }
 
 /// A session by its epoch.
-pub(crate) fn short(session: &SessionId) -> String {
+pub fn short(session: &SessionId) -> String {
     format!("s{}", session.epoch.0)
 }
 
 /// `first..last`, both included.
-pub(crate) fn ids(first: TransactionId, count: u32) -> String {
+pub fn ids(first: TransactionId, count: u32) -> String {
     format!("{first}..{}", first.0 + u64::from(count) - 1)
 }
 
 /// A journal entry.
-pub(crate) fn entry_text(head: &EntryHead) -> String {
+pub fn entry_text(head: &EntryHead) -> String {
     match head {
         EntryHead::Create { .. } => "create".to_owned(),
         EntryHead::Promise { session, .. } => format!("promise {}", short(session)),
@@ -35,12 +37,12 @@ pub(crate) fn entry_text(head: &EntryHead) -> String {
             format!("records {} of {}, low water {low_water}", ids(*first, *count), short(session))
         }
         EntryHead::LowWater { mark, .. } => format!("low water {mark}"),
-        EntryHead::Coordinator(_) => panic!("a storage node does not write these"),
+        EntryHead::Coordinator(change) => format!("coordinator change {}", change.revision.0),
     }
 }
 
 /// What a server asks of a replica.
-pub(crate) fn request_text(request: &ReplicaRequest) -> String {
+pub fn request_text(request: &ReplicaRequest) -> String {
     match request {
         ReplicaRequest::Open { .. } => "open".to_owned(),
         ReplicaRequest::Adopt { chosen } => format!("adopt {}", summary_text(chosen)),
@@ -59,7 +61,7 @@ pub(crate) fn request_text(request: &ReplicaRequest) -> String {
 }
 
 /// What a replica answers.
-pub(crate) fn answer_text(answer: &ReplicaAnswer) -> String {
+pub fn answer_text(answer: &ReplicaAnswer) -> String {
     match answer {
         ReplicaAnswer::Opened { normal, log, low_water, .. } => {
             let normal = normal.as_ref().map_or_else(|| "none".to_owned(), short);
@@ -79,5 +81,25 @@ pub(crate) fn answer_text(answer: &ReplicaAnswer) -> String {
         }
         ReplicaAnswer::ReadFailed { reason, .. } => format!("read failed: {reason}"),
         ReplicaAnswer::OutOfPlace { reason } => format!("out of place: {reason}"),
+    }
+}
+
+/// What a session says to its server.
+pub fn output_text(output: &SequencerOutput) -> String {
+    match output {
+        SequencerOutput::ToReplica { node, request, .. } => {
+            format!("asks {node} to {}", request_text(&request.request))
+        }
+        SequencerOutput::Opened { committed } => format!("is open, committed {committed}"),
+        SequencerOutput::Committed(run) => format!("commits {}", ids(run.first, run.count)),
+        SequencerOutput::Confirmed { round, committed } => {
+            format!("confirms round {round}, committed {committed}")
+        }
+        SequencerOutput::Records { run, done, .. } => {
+            let more = if *done { "" } else { ", more comes" };
+            format!("reads {} of {}{more}", ids(run.first, run.count), short(&run.session))
+        }
+        SequencerOutput::ReadFailed { reason, .. } => format!("can't read: {reason}"),
+        SequencerOutput::Over { reason, .. } => format!("is over: {reason}"),
     }
 }
