@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::task::{Context, Poll, Waker};
 
 use waltz_core::io::{Address, Ticket};
-use waltz_core::journal::{Entry, Place};
+use waltz_core::journal::{Entry, EntryHead, Place};
 use waltz_core::time::{Random, Time};
 use waltz_runtime::journal::{Fold, Journal, JournalConfig, JournalError, Reader, Recovery};
 use waltz_runtime::{JournalEvent, JournalPort};
@@ -16,7 +16,7 @@ use waltz_runtime::{JournalEvent, JournalPort};
 use crate::alarm::VirtualTime;
 use crate::disk::{SimDisk, SimDisks};
 use crate::fault::Chance;
-use crate::trace::Trace;
+use crate::trace::{Event, Trace};
 
 /// One process' way to its journal.
 pub struct SimJournal {
@@ -31,6 +31,8 @@ pub struct SimJournal {
     queued: Vec<(Ticket, Entry)>,
     /// Flushed; the next batch.
     staged: Vec<(Ticket, Entry)>,
+    /// What the sync under way makes durable.
+    syncing: Vec<EntryHead>,
     /// When the sync of what is written ends.
     sync_ends: Option<Time>,
     /// By when they end.
@@ -56,7 +58,8 @@ impl SimJournal {
         fold: &mut Fold<'_>,
     ) -> Result<(Self, Recovery), JournalError> {
         let (journal, recovery) = Journal::open(disks.disk(host), config, random.bits(), fold)?;
-        trace.record(time.now(), format_args!("journal {host} recovered {}", recovery.entries));
+        let text = format_args!("recovers {} journal entries", recovery.entries);
+        trace.record(time.now(), Event::on(host, text));
         let port = Self {
             host: host.clone(),
             time,
@@ -68,6 +71,7 @@ impl SimJournal {
             spare_maker: disks.disk(host),
             queued: Vec::new(),
             staged: Vec::new(),
+            syncing: Vec::new(),
             sync_ends: None,
             reads: BTreeMap::new(),
             failure: Failure::None,
@@ -81,6 +85,7 @@ impl SimJournal {
         if self.staged.is_empty() || !matches!(self.failure, Failure::None) {
             return;
         }
+        self.syncing.extend(self.staged.iter().map(|(_, entry)| entry.head.clone()));
         match self.journal.write(std::mem::take(&mut self.staged)) {
             Ok(()) => {
                 let ends = self.time.now() + self.disks.sync_latency(&self.host);
@@ -95,8 +100,9 @@ impl SimJournal {
         self.sync_ends = None;
         match self.journal.sync() {
             Ok(synced) => {
-                let line = format_args!("journal {} durable {}", self.host, synced.up_to.0);
-                self.trace.record(self.time.now(), line);
+                for entry in self.syncing.drain(..) {
+                    self.trace.record(self.time.now(), Event::durable(&self.host, &entry));
+                }
                 events.push(JournalEvent::Durable { up_to: synced.up_to, places: synced.places });
                 self.prepare_spare();
                 self.begin();
@@ -116,7 +122,8 @@ impl SimJournal {
     }
 
     fn fail(&mut self, error: &JournalError) {
-        self.trace.record(self.time.now(), format_args!("journal {} {error}", self.host));
+        let text = format_args!("journal: {error}");
+        self.trace.record(self.time.now(), Event::on(&self.host, text));
         self.failure = Failure::Untold(error.to_string());
         self.wake_at(self.time.now());
     }

@@ -29,5 +29,5 @@ pub use journal::SimJournal;
 pub use network::{Network, Quality, SimNet};
 pub use run::simulate;
 pub use runtime::SimRuntime;
-pub use trace::Trace;
+pub use trace::{Event, Filter, Trace};
 pub use world::{SimHost, SimWorld};

@@ -17,7 +17,7 @@ use crate::fault::Crash;
 use crate::journal::SimJournal;
 use crate::network::{Network, SimNet};
 use crate::runtime::SimRuntime;
-use crate::trace::Trace;
+use crate::trace::{Event, Trace};
 
 /// What differs from one life of a host to the next.
 struct State {
@@ -97,7 +97,7 @@ impl SimWorld {
         self.network.boot(host);
         self.disks.boot(host);
         self.clocks.boot(host);
-        self.trace.record(self.now(), format_args!("boot {host}"));
+        self.trace.record(self.now(), Event::on(host, format_args!("boots")));
         let node = Handle::current().create_node().name(&host.0).build();
         self.lock().processes.insert(host.clone(), node.id());
         node.spawn(process(SimHost { world: self.clone(), address: host.clone() }))

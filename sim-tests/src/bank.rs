@@ -98,8 +98,9 @@ impl Running {
             lock(&following.followers).push(consumer.expect("nobody gives up").client().clone());
             std::future::pending::<()>().await;
         }));
-        let (following, onlooker) = (bank.clone(), Onlooker::new(witness.clone()));
+        let (following, witness) = (bank.clone(), witness.clone());
         drop(world.start(&Address("onlooker".into()), move |host| async move {
+            let onlooker = Onlooker::new(host.address().clone(), witness);
             let client = Client::connect_on(host.runtime(), config, onlooker).await;
             lock(&following.followers).push(client.expect("nobody gives up"));
             std::future::pending::<()>().await;

@@ -1,11 +1,12 @@
 //! The faults of a run, each kind as often as the plan says, until the storm is over.
 
+use std::fmt;
 use std::time::Duration;
 
 use madsim::time::sleep;
 use waltz_core::io::Address;
 use waltz_core::time::Random;
-use waltz_runtime_sim::{Chance, Crash, DiskQuality, Latency, Quality, SimWorld};
+use waltz_runtime_sim::{Chance, Crash, DiskQuality, Event, Latency, Quality, SimWorld};
 
 use crate::cluster::{Cluster, address};
 use crate::plan::Plan;
@@ -97,6 +98,16 @@ struct Injector {
 
 impl Injector {
     async fn inject(&mut self, fault: Fault) {
+        self.note(format_args!("fault: {fault:?} begins"));
+        self.strike(fault).await;
+        self.note(format_args!("fault: {fault:?} is over"));
+    }
+
+    fn note(&self, text: fmt::Arguments<'_>) {
+        self.world.trace().record(self.world.now(), Event::world(text));
+    }
+
+    async fn strike(&mut self, fault: Fault) {
         match fault {
             Fault::Kill => self.crash(Crash::Process).await,
             Fault::Power => self.crash(Crash::Power).await,

@@ -10,7 +10,7 @@ use waltz_core::membership::ControllerConfig;
 use waltz_core::node::{CoordinatorAt, Node, NodeConfig, Recovered};
 use waltz_runtime::journal::JournalConfig;
 use waltz_runtime::node::{World, run_node};
-use waltz_runtime_sim::{Crash, SimHost, SimWorld};
+use waltz_runtime_sim::{Crash, Event, SimHost, SimWorld};
 
 use crate::history::{History, Watched};
 use crate::plan::Plan;
@@ -96,7 +96,10 @@ impl Cluster {
         let (trace, sim) = (self.world.trace().clone(), self.world.clone());
         let name = host.address().clone();
         let report = move |Report { level, partition, text, .. }: Report| {
-            trace.record(sim.now(), format_args!("{name} {level:?} {partition:?} {text}"));
+            let text = format_args!("{level:?}: {text}");
+            let event = Event::on(&name, text);
+            let event = partition.map_or(event, |partition| event.of(partition));
+            trace.record(sim.now(), event);
         };
         let reason = run_node(node, world, Box::new(report), std::future::pending()).await;
         Err(format!("{} stopped itself: {reason}", host.address()))
@@ -123,7 +126,7 @@ impl Cluster {
     }
 }
 
-/// Where a node listens.
+/// Where a node listens: at a host that has its name.
 pub(crate) fn address(index: u32) -> Address {
-    Address(format!("node-{}", index + 1))
+    Address(NodeId(index + 1).to_string())
 }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use waltz_core::planted::Planted;
-use waltz_runtime_sim::{SimWorld, simulate};
+use waltz_runtime_sim::{Filter, SimWorld, simulate};
 
 use crate::bank::{self, Running};
 use crate::chaos::storm;
@@ -19,7 +19,7 @@ use crate::witness::Witness;
 const LIMIT: Duration = Duration::from_secs(900);
 
 /// What to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Decides everything.
     pub seed: u64,
@@ -27,8 +27,8 @@ pub struct Request {
     pub size: Size,
     /// The rule broken on purpose.
     pub planted: Planted,
-    /// Keep every line of the trace.
-    pub lines: bool,
+    /// Keep these lines of the trace.
+    pub lines: Option<Filter>,
 }
 
 /// What a run did.
@@ -84,8 +84,8 @@ pub fn run(request: Request) -> Outcome {
 }
 
 async fn scenario(world: SimWorld, request: Request) -> Outcome {
-    if request.lines {
-        world.trace().keep_lines();
+    if let Some(filter) = request.lines {
+        world.trace().keep_lines(filter);
     }
     let plan = Plan::draw(&mut world.random(), request.size, request.planted);
     let history = History::default();
@@ -94,7 +94,7 @@ async fn scenario(world: SimWorld, request: Request) -> Outcome {
         cluster.boot(index);
     }
     let quorum = cluster.replicas() / 2 + 1;
-    let witness = Witness::new(history.clone(), quorum);
+    let witness = Witness::new(world.clone(), history.clone(), quorum);
     let running = Running::start(&world, &cluster, &plan, &witness);
     let bank = running.bank();
     let chaos = {

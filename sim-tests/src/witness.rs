@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use waltz_client::{CallbackError, ClientCallbacks, Mark, Transaction};
 use waltz_core::id::{PartitionId, ReqId, TransactionId};
+use waltz_core::io::Address;
+use waltz_runtime_sim::{Event, SimWorld};
 
 use crate::history::History;
 
@@ -22,22 +24,26 @@ struct State {
 }
 
 /// All that was shown; clones share it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Witness {
     state: Arc<Mutex<State>>,
+    world: SimWorld,
     history: History,
     quorum: usize,
 }
 
 impl Witness {
-    pub(crate) fn new(history: History, quorum: usize) -> Self {
-        Self { state: Arc::default(), history, quorum }
+    pub(crate) fn new(world: SimWorld, history: History, quorum: usize) -> Self {
+        Self { state: Arc::default(), world, history, quorum }
     }
 
     /// A client is shown a record: nobody may have been shown another one in its place, and a
     /// quorum of disks must hold it now.
-    pub(crate) fn see(&self, transaction: &Transaction, data: &[u8]) {
+    pub(crate) fn see(&self, host: &Address, transaction: &Transaction, data: &[u8]) {
         let (partition, id) = (transaction.partition(), transaction.id());
+        let text = format_args!("is shown {partition} {id}, {}", transaction.req_id());
+        let event = Event::on(host, text).of_transaction(partition, id);
+        self.world.trace().record(self.world.now(), event);
         let shown = Shown { req_id: transaction.req_id(), data: data.to_vec() };
         let mut state = self.lock();
         match state.shown.get(&(partition, id)) {
@@ -80,15 +86,15 @@ impl Witness {
 }
 
 /// A client that only looks: it follows every partition from the first transaction on.
-#[derive(Debug)]
 pub(crate) struct Onlooker {
+    host: Address,
     witness: Witness,
     marks: Mutex<BTreeMap<PartitionId, Mark>>,
 }
 
 impl Onlooker {
-    pub(crate) fn new(witness: Witness) -> Self {
-        Self { witness, marks: Mutex::default() }
+    pub(crate) fn new(host: Address, witness: Witness) -> Self {
+        Self { host, witness, marks: Mutex::default() }
     }
 }
 
@@ -100,7 +106,7 @@ impl ClientCallbacks for Onlooker {
 
     async fn apply_transaction(&self, transaction: &Transaction) -> Result<(), CallbackError> {
         let data = transaction.bytes().await?;
-        self.witness.see(transaction, &data);
+        self.witness.see(&self.host, transaction, &data);
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         let mark = marks.entry(transaction.partition()).or_default();
         assert_eq!(transaction.id(), mark.next(), "transactions come one after another");

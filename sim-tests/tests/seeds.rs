@@ -15,7 +15,7 @@ const FOUND: [(u64, &str); 3] = [
 ];
 
 fn request(seed: u64, planted: Planted) -> Request {
-    Request { seed, size: Size::Short, planted, lines: false }
+    Request { seed, size: Size::Short, planted, lines: None }
 }
 
 /// The first seed below `to` that breaks a promise, and how.

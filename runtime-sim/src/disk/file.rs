@@ -5,6 +5,7 @@ use std::io;
 use bytes::Bytes;
 use waltz_core::time::Random;
 
+use super::content::Content;
 use crate::fault::below;
 
 /// What a disk writes whole or not at all.
@@ -19,8 +20,8 @@ struct PendingWrite {
 /// Content on the platter, and in the page cache.
 #[derive(Debug)]
 pub(super) struct SimulatedFile {
-    durable: Vec<u8>,
-    cached: Vec<u8>,
+    durable: Content,
+    cached: Content,
     /// Written since the last sync, in order.
     pending: Vec<PendingWrite>,
 }
@@ -40,7 +41,7 @@ enum Fate {
 
 impl SimulatedFile {
     pub(super) fn zeroed(length: u64) -> Self {
-        let content = vec![0; length as usize];
+        let content = Content::zeroed(length as usize);
         Self { durable: content.clone(), cached: content, pending: Vec::new() }
     }
 
@@ -50,24 +51,23 @@ impl SimulatedFile {
 
     /// Of what is on the platter.
     pub(super) fn checksum(&self) -> u32 {
-        crc32c::crc32c(&self.durable)
+        self.durable.checksum()
     }
 
     pub(super) fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
-        let found = offset as usize..(offset as usize).saturating_add(length);
-        let bytes = self.cached.get(found).ok_or(io::ErrorKind::UnexpectedEof)?;
-        Ok(Bytes::copy_from_slice(bytes))
+        let found = self.cached.read(offset as usize, length);
+        found.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     pub(super) fn write(&mut self, offset: u64, bytes: Bytes) {
         let offset = offset as usize;
-        overwrite(&mut self.cached, offset, &bytes);
+        self.cached.write(offset, &bytes);
         self.pending.push(PendingWrite { offset, bytes });
     }
 
     pub(super) fn sync(&mut self) {
         for write in std::mem::take(&mut self.pending) {
-            self.settle(write.offset, &write.bytes);
+            self.durable.write(write.offset, &write.bytes);
         }
     }
 
@@ -91,8 +91,8 @@ impl SimulatedFile {
 
     pub(super) fn flip(&mut self, offset: u64, bit: u8) -> io::Result<()> {
         for content in [&mut self.durable, &mut self.cached] {
-            let byte = content.get_mut(offset as usize).ok_or(io::ErrorKind::UnexpectedEof)?;
-            *byte ^= 1 << (bit % 8);
+            let byte = content.read(offset as usize, 1).ok_or(io::ErrorKind::UnexpectedEof)?;
+            content.write(offset as usize, &[byte[0] ^ 1 << (bit % 8)]);
         }
         Ok(())
     }
@@ -103,7 +103,8 @@ impl SimulatedFile {
             if from.max(to).saturating_add(SECTOR_BYTES) > content.len() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            content.copy_within(from..from + SECTOR_BYTES, to);
+            let sector = content.read(from, SECTOR_BYTES).expect("it was just measured");
+            content.write(to, &sector);
         }
         Ok(())
     }
@@ -112,7 +113,7 @@ impl SimulatedFile {
         let sectors = self.take_pending_sectors();
         let kept = below(random, sectors.len() + 1);
         for (offset, bytes) in &sectors[..kept] {
-            self.settle(*offset, bytes);
+            self.durable.write(*offset, bytes);
         }
     }
 
@@ -120,7 +121,7 @@ impl SimulatedFile {
     fn scatter(&mut self, random: &mut Random) {
         for (offset, bytes) in self.take_pending_sectors() {
             if random.bits().is_multiple_of(2) {
-                self.settle(offset, &bytes);
+                self.durable.write(offset, &bytes);
             }
         }
     }
@@ -139,17 +140,4 @@ impl SimulatedFile {
         }
         sectors
     }
-
-    fn settle(&mut self, offset: usize, bytes: &[u8]) {
-        overwrite(&mut self.durable, offset, bytes);
-    }
-}
-
-/// Puts bytes somewhere; content that is too short grows.
-fn overwrite(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if end > content.len() {
-        content.resize(end, 0);
-    }
-    content[offset..end].copy_from_slice(bytes);
 }

@@ -7,6 +7,7 @@
 //!
 //! Every boot has its own epoch: a [`SimDisk`] of an earlier life of the host is refused.
 
+mod content;
 mod file;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use waltz_runtime::disk::Disk;
 
 use crate::alarm::VirtualTime;
 use crate::fault::{Chance, Crash, Latency};
-use crate::trace::Trace;
+use crate::trace::{Event, Trace};
 use file::SimulatedFile;
 
 /// What a host's disk does wrong, and how slow it is.
@@ -125,7 +126,8 @@ impl SimDisks {
             }
         }
         let checksums: Vec<_> = disk.files.values().map(SimulatedFile::checksum).collect();
-        self.trace.record(now, format_args!("disk {host} {crash:?} {checksums:08x?}"));
+        let text = format_args!("crashes ({crash:?}), its files are {checksums:08x?}");
+        self.trace.record(now, Event::on(host, text));
     }
 
     /// How a host's disk behaves from now on.

@@ -15,7 +15,7 @@ use super::link::Links;
 use super::stream::Segment;
 use super::{HostId, NetId};
 use crate::alarm::VirtualTime;
-use crate::trace::Trace;
+use crate::trace::{Event as Traced, Trace};
 
 /// A dial that has not succeeded by then fails.
 const DIAL_PATIENCE: Duration = Duration::from_secs(3);
@@ -307,9 +307,9 @@ impl Engine {
             match split_frame(&mut end.incoming.buffer, &Limits::default()) {
                 Ok(None) => return,
                 Ok(Some(frame)) => {
-                    let (head, payload) =
-                        (crc32c::crc32c(&frame.head), crc32c::crc32c(&frame.payload));
-                    self.record(key, side, &format!("received {head:08x} {payload:08x}"));
+                    let (here, there) = self.ends(key, side);
+                    let event = Traced::received(key.0, (there, here), &frame);
+                    self.trace.record(self.time.now(), event);
                     self.tell(net, NetEvent::Received { conn, frame });
                 }
                 Err(error) => {
@@ -362,9 +362,14 @@ impl Engine {
     }
 
     pub(super) fn record(&self, key: Key, side: Side, what: &str) {
+        let (here, there) = self.ends(key, side);
+        let text = format_args!("#{} {what}", key.0);
+        self.trace.record(self.time.now(), Traced::between(here, there, text));
+    }
+
+    /// Where this end is, and the other.
+    fn ends(&self, key: Key, side: Side) -> (&Address, &Address) {
         let (here, there) = self.connections[&key].way_from(side);
-        let address = |host: HostId| &self.hosts[host.0].address;
-        let line = format_args!("net {} {}<{} {what}", key.0, address(here), address(there));
-        self.trace.record(self.time.now(), line);
+        (&self.hosts[here.0].address, &self.hosts[there.0].address)
     }
 }

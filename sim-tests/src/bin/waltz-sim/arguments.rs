@@ -1,0 +1,111 @@
+//! What may be asked on the command line.
+
+use clap::{ArgGroup, Parser, ValueEnum};
+use waltz_core::id::{PartitionId, TransactionId};
+use waltz_core::io::Address;
+use waltz_core::planted::{Planted, PlantedBug};
+use waltz_runtime_sim::Filter;
+use waltz_sim_tests::{Request, Size};
+
+/// Simulate whole clusters from a seed.
+#[derive(Debug, Parser)]
+#[command(name = "waltz-sim", group = ArgGroup::new("what").required(true))]
+pub(crate) struct Arguments {
+    /// Replay this seed
+    #[arg(long, group = "what")]
+    pub(crate) seed: Option<u64>,
+
+    /// Run every seed of a range
+    #[arg(long, value_name = "FROM..TO", group = "what", value_parser = range)]
+    pub(crate) seeds: Option<(u64, u64)>,
+
+    /// Longer runs
+    #[arg(long)]
+    long: bool,
+
+    /// Break a rule of the protocol on purpose; a run that notices fails
+    #[arg(long, value_name = "RULE")]
+    planted: Option<Bug>,
+
+    /// Print the events of the run
+    #[arg(long, requires = "seed")]
+    trace: bool,
+
+    /// Only those of this host, such as n2 or service-1
+    #[arg(long, requires = "trace")]
+    node: Option<String>,
+
+    /// Only those of this partition, such as p0
+    #[arg(long, requires = "trace", value_parser = partition)]
+    partition: Option<PartitionId>,
+
+    /// Only those of this transaction, such as p0/17
+    #[arg(long, requires = "trace", value_parser = transaction)]
+    transaction: Option<(PartitionId, TransactionId)>,
+}
+
+/// The rules that can be broken.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Bug {
+    AcknowledgeBeforeSync,
+    SkipPromiseCheck,
+    QuorumMinusOne,
+}
+
+impl Bug {
+    fn planted(self) -> PlantedBug {
+        match self {
+            Self::AcknowledgeBeforeSync => PlantedBug::AcknowledgeBeforeSync,
+            Self::SkipPromiseCheck => PlantedBug::SkipPromiseCheck,
+            Self::QuorumMinusOne => PlantedBug::QuorumMinusOne,
+        }
+    }
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|error| format!("{text:?}: {error}"))
+}
+
+fn range(text: &str) -> Result<(u64, u64), String> {
+    let (from, to) = text.split_once("..").ok_or("a range is written FROM..TO, such as 0..2000")?;
+    let (from, to) = (number(from)?, number(to)?);
+    if from >= to { Err("the range is empty".to_owned()) } else { Ok((from, to)) }
+}
+
+fn partition(text: &str) -> Result<PartitionId, String> {
+    let digits = text.strip_prefix('p').ok_or("a partition is written pN, such as p0")?;
+    digits.parse().map(PartitionId).map_err(|error| format!("{text:?}: {error}"))
+}
+
+fn transaction(text: &str) -> Result<(PartitionId, TransactionId), String> {
+    let parts = text.split_once('/').ok_or("a transaction is written pN/ID, such as p0/17")?;
+    Ok((partition(parts.0)?, TransactionId(number(parts.1)?)))
+}
+
+impl Arguments {
+    pub(crate) fn request(&self, seed: u64) -> Request {
+        Request {
+            seed,
+            size: if self.long { Size::Long } else { Size::Short },
+            planted: self.planted.map_or(Planted::NONE, |bug| Planted::bug(bug.planted())),
+            lines: self.trace.then(|| Filter {
+                host: self.node.clone().map(Address),
+                partition: self.partition,
+                transaction: self.transaction,
+            }),
+        }
+    }
+
+    /// The command that replays a seed.
+    pub(crate) fn replay(&self, seed: u64) -> String {
+        let mut command = format!("cargo run -p waltz-sim-tests --release -- --seed {seed}");
+        if self.long {
+            command.push_str(" --long");
+        }
+        if let Some(name) = self.planted.and_then(|bug| bug.to_possible_value()) {
+            command.push_str(" --planted ");
+            command.push_str(name.get_name());
+        }
+        command
+    }
+}
