@@ -169,11 +169,18 @@ impl Cluster {
         self.at(node, |rig| rig.send(caller, request, payload));
     }
 
-    /// All requests on a connection reach their node.
-    pub(super) fn deliver_requests(&mut self, number: u64) {
-        while self.connections.get(&number).is_some_and(|c| !c.requests.is_empty()) {
-            self.deliver_request(number);
-        }
+    /// The next requests on a connection reach their node.
+    pub(super) fn deliver_requests(&mut self, number: u64, count: usize) {
+        let waiting = self.connections.get(&number).map_or(0, |c| c.requests.len());
+        (0..waiting.min(count)).for_each(|_| self.deliver_request(number));
+    }
+
+    /// The next request from a session to a node will arrive twice.
+    pub(super) fn repeat(&mut self, epoch: u64, node: NodeId) {
+        let number = self.up(epoch, node).expect("a connection");
+        let connection = self.connections.get_mut(&number).expect("a connection");
+        let request = connection.requests.front().expect("a request is on its way").clone();
+        connection.requests.push_front(request);
     }
 
     /// The next answer on a connection reaches its session.
@@ -189,9 +196,12 @@ impl Cluster {
         });
     }
 
-    /// All answers on a connection reach their session.
-    pub(super) fn deliver_answers(&mut self, number: u64) {
-        while self.connections.get(&number).is_some_and(|c| !c.answers.is_empty()) {
+    /// The next answers on a connection reach their session.
+    pub(super) fn deliver_answers(&mut self, number: u64, count: usize) {
+        for _ in 0..count {
+            if self.connections.get(&number).is_none_or(|c| c.answers.is_empty()) {
+                return;
+            }
             self.deliver_answer(number);
         }
     }

@@ -271,7 +271,7 @@ impl Run {
         let count = 1 + self.below(3) as u64;
         self.cluster.append(epoch, count);
         for number in self.cluster.connections_of(|c| (c.epoch, c.node) == (epoch, left)) {
-            self.cluster.deliver_requests(number);
+            self.cluster.deliver_requests(number, usize::MAX);
         }
         self.cluster.sync(left, usize::MAX);
         self.open(Some(left));

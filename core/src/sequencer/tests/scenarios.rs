@@ -1,14 +1,32 @@
 //! The protocol, told as transcripts: each is a story, what was done, and all that came of it.
+//!
+//! After a change of the protocol, `cargo test -p waltz-core --lib rewrite -- --ignored` writes
+//! down what comes of the commands now; what is different shows in the diff.
 
-use super::script::check;
+use super::script::{check, rewritten};
 
 macro_rules! transcripts {
-    ($($name:ident)*) => {$(
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                check(include_str!(concat!("transcripts/", stringify!($name), ".txt")));
+            }
+        )*
+
         #[test]
-        fn $name() {
-            check(include_str!(concat!("transcripts/", stringify!($name), ".txt")));
+        #[ignore = "it writes into the sources"]
+        #[expect(clippy::disallowed_methods, reason = "a tool, not a machine")]
+        fn rewrite() {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sequencer/tests/transcripts");
+            for (name, transcript) in [
+                $((stringify!($name), include_str!(concat!("transcripts/", stringify!($name), ".txt")))),*
+            ] {
+                let path = format!("{folder}/{name}.txt");
+                std::fs::write(path, rewritten(transcript)).expect("the sources can be written");
+            }
         }
-    )*};
+    };
 }
 
 transcripts! {
@@ -26,4 +44,20 @@ transcripts! {
     idle_commit
     other_disk
     failed_read
+    double_failover
+    stale_completion
+    duelling_servers
+    hung_replica
+    records_in_flight
+    repeated_requests
+    late_open
+    adopted_twice
+    moved_read
+    round_across_a_reset
+    full_window
+    ahead_of_the_choice
+    lost_vote
+    join_lost_in_a_crash
+    opened_too_late
+    late_requests
 }

@@ -6,11 +6,14 @@
 //! > append s1 3             three more records
 //! > confirm s1 7            a quorum round begins
 //! > read s1 0..4            committed records are wanted
-//! > cut s1 n2 / link s1 n2  a connection is lost / made anew
+//! > cut s1 n2 / link s1 n2  a connection is lost with all that was on it / made anew
+//! > reset s1 n2             a connection is lost, and its requests may still arrive
 //! > stop s1                 the session's server dies
 //! > crash n2 / swap n2      power is lost / and the node comes back with its other disk
-//! > deliver s1 n2           what is on its way from one to the other arrives
-//! > sync n2                 what the node wrote becomes durable
+//! > deliver s1 n2 1         one message on its way to the other arrives; without a number all do
+//! > late s1 n2 1            the same with requests of connections that were lost
+//! > repeat s1 n2            the next request on its way will arrive twice
+//! > sync n2 1               one entry that the node wrote becomes durable; or all
 //! > fail read n2            the node's oldest read fails
 //! > run n1 n2               messages and syncs at these nodes (or all) until nothing is left
 //! > settle n1 n2            the same, and only what servers and operators hear is written down
@@ -22,7 +25,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::cluster::{Cluster, Event, Loss};
+use super::cluster::{Cluster, Connection, Event, Loss};
 use crate::id::{Mark, NodeId, SessionId, TransactionId};
 use crate::planted::Planted;
 use crate::sequencer::{Phase, Sequencer};
@@ -31,6 +34,14 @@ use crate::transcript::{answer_text, entry_text, output_text, request_text, shor
 /// Plays a transcript on a new cluster and compares what comes of it with what it says.
 #[track_caller]
 pub(super) fn check(transcript: &str) {
+    let played = rewritten(transcript);
+    if played != transcript {
+        panic!("{}\nplayed:\n{played}", difference(transcript, &played));
+    }
+}
+
+/// A transcript's story and commands, with what comes of them on a new cluster.
+pub(super) fn rewritten(transcript: &str) -> String {
     let mut cluster = Cluster::new(3, Planted::NONE);
     let mut played = String::new();
     for line in transcript.lines().filter(|line| !line.starts_with("  ")) {
@@ -41,9 +52,7 @@ pub(super) fn check(transcript: &str) {
             }
         }
     }
-    if played != transcript {
-        panic!("{}\nplayed:\n{played}", difference(transcript, &played));
-    }
+    played
 }
 
 fn difference(expected: &str, played: &str) -> String {
@@ -74,11 +83,18 @@ fn play(cluster: &mut Cluster, command: &str) -> Vec<String> {
         ["cut", session, node] => {
             cluster.cut(epoch(session), node_of(node), Loss::Everything);
         }
+        ["reset", session, node] => {
+            cluster.cut(epoch(session), node_of(node), Loss::AnswersOnly);
+        }
         ["link", session, node] => cluster.link(epoch(session), node_of(node)),
         ["crash", node] => cluster.crash(node_of(node)),
         ["swap", node] => cluster.swap_disk(node_of(node)),
-        ["deliver", from, to] => deliver(cluster, from, to),
-        ["sync", node] => cluster.sync(node_of(node), usize::MAX),
+        ["deliver", from, to, ref count @ ..] => deliver(cluster, from, to, at_most(count)),
+        ["late", session, node, ref count @ ..] => {
+            late(cluster, epoch(session), node_of(node), at_most(count));
+        }
+        ["repeat", session, node] => cluster.repeat(epoch(session), node_of(node)),
+        ["sync", node, ref count @ ..] => cluster.sync(node_of(node), at_most(count)),
         ["fail", "read", node] => cluster.fail_read(node_of(node)),
         ["wait", pause] => cluster.wait(Duration::from_millis(number(pause))),
         ["limit", what, bytes] => limit(cluster, what, number(bytes) as usize),
@@ -94,16 +110,31 @@ fn play(cluster: &mut Cluster, command: &str) -> Vec<String> {
     events.filter(|event| !is_short || told(event)).map(|event| event_text(&event)).collect()
 }
 
-fn deliver(cluster: &mut Cluster, from: &str, to: &str) {
+/// Messages over the connection that the session has; over those it has lost if it has none.
+fn deliver(cluster: &mut Cluster, from: &str, to: &str, count: usize) {
     let is_answer = from.starts_with('n');
     let (session, node) = if is_answer { (to, from) } else { (from, to) };
     let (epoch, node) = (epoch(session), node_of(node));
-    for number in cluster.connections_of(|c| (c.epoch, c.node) == (epoch, node)) {
+    let is_linked = cluster.is_linked(epoch, node);
+    let is_it = |c: &Connection| (c.epoch, c.node, c.is_up) == (epoch, node, is_linked);
+    for number in cluster.connections_of(is_it) {
         match is_answer {
-            true => cluster.deliver_answers(number),
-            false => cluster.deliver_requests(number),
+            true => cluster.deliver_answers(number, count),
+            false => cluster.deliver_requests(number, count),
         }
     }
+}
+
+fn late(cluster: &mut Cluster, epoch: u64, node: NodeId, count: usize) {
+    let is_it = |c: &Connection| (c.epoch, c.node, c.is_up) == (epoch, node, false);
+    for number in cluster.connections_of(is_it) {
+        cluster.deliver_requests(number, count);
+    }
+}
+
+/// A count that may be left out.
+fn at_most(words: &[&str]) -> usize {
+    words.first().map_or(usize::MAX, |word| number(word) as usize)
 }
 
 fn limit(cluster: &mut Cluster, what: &str, bytes: usize) {
