@@ -108,9 +108,13 @@ impl Clocks {
     }
 
     fn change(&self, host: &Address, change: impl FnOnce(&mut Clock)) {
+        if !self.lock().hosts.contains_key(host) {
+            // A host has a clock before anything runs on it.
+            self.boot(host);
+        }
         let now = self.time.now();
         let mut state = self.lock();
-        let changed = state.hosts.get_mut(host).expect("only a booted host has a clock");
+        let changed = state.hosts.get_mut(host).expect("it was just looked at");
         changed.clock.anchor(now);
         change(&mut changed.clock);
         changed.sleepers.values().for_each(Waker::wake_by_ref);
@@ -198,6 +202,20 @@ mod tests {
             sleeper.await.expect("the sleeper ends");
             clocks.time.now().since(begun)
         })
+    }
+
+    #[test]
+    fn the_rate_of_a_clock_outlives_boots() {
+        simulate(1, HOUR, |world| async move {
+            let (clocks, host) = (world.clocks().clone(), Address("a".into()));
+            clocks.drift(&host, 500_000);
+            clocks.boot(&host);
+            let (timer, begun) = (clocks.timer(&host), clocks.time.now());
+            let local = timer.now();
+            madsim::time::sleep(Duration::from_secs(10)).await;
+            let (elapsed, true_time) = (timer.now().since(local), clocks.time.now().since(begun));
+            assert!(elapsed.abs_diff(true_time * 3 / 2) < Duration::from_micros(1));
+        });
     }
 
     #[test]

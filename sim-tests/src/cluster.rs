@@ -1,14 +1,15 @@
 //! The nodes of a run: how they boot, crash and come back.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use waltz_core::id::{ClusterKey, NodeId};
 use waltz_core::io::{Address, Report};
 use waltz_core::limits::Limits;
 use waltz_core::membership::ControllerConfig;
-use waltz_core::node::{CoordinatorAt, Node, NodeConfig, Recovered};
-use waltz_runtime::journal::JournalConfig;
+use waltz_core::node::{CoordinatorAt, Node, NodeConfig, Recovered, Roles};
+use waltz_runtime::journal::{JournalConfig, JournalError};
 use waltz_runtime::node::{World, run_node};
 use waltz_runtime_sim::{Crash, Event, SimHost, SimWorld};
 
@@ -21,45 +22,69 @@ const CLUSTER: ClusterKey = ClusterKey(0x0057_414c_545a);
 pub(crate) const LIMITS: Limits =
     Limits { frame_head: 8 << 10, frame_payload: 32 << 10, record: 8 << 10, locks: 64 };
 
+/// Why a life of a node ended, if nobody ended it.
+enum Failure {
+    /// Its disk failed: it must stop then.
+    Disk(String),
+    /// Nothing may lead to this.
+    Broken(String),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    boots: u64,
+    /// Nodes that stopped themselves and were not booted since.
+    stopped: BTreeSet<u32>,
+    /// How many operations of each node's disk had failed when it was booted.
+    failures: BTreeMap<u32, u64>,
+    violations: Vec<String>,
+}
+
 /// All nodes of a run; clones share it.
 #[derive(Clone)]
 pub(crate) struct Cluster {
     world: SimWorld,
     plan: Plan,
     history: History,
-    violations: Arc<Mutex<Vec<String>>>,
-    boots: Arc<AtomicU64>,
+    state: Arc<Mutex<State>>,
 }
 
 impl Cluster {
     pub(crate) fn new(world: SimWorld, plan: Plan, history: History) -> Self {
-        Self { world, plan, history, violations: Arc::default(), boots: Arc::default() }
+        Self { world, plan, history, state: Arc::default() }
     }
 
     /// Where the nodes listen.
     pub(crate) fn addresses(&self) -> Vec<Address> {
-        (0..self.plan.nodes).map(address).collect()
-    }
-
-    /// How many replicas each partition has.
-    pub(crate) fn replicas(&self) -> usize {
-        self.plan.nodes.min(3) as usize
+        (0..self.plan.shape.nodes).map(address).collect()
     }
 
     /// Boots a node on what its disk holds; one that still runs is killed first.
     pub(crate) fn boot(&self, index: u32) {
-        self.boots.fetch_add(1, Ordering::Relaxed);
+        {
+            let mut state = self.lock();
+            state.boots += 1;
+            state.stopped.remove(&index);
+            state.failures.insert(index, self.world.disks().failures(&address(index)));
+        }
         let cluster = self.clone();
         drop(self.world.start(&address(index), move |host| async move {
-            if let Err(text) = cluster.live(index, &host).await {
-                cluster.violation(text);
-            }
+            let Err(failure) = cluster.live(index, &host).await;
+            cluster.stopped(index, failure);
         }));
+    }
+
+    /// Boots a node if it stopped itself.
+    pub(crate) fn revive(&self, index: u32) {
+        let stopped = self.lock().stopped.contains(&index);
+        if stopped {
+            self.boot(index);
+        }
     }
 
     /// How often a node was booted.
     pub(crate) fn boots(&self) -> u64 {
-        self.boots.load(Ordering::Relaxed)
+        self.lock().boots
     }
 
     /// Ends a node without asking.
@@ -69,11 +94,34 @@ impl Cluster {
 
     /// What recovery and the nodes themselves found wrong.
     pub(crate) fn violations(&self) -> Vec<String> {
-        self.violations.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().violations.clone()
+    }
+
+    fn stopped(&self, index: u32, failure: Failure) {
+        let mut state = self.lock();
+        state.stopped.insert(index);
+        // Only a node whose disk failed in this life of it may stop.
+        let failures = self.world.disks().failures(&address(index));
+        let excused = state.failures.get(&index).is_some_and(|before| *before < failures);
+        let text = match failure {
+            Failure::Disk(text) if excused => {
+                let text = format_args!("stops: {text}");
+                return self
+                    .world
+                    .trace()
+                    .record(self.world.now(), Event::on(&address(index), text));
+            }
+            Failure::Disk(text) | Failure::Broken(text) => text,
+        };
+        state.violations.push(format!("{}: {text}", address(index)));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One life of a node.
-    async fn live(&self, index: u32, host: &SimHost) -> Result<(), String> {
+    async fn live(&self, index: u32, host: &SimHost) -> Result<Infallible, Failure> {
         let config = self.config(index);
         let journal_config = JournalConfig {
             cluster: CLUSTER,
@@ -88,8 +136,11 @@ impl Cluster {
             found.push(head);
             Ok(())
         });
-        let (journal, recovery) = opened.map_err(|error| format!("{}: {error}", address(index)))?;
-        self.history.recovered(host.address(), &found)?;
+        let (journal, recovery) = opened.map_err(|error| match error {
+            JournalError::Io { .. } => Failure::Disk(error.to_string()),
+            other => Failure::Broken(other.to_string()),
+        })?;
+        self.history.recovered(host.address(), &found).map_err(Failure::Broken)?;
         let node = Node::new(config, recovered, recovery.storage, host.random().bits());
         let journal = Watched::new(journal, host.address().clone(), self.history.clone());
         let world = World { net: host.listener(), journal, timer: host.timer() };
@@ -102,14 +153,14 @@ impl Cluster {
             trace.record(sim.now(), event);
         };
         let reason = run_node(node, world, Box::new(report), std::future::pending()).await;
-        Err(format!("{} stopped itself: {reason}", host.address()))
+        Err(Failure::Disk(reason))
     }
 
     fn config(&self, index: u32) -> NodeConfig {
+        let shape = self.plan.shape;
         let coordinator = if index == 0 {
-            let replicas = self.replicas() as u32;
-            let shape = ControllerConfig::new(self.plan.partitions, replicas, self.plan.nodes);
-            CoordinatorAt::Here(shape.expect("a plan's cluster can be"))
+            let config = ControllerConfig::new(shape.partitions, shape.replicas, shape.storages);
+            CoordinatorAt::Here(config.expect("a plan's cluster can be"))
         } else {
             CoordinatorAt::Remote(address(0))
         };
@@ -117,14 +168,27 @@ impl Cluster {
         let mut config = NodeConfig::new(node, CLUSTER, address(index), coordinator)
             .with_limits(LIMITS)
             .with_planted(self.plan.planted);
+        config.roles =
+            Roles { storage: index < shape.storages, server: index >= shape.nodes - shape.servers };
         config.lease = self.plan.lease;
+        config.partition.locks = self.plan.locks;
+        if self.plan.tight {
+            let partition = &mut config.partition;
+            partition.sequencer.window_bytes = WINDOW_BYTES;
+            partition.sequencer.in_flight_bytes = 2 * WINDOW_BYTES;
+            partition.sequencer.keep_bytes = WINDOW_BYTES;
+            partition.sequencer.run_bytes = WINDOW_BYTES / 2;
+            partition.mounts.tail_bytes = WINDOW_BYTES;
+            partition.mounts.header_tail_bytes = WINDOW_BYTES;
+            partition.mounts.read_bytes = WINDOW_BYTES as u32 / 2;
+            partition.mounts.reads = 2;
+        }
         config
     }
-
-    fn violation(&self, text: String) {
-        self.violations.lock().unwrap_or_else(PoisonError::into_inner).push(text);
-    }
 }
+
+/// What a tight plan allows to be under way to one replica: two of the largest records.
+const WINDOW_BYTES: usize = 2 * LIMITS.record as usize;
 
 /// Where a node listens: at a host that has its name.
 pub(crate) fn address(index: u32) -> Address {

@@ -88,6 +88,14 @@ impl History {
         hosts.values().filter(has).count()
     }
 
+    /// The most bytes that any host has given to its journal and that are not durable.
+    pub(crate) fn most_pending_bytes(&self) -> u64 {
+        let pending = |history: &HostHistory| -> usize {
+            history.pending.iter().map(|(_, entry)| entry.body.len()).sum()
+        };
+        self.lock().values().map(pending).max().unwrap_or(0) as u64
+    }
+
     /// Every host's log of every partition.
     pub(crate) fn logs(&self) -> BTreeMap<Address, BTreeMap<PartitionId, Vec<Stored>>> {
         let hosts = self.lock();

@@ -4,11 +4,13 @@
 //! ```text
 //!  plan (from the seed) ─▶ chaos ─▶ links, disks, clocks, crashes
 //!                                       │
-//!  bank services ─▶ client ─▶ nodes ─▶ journals ─▶ history ─▶ checks
+//!  workload ─▶ client ───────▶ nodes ─▶ journals ─▶ history ─┐
+//!      └─▶ operations, witness ──────────────────────────────┴─▶ checks
 //! ```
 //!
 //! A run has two phases: while faults last, nothing may be lost; when they have stopped, all that
-//! was begun must end. [`checks`] has a file for each promise.
+//! was begun must end. [`checks`] has a file for each promise. A failing run is made smaller by
+//! [`shrink`].
 
 #[cfg(not(madsim))]
 compile_error!(
@@ -16,14 +18,18 @@ compile_error!(
      replaces it"
 );
 
-mod bank;
 mod chaos;
 pub mod checks;
 mod cluster;
 mod history;
+mod operations;
+mod peaks;
 mod plan;
 mod run;
+pub mod shrink;
 mod witness;
+mod workloads;
 
-pub use plan::{Plan, Size};
+pub use plan::{FaultKind, Overrides, Plan, Shape, Size, Strength};
 pub use run::{Outcome, Request, Summary, run};
+pub use workloads::WorkloadKind;

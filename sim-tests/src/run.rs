@@ -2,18 +2,21 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use waltz_core::planted::Planted;
 use waltz_runtime_sim::{Filter, SimWorld, simulate};
 
-use crate::bank::{self, Running};
 use crate::chaos::storm;
 use crate::checks::{self, Evidence};
 use crate::cluster::Cluster;
 use crate::history::History;
-use crate::plan::{Plan, Size};
+use crate::operations::Operations;
+use crate::peaks::Peaks;
+use crate::plan::{Overrides, Plan, Size};
 use crate::witness::Witness;
+use crate::workloads::{self, Stage};
 
 /// No run takes this long of virtual time; a live-lock ends here.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -21,14 +24,42 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Decides everything.
+    /// Decides everything that is not overridden.
     pub seed: u64,
     /// How much it does.
     pub size: Size,
     /// The rule broken on purpose.
     pub planted: Planted,
+    /// What differs from the seed's plan.
+    pub overrides: Overrides,
     /// Keep these lines of the trace.
     pub lines: Option<Filter>,
+}
+
+impl Request {
+    /// A short run of a seed, as it is.
+    pub fn new(seed: u64) -> Self {
+        let (size, planted, overrides) = (Size::Short, Planted::NONE, Overrides::default());
+        Self { seed, size, planted, overrides, lines: None }
+    }
+
+    /// The command that replays it, but for a rule broken on purpose.
+    pub fn replay(&self) -> String {
+        let seed = self.seed;
+        let mut command = format!("cargo run -p waltz-sim-tests --release -- --seed {seed}");
+        if self.size == Size::Long {
+            command.push_str(" --long");
+        }
+        if self.overrides != Overrides::default() {
+            command.push_str(&format!(" --set {}", self.overrides));
+        }
+        command
+    }
+
+    /// The plan that is run.
+    pub fn plan(&self) -> Plan {
+        Plan::draw(self.seed, self.size, self.planted).with(&self.overrides)
+    }
 }
 
 /// What a run did.
@@ -36,9 +67,9 @@ pub struct Request {
 pub struct Summary {
     /// Transactions in all logs.
     pub committed: u64,
-    /// Times a lock refused one.
-    pub conflicts: u64,
-    /// Times a process began to run.
+    /// Operations that clients began.
+    pub operations: u64,
+    /// Times a process of the cluster began to run.
     pub boots: u64,
     /// Virtual time, in milliseconds.
     pub virtual_ms: u64,
@@ -50,11 +81,11 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { committed, conflicts, boots, virtual_ms, events, trace } = self;
+        let Self { committed, operations, boots, virtual_ms, events, trace } = self;
         write!(
             f,
-            "committed {committed}, conflicts {conflicts}, boots {boots}, virtual {virtual_ms} ms, \
-             events {events}, trace {trace:016x}"
+            "committed {committed}, operations {operations}, boots {boots}, virtual {virtual_ms} \
+             ms, events {events}, trace {trace:016x}"
         )
     }
 }
@@ -72,8 +103,10 @@ pub struct Outcome {
 
 /// Runs one seed.
 pub fn run(request: Request) -> Outcome {
+    // The plan is drawn from the seed alone; what happens in it, with the luck asked for.
+    let luck = u64::from(request.overrides.luck.unwrap_or(0)) << 40;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        simulate(request.seed, LIMIT, move |world| scenario(world, request))
+        simulate(request.seed ^ luck, LIMIT, move |world| scenario(world, request))
     }));
     outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -84,43 +117,52 @@ pub fn run(request: Request) -> Outcome {
 }
 
 async fn scenario(world: SimWorld, request: Request) -> Outcome {
+    let plan = request.plan();
     if let Some(filter) = request.lines {
         world.trace().keep_lines(filter);
     }
-    let plan = Plan::draw(&mut world.random(), request.size, request.planted);
     let history = History::default();
     let cluster = Cluster::new(world.clone(), plan.clone(), history.clone());
-    for index in 0..plan.nodes {
+    for index in 0..plan.shape.nodes {
         cluster.boot(index);
     }
-    let quorum = cluster.replicas() / 2 + 1;
-    let witness = Witness::new(world.clone(), history.clone(), quorum);
-    let running = Running::start(&world, &cluster, &plan, &witness);
-    let bank = running.bank();
+    let witness = Witness::new(world.clone(), history.clone(), plan.shape.quorum());
+    let operations = Operations::new(world.clone());
+    let peaks = Peaks::watch(world.clone(), history.clone());
     let chaos = {
         let (world, cluster, plan) = (world.clone(), cluster.clone(), plan.clone());
-        async move { storm(&world, &cluster, &plan, &bank::hosts(&plan)).await }
+        async move { storm(&world, &cluster, &plan, &workloads::hosts(&plan)).await }
     };
     let chaos = madsim::task::spawn(chaos);
-    let mut unfinished = running.finish(&plan, request.seed).await;
+    let stage = Stage {
+        world: world.clone(),
+        cluster: cluster.clone(),
+        plan: plan.clone(),
+        witness: witness.clone(),
+        operations: operations.clone(),
+        seed: request.seed,
+    };
+    let mut finished = workloads::perform(&stage).await;
     if let Err(error) = chaos.await {
-        unfinished.push(format!("the storm itself failed: {error}"));
+        finished.unfinished.push(format!("the storm itself failed: {error}"));
     }
+    let peaks = peaks.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let evidence = Evidence {
+        plan,
         logs: history.logs(),
         shown: witness.shown(),
-        replicas: cluster.replicas(),
-        bank,
-        unfinished,
+        clients: operations.history(),
+        bank: finished.bank,
+        peaks,
+        unfinished: finished.unfinished,
     };
     let mut violations = cluster.violations();
     violations.extend(witness.violations());
     violations.extend(checks::all(&evidence));
-    let totals = evidence.bank.tally.totals();
     let trace = world.trace();
     let summary = Summary {
         committed: evidence.longest_logs().values().map(|log| log.len() as u64).sum(),
-        conflicts: totals.conflicts,
+        operations: evidence.clients.operations.len() as u64,
         boots: cluster.boots(),
         virtual_ms: world.now().0 / 1_000_000,
         events: trace.events(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use waltz_client::{CallbackError, ClientCallbacks, Mark, Transaction};
+use waltz_client::Transaction;
 use waltz_core::id::{PartitionId, ReqId, TransactionId};
 use waltz_core::io::Address;
 use waltz_runtime_sim::{Event, SimWorld};
@@ -72,6 +72,11 @@ impl Witness {
         state.shown.insert((partition, id), shown);
     }
 
+    /// Something that a client was shown is not as it must be.
+    pub(crate) fn object(&self, text: String) {
+        self.lock().violations.push(text);
+    }
+
     pub(crate) fn violations(&self) -> Vec<String> {
         self.lock().violations.clone()
     }
@@ -82,35 +87,5 @@ impl Witness {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A client that only looks: it follows every partition from the first transaction on.
-pub(crate) struct Onlooker {
-    host: Address,
-    witness: Witness,
-    marks: Mutex<BTreeMap<PartitionId, Mark>>,
-}
-
-impl Onlooker {
-    pub(crate) fn new(host: Address, witness: Witness) -> Self {
-        Self { host, witness, marks: Mutex::default() }
-    }
-}
-
-impl ClientCallbacks for Onlooker {
-    async fn high_water_mark(&self, partition: PartitionId) -> Result<Mark, CallbackError> {
-        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(marks.get(&partition).copied().unwrap_or(Mark::NONE))
-    }
-
-    async fn apply_transaction(&self, transaction: &Transaction) -> Result<(), CallbackError> {
-        let data = transaction.bytes().await?;
-        self.witness.see(&self.host, transaction, &data);
-        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        let mark = marks.entry(transaction.partition()).or_default();
-        assert_eq!(transaction.id(), mark.next(), "transactions come one after another");
-        *mark = Mark::at(transaction.id());
-        Ok(())
     }
 }

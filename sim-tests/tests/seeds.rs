@@ -5,17 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use waltz_core::planted::{Planted, PlantedBug};
-use waltz_sim_tests::{Request, Size, run};
-
-/// Seeds that found a bug once, and which.
-const FOUND: [(u64, &str); 3] = [
-    (12, "a controller that waits for a slow disk kept its node's loop spinning"),
-    (923, "a question to a former owner got lost when its connection was no longer needed"),
-    (1119, "the same, for another client"),
-];
+use waltz_sim_tests::{Request, WorkloadKind, run};
 
 fn request(seed: u64, planted: Planted) -> Request {
-    Request { seed, size: Size::Short, planted, lines: None }
+    Request { planted, ..Request::new(seed) }
 }
 
 /// The first seed below `to` that breaks a promise, and how.
@@ -44,18 +37,7 @@ fn first_broken(to: u64, planted: Planted) -> Option<(u64, Vec<String>)> {
 #[test]
 fn two_thousand_seeds_keep_every_promise() {
     if let Some((seed, violations)) = first_broken(2_000, Planted::NONE) {
-        panic!(
-            "seed {seed}: {violations:#?}\n\
-             replay with: cargo run -p waltz-sim-tests --release -- --seed {seed}"
-        );
-    }
-}
-
-#[test]
-fn seeds_that_found_a_bug_keep_every_promise() {
-    for (seed, story) in FOUND {
-        let violations = run(request(seed, Planted::NONE)).violations;
-        assert!(violations.is_empty(), "seed {seed} ({story}): {violations:#?}");
+        panic!("seed {seed}: {violations:#?}\nreplay with: {}", Request::new(seed).replay());
     }
 }
 
@@ -72,10 +54,28 @@ fn each_planted_bug_is_caught_within_two_hundred_seeds() {
 }
 
 #[test]
-fn a_run_does_real_work() {
-    let outcome = run(request(1, Planted::NONE));
-    assert!(outcome.summary.committed > 20, "{}", outcome.summary);
-    assert!(outcome.summary.boots > 3, "{}", outcome.summary);
+fn every_workload_does_real_work() {
+    for workload in WorkloadKind::ALL {
+        let seed = (0..).find(|seed| {
+            let plan = Request::new(*seed).plan();
+            plan.workload == *workload && plan.shape.nodes > 1
+        });
+        let outcome = run(Request::new(seed.expect("some seed has it")));
+        let summary = outcome.summary;
+        assert!(summary.committed > 10, "{workload:?}: {summary}");
+        assert!(summary.operations >= summary.committed, "{workload:?}: {summary}");
+        assert!(summary.boots > 3, "{workload:?}: {summary}");
+    }
+}
+
+#[test]
+fn overrides_change_what_they_name() {
+    let request =
+        Request { overrides: "operations=5,services=1".parse().unwrap(), ..Request::new(1) };
+    let outcome = run(request.clone());
+    assert_eq!(outcome.violations, [""; 0]);
+    assert!(outcome.summary.operations < run(Request::new(1)).summary.operations);
+    assert_eq!(run(request).summary, outcome.summary);
 }
 
 #[test]

@@ -66,6 +66,8 @@ struct HostDisk {
     names: BTreeMap<String, Inode>,
     files: BTreeMap<Inode, SimulatedFile>,
     created: u64,
+    /// How many operations failed because a fault was injected.
+    failures: u64,
 }
 
 impl HostDisk {
@@ -75,6 +77,14 @@ impl HostDisk {
 
     fn file(&mut self, inode: Inode) -> io::Result<&mut SimulatedFile> {
         self.files.get_mut(&inode).ok_or_else(|| not_found("the file was removed"))
+    }
+
+    fn strike(&mut self, chance: Chance, random: &mut Random, operation: &str) -> io::Result<()> {
+        if chance.strikes(random) {
+            self.failures += 1;
+            return Err(io::Error::other(format!("simulated {operation} error")));
+        }
+        Ok(())
     }
 
     fn unlink(&mut self, name: &str) -> Option<Inode> {
@@ -133,6 +143,21 @@ impl SimDisks {
     /// How a host's disk behaves from now on.
     pub fn set_quality(&self, host: &Address, quality: DiskQuality) {
         self.lock().hosts.entry(host.clone()).or_default().quality = quality;
+    }
+
+    /// Changes how a host's disk behaves from now on.
+    pub fn change_quality(&self, host: &Address, change: impl FnOnce(&mut DiskQuality)) {
+        change(&mut self.lock().hosts.entry(host.clone()).or_default().quality);
+    }
+
+    /// How many operations of a host's disk failed so far because of its quality.
+    pub fn failures(&self, host: &Address) -> u64 {
+        self.lock().hosts.get(host).map_or(0, |disk| disk.failures)
+    }
+
+    /// How many bytes are in a host's files.
+    pub fn used_bytes(&self, host: &Address) -> u64 {
+        self.lock().hosts.get(host).map_or(0, HostDisk::bytes)
     }
 
     /// Every disk is sound, roomy and fast again.
@@ -248,6 +273,7 @@ impl Disk for SimDisk {
     fn create_zeroed(&mut self, name: &str, length: u64) -> io::Result<SimFile> {
         self.with(|disk, _| {
             if disk.bytes().saturating_add(length) > disk.quality.capacity_bytes {
+                disk.failures += 1;
                 return Err(io::Error::new(io::ErrorKind::StorageFull, "the disk is full"));
             }
             disk.unlink(name);
@@ -277,14 +303,14 @@ impl Disk for SimDisk {
 
     fn read_at(&mut self, file: &SimFile, offset: u64, length: usize) -> io::Result<Bytes> {
         self.with(|disk, random| {
-            strike(disk.quality.failing_read, random, "read")?;
+            disk.strike(disk.quality.failing_read, random, "read")?;
             disk.file(file.0)?.read(offset, length)
         })
     }
 
     fn write_at(&mut self, file: &SimFile, offset: u64, slices: &[Bytes]) -> io::Result<()> {
         self.with(|disk, random| {
-            strike(disk.quality.failing_write, random, "write")?;
+            disk.strike(disk.quality.failing_write, random, "write")?;
             // One write: a sector that two slices share is not torn between them.
             disk.file(file.0)?.write(offset, slices.concat().into());
             Ok(())
@@ -293,7 +319,7 @@ impl Disk for SimDisk {
 
     fn sync(&mut self, file: &SimFile) -> io::Result<()> {
         self.with(|disk, random| {
-            let failure = strike(disk.quality.failing_sync, random, "sync");
+            let failure = disk.strike(disk.quality.failing_sync, random, "sync");
             let file = disk.file(file.0)?;
             match failure {
                 Ok(()) => file.sync(),
@@ -302,13 +328,6 @@ impl Disk for SimDisk {
             failure
         })
     }
-}
-
-fn strike(chance: Chance, random: &mut Random, operation: &str) -> io::Result<()> {
-    if chance.strikes(random) {
-        return Err(io::Error::other(format!("simulated {operation} error")));
-    }
-    Ok(())
 }
 
 fn not_found(what: &str) -> io::Error {

@@ -170,6 +170,19 @@ impl Engine {
         self.connections.values().filter(open).count()
     }
 
+    pub(super) fn most_under_way(&self) -> Option<(u64, Address, Address)> {
+        let ends = self.connections.values().flat_map(|connection| {
+            Side::BOTH.map(|side| {
+                let taken = connection.end(side.other()).incoming.taken();
+                let sent = connection.end(side).outgoing.sent();
+                (sent.saturating_sub(taken), connection.way_from(side))
+            })
+        });
+        let (bytes, (from, to)) = ends.max()?;
+        let address = |host: HostId| self.hosts[host.0].address.clone();
+        Some((bytes, address(from), address(to)))
+    }
+
     fn ends_where(&self, wanted: impl Fn(&Connection, Side) -> bool) -> Vec<(Key, Side)> {
         let ends = self.connections.iter().flat_map(|(key, connection)| {
             Side::BOTH.into_iter().map(move |side| (*key, connection, side))

@@ -347,7 +347,8 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         let end = connection.end_mut(side);
         (end.state, end.owner) = (State::Gone, None);
-        (end.outgoing, end.incoming) = Default::default();
+        end.outgoing = Default::default();
+        end.incoming.forget();
         if connection.is_over() {
             self.connections.remove(&key);
         }

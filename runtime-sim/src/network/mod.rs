@@ -137,6 +137,13 @@ impl Network {
         engine.links.set(way, quality);
     }
 
+    /// How well packets travel from one host to the other now.
+    pub fn quality(&self, from: &Address, to: &Address) -> Quality {
+        let mut engine = self.lock();
+        let way = engine.way(from, to);
+        engine.links.quality(way)
+    }
+
     /// How well packets travel everywhere.
     pub fn set_usual_quality(&self, quality: Quality) {
         self.lock().links.set_usual(quality);
@@ -152,6 +159,12 @@ impl Network {
     /// its own time; one that a cut keeps from it does when it next sends.
     pub fn reset(&self, one: &Address, other: &Address, chance: Chance) {
         self.lock().reset(one, other, chance);
+    }
+
+    /// The most bytes that any end of a connection has sent and the other has not taken in, and
+    /// from where to where.
+    pub fn most_under_way(&self) -> Option<(u64, Address, Address)> {
+        self.lock().most_under_way()
     }
 
     /// How many connections somebody still takes for open.

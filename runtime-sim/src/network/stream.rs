@@ -46,6 +46,11 @@ impl Outgoing {
         segments
     }
 
+    /// Bytes of the stream so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.next + self.queued.len() as u64
+    }
+
     /// The segment that ends the stream.
     pub(super) fn end(&self) -> Segment {
         Segment { offset: self.next, bytes: Bytes::new(), last: true }
@@ -64,6 +69,16 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
+    /// Bytes of the stream that came in order.
+    pub(super) fn taken(&self) -> u64 {
+        self.next
+    }
+
+    /// Drops what it holds; how much came is still known.
+    pub(super) fn forget(&mut self) {
+        *self = Self { next: self.next, ..Self::default() };
+    }
+
     pub(super) fn take_in(&mut self, segment: Segment) {
         if segment.offset >= self.next && !self.ended {
             self.early.insert(segment.offset, segment);

@@ -1,13 +1,18 @@
 //! The promises, each in a file of its own that opens with its sentence. All read one thing: the
 //! evidence a run left. Promise 2 is also checked while a run goes on, by `witness`, and recovery
-//! by `history`.
+//! by `history`. [`client_history`] judges what clients were told with the log as the
+//! specification; the promises 4 and 9 rest on it, too.
 
+mod client_history;
+mod p10_bounded_memory;
 mod p1_dense_ids;
 mod p2_on_a_quorum;
 mod p3_prefix_agreement;
 mod p4_at_most_once;
 mod p5_conflict_freedom;
+mod p6_no_false_conflict;
 mod p7_fenced_sessions;
+mod p8_no_corrupt_byte;
 mod p9_liveness;
 
 use std::collections::BTreeMap;
@@ -15,20 +20,27 @@ use std::collections::BTreeMap;
 use waltz_core::id::{PartitionId, TransactionId};
 use waltz_core::io::Address;
 
-use crate::bank::Bank;
 use crate::history::Stored;
+use crate::operations::ClientHistory;
+use crate::peaks::Peaks;
+use crate::plan::Plan;
 use crate::witness::Shown;
+use crate::workloads::bank::Bank;
 
 /// What a run left.
 pub(crate) struct Evidence {
+    /// What was to be done.
+    pub(crate) plan: Plan,
     /// Every disk's logs.
     pub(crate) logs: BTreeMap<Address, BTreeMap<PartitionId, Vec<Stored>>>,
     /// What clients were shown.
     pub(crate) shown: BTreeMap<(PartitionId, TransactionId), Shown>,
-    /// How many replicas a partition has.
-    pub(crate) replicas: usize,
-    /// The bank: what was submitted, and the databases.
-    pub(crate) bank: Bank,
+    /// What clients asked, and what they were told.
+    pub(crate) clients: ClientHistory,
+    /// The bank, if it was open: what was submitted, and the databases.
+    pub(crate) bank: Option<Bank>,
+    /// The most memory that anything took.
+    pub(crate) peaks: Peaks,
     /// What should have ended and did not.
     pub(crate) unfinished: Vec<String>,
 }
@@ -55,14 +67,18 @@ type Check = fn(&Evidence) -> Vec<String>;
 
 /// Every broken promise, in words.
 pub(crate) fn all(evidence: &Evidence) -> Vec<String> {
-    let checks: [(&str, Check); 7] = [
+    let checks: [(&str, Check); 11] = [
         ("promise 1", p1_dense_ids::check),
         ("promise 2", p2_on_a_quorum::check),
         ("promise 3", p3_prefix_agreement::check),
         ("promise 4", p4_at_most_once::check),
         ("promise 5", p5_conflict_freedom::check),
+        ("promise 6", p6_no_false_conflict::check),
         ("promise 7", p7_fenced_sessions::check),
+        ("promise 8", p8_no_corrupt_byte::check),
         ("promise 9", p9_liveness::check),
+        ("promise 10", p10_bounded_memory::check),
+        ("client history", client_history::check),
     ];
     let broken = checks.into_iter().flat_map(|(promise, check)| {
         check(evidence).into_iter().map(move |text| format!("{promise}: {text}"))

@@ -4,7 +4,7 @@
 use super::Evidence;
 
 pub(super) fn check(evidence: &Evidence) -> Vec<String> {
-    let quorum = evidence.replicas / 2 + 1;
+    let quorum = evidence.plan.shape.quorum();
     let holds = |((partition, id), shown): &(
         &(_, waltz_core::id::TransactionId),
         &crate::witness::Shown,

@@ -5,7 +5,7 @@ use waltz_core::id::{PartitionId, TransactionId};
 use waltz_core::io::Address;
 use waltz_core::planted::{Planted, PlantedBug};
 use waltz_runtime_sim::Filter;
-use waltz_sim_tests::{Request, Size};
+use waltz_sim_tests::{Overrides, Request, Size};
 
 /// Simulate whole clusters from a seed.
 #[derive(Debug, Parser)]
@@ -26,6 +26,14 @@ pub(crate) struct Arguments {
     /// Break a rule of the protocol on purpose; a run that notices fails
     #[arg(long, value_name = "RULE")]
     planted: Option<Bug>,
+
+    /// Change a seed's plan, such as nodes=3,operations=20,without=kill+power
+    #[arg(long, value_name = "CHANGES", requires = "seed", default_value = "")]
+    set: Overrides,
+
+    /// If the run fails, leave out what it does not take to fail, and print it as a test
+    #[arg(long, requires = "seed")]
+    pub(crate) shrink: bool,
 
     /// Print the events of the run
     #[arg(long, requires = "seed")]
@@ -88,6 +96,7 @@ impl Arguments {
             seed,
             size: if self.long { Size::Long } else { Size::Short },
             planted: self.planted.map_or(Planted::NONE, |bug| Planted::bug(bug.planted())),
+            overrides: self.set.clone(),
             lines: self.trace.then(|| Filter {
                 host: self.node.clone().map(Address),
                 partition: self.partition,
@@ -96,12 +105,9 @@ impl Arguments {
         }
     }
 
-    /// The command that replays a seed.
-    pub(crate) fn replay(&self, seed: u64) -> String {
-        let mut command = format!("cargo run -p waltz-sim-tests --release -- --seed {seed}");
-        if self.long {
-            command.push_str(" --long");
-        }
+    /// The command that replays a run.
+    pub(crate) fn replay(&self, request: &Request) -> String {
+        let mut command = request.replay();
         if let Some(name) = self.planted.and_then(|bug| bug.to_possible_value()) {
             command.push_str(" --planted ");
             command.push_str(name.get_name());

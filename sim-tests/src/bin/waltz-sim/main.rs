@@ -9,9 +9,11 @@ use std::process::ExitCode;
 
 use arguments::Arguments;
 use clap::Parser;
-use waltz_sim_tests::{Outcome, run};
+use waltz_sim_tests::shrink::{self, shrink};
+use waltz_sim_tests::{Outcome, Request, run};
 
-fn report(arguments: &Arguments, seed: u64, outcome: &Outcome) {
+fn report(arguments: &Arguments, request: &Request, outcome: &Outcome) {
+    let seed = request.seed;
     for line in &outcome.lines {
         println!("{line}");
     }
@@ -20,8 +22,27 @@ fn report(arguments: &Arguments, seed: u64, outcome: &Outcome) {
     }
     println!("seed {seed}: {}", outcome.summary);
     if !outcome.violations.is_empty() {
-        println!("replay with: {}", arguments.replay(seed));
+        println!("replay with: {}", arguments.replay(request));
     }
+}
+
+fn run_one(arguments: &Arguments, seed: u64) -> ExitCode {
+    let request = arguments.request(seed);
+    if !arguments.shrink {
+        let outcome = run(request.clone());
+        report(arguments, &request, &outcome);
+        return ExitCode::from(u8::from(!outcome.violations.is_empty()));
+    }
+    let smallest = shrink(request, |smaller| {
+        println!("{}: {}", smaller.request.overrides, smaller.violation);
+    });
+    let Some(smallest) = smallest else {
+        println!("seed {seed} does not fail");
+        return ExitCode::SUCCESS;
+    };
+    println!("\n{}", shrink::test_of(&smallest));
+    println!("replay with: {}", arguments.replay(&smallest.request));
+    ExitCode::FAILURE
 }
 
 fn main() -> ExitCode {
@@ -29,15 +50,13 @@ fn main() -> ExitCode {
     // A violation is reported in words; the panic's own message would only double it.
     std::panic::set_hook(Box::new(|_| ()));
     if let Some(seed) = arguments.seed {
-        let outcome = run(arguments.request(seed));
-        report(&arguments, seed, &outcome);
-        return ExitCode::from(u8::from(!outcome.violations.is_empty()));
+        return run_one(&arguments, seed);
     }
     let range = arguments.seeds.expect("clap asks for one of the two");
     let totals = many::run_all(
         range,
         |seed| arguments.request(seed),
-        |seed, outcome| report(&arguments, seed, outcome),
+        |request, outcome| report(&arguments, request, outcome),
     );
     println!("{totals}");
     ExitCode::from(u8::from(!totals.failed.is_empty()))

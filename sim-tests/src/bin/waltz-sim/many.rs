@@ -39,7 +39,7 @@ impl fmt::Display for Totals {
 pub(crate) fn run_all(
     (from, to): (u64, u64),
     request: impl Fn(u64) -> Request + Sync,
-    report: impl Fn(u64, &Outcome) + Sync,
+    report: impl Fn(&Request, &Outcome) + Sync,
 ) -> Totals {
     let started = Instant::now();
     let (next, failed) = (AtomicU64::new(from), Mutex::new(Vec::new()));
@@ -53,12 +53,13 @@ pub(crate) fn run_all(
                     if seed >= to {
                         return;
                     }
-                    let outcome = run(request(seed));
+                    let request = request(seed);
+                    let outcome = run(request.clone());
                     committed.fetch_add(outcome.summary.committed, Ordering::Relaxed);
                     simulated_ms.fetch_add(outcome.summary.virtual_ms, Ordering::Relaxed);
                     if !outcome.violations.is_empty() {
                         let mut failed = failed.lock().expect("reporting does not panic");
-                        report(seed, &outcome);
+                        report(&request, &outcome);
                         failed.push(seed);
                     }
                 }

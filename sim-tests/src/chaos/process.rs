@@ -1,0 +1,36 @@
+//! What happens to processes and their clocks.
+
+use waltz_runtime_sim::Crash;
+
+use super::Injector;
+use crate::cluster::address;
+use crate::plan::FaultKind;
+
+impl Injector {
+    pub(super) async fn crash(&mut self, fault: FaultKind) {
+        let crash = if fault == FaultKind::Kill { Crash::Process } else { Crash::Power };
+        let one = self.index();
+        let struck = if fault == FaultKind::Blackout { 0..self.nodes } else { one..one + 1 };
+        for index in struck.clone() {
+            self.note(&[&address(index)], format_args!("{}", fault.name()));
+            self.cluster.crash(index, crash);
+        }
+        self.wait(1, 3_000).await;
+        struck.for_each(|index| self.cluster.boot(index));
+    }
+
+    pub(super) async fn pause(&mut self) {
+        let host = address(self.index());
+        self.note(&[&host], format_args!("paused"));
+        self.world.pause(&host);
+        self.wait(100, 5_000).await;
+        self.note(&[&host], format_args!("goes on"));
+        self.world.resume(&host);
+    }
+
+    pub(super) fn jump(&mut self) {
+        let (host, jump) = (address(self.index()), self.millis(10, 10_000));
+        self.note(&[&host], format_args!("its clock jumps by {jump:?}"));
+        self.world.clocks().jump(&host, jump);
+    }
+}

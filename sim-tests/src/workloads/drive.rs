@@ -1,0 +1,181 @@
+//! Runs a workload: instances on hosts of their own, its steps spread over the storm, and a proof
+//! of life when the storm is over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use madsim::time::{sleep, timeout};
+use tokio::sync::{Mutex, mpsc};
+use waltz_client::{ClientConfig, PartitionId};
+use waltz_core::io::Address;
+use waltz_core::time::Random;
+
+use super::app::{App, State};
+use super::instance::{Instance, Numbers, Wish};
+use super::{FOR_EVER, PATIENCE, Stage, service_host};
+use crate::operations::Ending;
+
+/// One kind of work, and what its application computes from the log.
+pub(crate) trait Workload: Clone + Send + Sync + 'static {
+    /// The application's memory.
+    type State: State;
+
+    /// How the instance of this number follows the log: how long a transaction takes it, and what
+    /// else its client is told.
+    fn follow(&self, _index: u32, config: ClientConfig) -> (Duration, ClientConfig) {
+        (Duration::ZERO, config)
+    }
+
+    /// Does one step of the work.
+    fn step(&self, instance: &Instance<Self::State>, step: Step)
+    -> impl Future<Output = ()> + Send;
+}
+
+/// One step of a workload: which, in which cluster, and luck of its own.
+pub(crate) struct Step {
+    pub(crate) partitions: u32,
+    pub(crate) random: Random,
+}
+
+impl Step {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.random.bits() % bound
+    }
+
+    pub(crate) fn partition(&mut self) -> PartitionId {
+        PartitionId(self.below(self.partitions.into()) as u32)
+    }
+}
+
+/// Runs all steps, and says what did not end when everything should.
+pub(crate) async fn drive<W: Workload>(stage: &Stage, workload: W) -> Vec<String> {
+    let numbers = Numbers::default();
+    let mut instances = Vec::new();
+    for index in 0..stage.plan.services {
+        let (pace, config) = workload.follow(index, stage.client_config());
+        let starting = start(stage, service_host(index), config, pace, numbers.clone());
+        match timeout(stage.plan.storm + PATIENCE, starting).await {
+            Ok(instance) => instances.push(instance),
+            Err(_) => return vec![format!("{} never connected", service_host(index))],
+        }
+    }
+    let onlooker = start::<()>(
+        stage,
+        Address("onlooker".into()),
+        stage.client_config(),
+        Duration::ZERO,
+        numbers.clone(),
+    );
+    let onlooker = onlooker.await;
+    let work = work(stage, &workload, &instances);
+    if timeout(stage.plan.storm + Duration::from_secs(10) + PATIENCE, work).await.is_err() {
+        return vec!["some steps did not end".to_owned()];
+    }
+    // A new consumer, with everything to learn.
+    let late = start::<W::State>(
+        stage,
+        Address("late".into()),
+        stage.client_config(),
+        Duration::ZERO,
+        numbers,
+    );
+    let Ok(late) = timeout(PATIENCE, late).await else {
+        return vec!["a late consumer never connected".to_owned()];
+    };
+    let mut unfinished = prove_alive(stage, &instances[0]).await;
+    for instance in instances.iter().chain([&late]) {
+        unfinished.extend(reach_the_end(stage, instance).await);
+    }
+    unfinished.extend(reach_the_end(stage, &onlooker).await);
+    unfinished
+}
+
+async fn start<S: State>(
+    stage: &Stage,
+    host: Address,
+    config: ClientConfig,
+    pace: Duration,
+    numbers: Numbers,
+) -> Instance<S> {
+    let app = App::new(host.clone(), stage.witness.clone(), pace);
+    let history = (stage.operations.clone(), numbers);
+    Instance::start(&stage.world, (host, config), app, history).await
+}
+
+/// Spreads the steps over the storm and over the workers of all instances.
+async fn work<W: Workload>(stage: &Stage, workload: &W, instances: &[Instance<W::State>]) {
+    let plan = &stage.plan;
+    let (queue, steps) = mpsc::channel::<Step>(1);
+    let steps = Arc::new(Mutex::new(steps));
+    let mut workers = Vec::new();
+    for instance in instances.iter().flat_map(|one| std::iter::repeat_n(one, plan.workers)) {
+        let (workload, instance, steps) = (workload.clone(), instance.clone(), steps.clone());
+        workers.push(madsim::task::spawn(async move {
+            loop {
+                let next = steps.lock().await.recv().await;
+                let Some(step) = next else { return };
+                workload.step(&instance, step).await;
+            }
+        }));
+    }
+    drop(steps);
+    let pause = plan.storm / u32::try_from(plan.operations).expect("a plan is small");
+    let mut random = stage.world.random();
+    for _ in 0..plan.operations {
+        sleep(pause).await;
+        let step = Step { partitions: plan.shape.partitions, random: Random::new(random.bits()) };
+        if queue.send(step).await.is_err() {
+            break;
+        }
+    }
+    drop(queue);
+    for worker in workers {
+        worker.await.expect("a worker ends");
+    }
+    // Whatever had no time to happen during the storm happens after it.
+    sleep(Duration::from_millis(1)).await;
+}
+
+/// Every partition takes one more record.
+async fn prove_alive<S: State>(stage: &Stage, instance: &Instance<S>) -> Vec<String> {
+    let mut unfinished = Vec::new();
+    for partition in (0..stage.plan.shape.partitions).map(PartitionId) {
+        let last = instance.submit(partition, |_| Some(Wish { header: LAST, ..Wish::default() }));
+        match timeout(PATIENCE, last).await {
+            Ok(Ending::Committed(_)) => {}
+            other => unfinished.push(format!("a last record in {partition}: {other:?}")),
+        }
+    }
+    unfinished
+}
+
+/// The header of the records that prove that a partition is alive: they change nothing.
+pub(crate) const LAST: u32 = u32::MAX;
+
+/// The instance applies everything that is committed.
+async fn reach_the_end<S: State>(stage: &Stage, instance: &Instance<S>) -> Option<String> {
+    let partitions = stage.plan.shape.partitions;
+    match timeout(PATIENCE, instance.flush(partitions)).await {
+        Ok(Ok(())) => None,
+        other => {
+            let marks = (0..partitions).map(|p| instance.app().mark(PartitionId(p)).count());
+            let marks: Vec<_> = marks.collect();
+            Some(format!("{} is at {marks:?} and no further: {other:?}", instance.host()))
+        }
+    }
+}
+
+impl Stage {
+    /// What every client is told: nobody gives up by itself.
+    pub(crate) fn client_config(&self) -> ClientConfig {
+        let config = ClientConfig::new(self.cluster.addresses().into_iter().map(|at| at.0))
+            .connect_timeout(FOR_EVER)
+            .mount_timeout(FOR_EVER)
+            .request_timeout(FOR_EVER);
+        if self.plan.tight {
+            let (credit_bytes, batch_bytes) = (16 << 10, 8 << 10);
+            return ClientConfig { credit_bytes, batch_bytes, max_outstanding: 4, ..config };
+        }
+        config
+    }
+}

@@ -1,0 +1,35 @@
+//! Many partitions, a few records each, with locks of every kind.
+
+use waltz_client::LockKind;
+
+use super::drive::{Step, Workload};
+use super::instance::{Instance, Wish};
+
+const LOCKS: u64 = 4;
+
+#[derive(Clone)]
+pub(super) struct ManyPartitions;
+
+/// A record with up to three locks of any kind.
+pub(super) fn any_wish(step: &mut Step) -> Wish {
+    let mut wish = Wish { header: step.below(1_000) as u32, ..Wish::default() };
+    for _ in 0..step.below(4) {
+        let kind = [LockKind::Write, LockKind::Read, LockKind::Append][step.below(3) as usize];
+        wish = wish.lock(kind, "thing", step.below(LOCKS));
+    }
+    wish.body = vec![step.below(256) as u8; step.below(200) as usize];
+    wish
+}
+
+impl Workload for ManyPartitions {
+    type State = ();
+
+    async fn step(&self, instance: &Instance<()>, mut step: Step) {
+        let (partition, wish) = (step.partition(), any_wish(&mut step));
+        if step.below(2) == 0 {
+            drop(instance.append(partition, None, |()| wish).await);
+        } else {
+            drop(instance.submit(partition, move |()| Some(wish.clone())).await);
+        }
+    }
+}
