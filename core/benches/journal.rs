@@ -24,6 +24,7 @@ fn header() -> SegmentHeader {
         incarnation: Incarnation(1),
         nonce: 1,
         first_batch: 1,
+        first_segment: 1,
         previous: None,
     }
 }
@@ -89,7 +90,7 @@ fn scan(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let mut scan = SegmentScan::new(header(), bytes.clone(), None);
                 let mut found = 0;
-                while let Some(batch) = scan.next_batch().expect("nothing is damaged") {
+                while let Some(batch) = scan.next_batch().expect("every entry is known") {
                     found += batch.entries.len() as u64;
                 }
                 assert_eq!(found, count);

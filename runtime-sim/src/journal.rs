@@ -4,13 +4,13 @@
 //! work is done while the process is polled: one that stands still writes nothing, and one that
 //! is killed leaves on the disk what had been written by then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::task::{Context, Poll, Waker};
 
 use waltz_core::io::{Address, Ticket};
-use waltz_core::journal::{Entry, EntryHead, Place};
+use waltz_core::journal::{Entry, EntryHead, Fold, Place};
 use waltz_core::time::{Random, Time};
-use waltz_runtime::journal::{Fold, Journal, JournalConfig, JournalError, Reader, Recovery};
+use waltz_runtime::journal::{Journal, JournalConfig, JournalError, Reader, Recovery, Released};
 use waltz_runtime::{JournalEvent, JournalPort};
 
 use crate::alarm::VirtualTime;
@@ -27,7 +27,8 @@ pub struct SimJournal {
     disks: SimDisks,
     journal: Journal<SimDisk>,
     reader: Reader<SimDisk>,
-    spare_maker: SimDisk,
+    /// What is done with it would be done by another thread.
+    helper: SimDisk,
     queued: Vec<(Ticket, Entry)>,
     /// Flushed; the next batch.
     staged: Vec<(Ticket, Entry)>,
@@ -37,6 +38,10 @@ pub struct SimJournal {
     sync_ends: Option<Time>,
     /// By when they end.
     reads: BTreeMap<(Time, Ticket), Vec<Place>>,
+    /// To be released between two syncs.
+    release: Option<u32>,
+    /// Their files are still there.
+    released: VecDeque<Released>,
     failure: Failure,
     waker: Option<Waker>,
 }
@@ -55,7 +60,7 @@ impl SimJournal {
         (time, trace, mut random): (VirtualTime, Trace, Random),
         disks: &SimDisks,
         config: JournalConfig,
-        fold: &mut Fold<'_>,
+        fold: &mut dyn Fold,
     ) -> Result<(Self, Recovery), JournalError> {
         let (journal, recovery) = Journal::open(disks.disk(host), config, random.bits(), fold)?;
         let text = format_args!("recovers {} journal entries", recovery.entries);
@@ -68,21 +73,24 @@ impl SimJournal {
             disks: disks.clone(),
             journal,
             reader: Reader::new(disks.disk(host)),
-            spare_maker: disks.disk(host),
+            helper: disks.disk(host),
             queued: Vec::new(),
             staged: Vec::new(),
             syncing: Vec::new(),
             sync_ends: None,
             reads: BTreeMap::new(),
+            release: None,
+            released: VecDeque::new(),
             failure: Failure::None,
             waker: None,
         };
         Ok((port, recovery))
     }
 
-    /// Writes what is staged and begins to sync it.
+    /// Releases what is to be released, writes what is staged and begins to sync it.
     fn begin(&mut self) {
-        if self.staged.is_empty() || !matches!(self.failure, Failure::None) {
+        self.release_segments();
+        if self.staged.is_empty() || self.has_failed() {
             return;
         }
         self.syncing.extend(self.staged.iter().map(|(_, entry)| entry.head.clone()));
@@ -105,6 +113,7 @@ impl SimJournal {
                 }
                 events.push(JournalEvent::Durable { up_to: synced.up_to, places: synced.places });
                 self.prepare_spare();
+                self.remove_released();
                 self.begin();
             }
             Err(error) => self.fail(&error),
@@ -115,10 +124,37 @@ impl SimJournal {
     fn prepare_spare(&mut self) {
         if self.journal.wants_spare() && Chance::percent(50).strikes(&mut self.random) {
             // Without one the journal makes its next segment itself.
-            if let Ok(spare) = self.journal.request_spare().fulfil(&mut self.spare_maker) {
+            if let Ok(spare) = self.journal.request_spare().fulfil(&mut self.helper) {
                 self.journal.add_spare(spare);
             }
         }
+    }
+
+    fn release_segments(&mut self) {
+        let Some(below) = self.release.take().filter(|_| !self.has_failed()) else { return };
+        match self.journal.release(below) {
+            Ok(released) => {
+                self.reader.release(below);
+                self.released.extend(released);
+                self.remove_released();
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Removes released segments now and then: another thread would, and be late now and then.
+    fn remove_released(&mut self) {
+        while let Some(released) = self.released.front()
+            && Chance::percent(70).strikes(&mut self.random)
+        {
+            // One that can't be removed is removed by the next opening.
+            let _ = released.remove(&mut self.helper);
+            self.released.pop_front();
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        !matches!(self.failure, Failure::None)
     }
 
     fn fail(&mut self, error: &JournalError) {
@@ -153,6 +189,10 @@ impl JournalPort for SimJournal {
         let ends = self.time.now() + self.disks.read_latency(&self.host);
         self.reads.insert((ends, ticket), places);
         self.wake_at(ends);
+    }
+
+    fn release(&mut self, below: u32) {
+        self.release = self.release.max(Some(below));
     }
 
     fn flush(&mut self) {

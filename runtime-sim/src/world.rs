@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use madsim::runtime::Handle;
 use madsim::task::{JoinHandle, NodeId};
 use waltz_core::io::Address;
+use waltz_core::journal::Fold;
 use waltz_core::time::{Random, Time};
-use waltz_runtime::journal::{Fold, JournalConfig, JournalError, Recovery};
+use waltz_runtime::journal::{JournalConfig, JournalError, Recovery};
 
 use crate::alarm::VirtualTime;
 use crate::clock::{Clocks, SimTimer};
@@ -183,7 +184,7 @@ impl SimHost {
     pub fn journal(
         &self,
         config: JournalConfig,
-        fold: &mut Fold<'_>,
+        fold: &mut dyn Fold,
     ) -> Result<(SimJournal, Recovery), JournalError> {
         let world = &self.world;
         let parts = (world.time.clone(), world.trace.clone(), self.random());

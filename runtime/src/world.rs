@@ -77,6 +77,9 @@ pub enum JournalEvent {
 pub trait JournalPort: Send + 'static {
     /// Queues an entry; it goes out with `flush`.
     fn append(&mut self, entry: Entry, ticket: Ticket);
+    /// Says that no segment below this number is needed any more: neither its entries nor its
+    /// bodies. It goes out with `flush`. The segment being written stays in any case.
+    fn release(&mut self, below: u32);
     /// Asks for bodies.
     fn read(&mut self, ticket: Ticket, places: Vec<Place>);
     /// Hands what was queued to the journal as one batch.

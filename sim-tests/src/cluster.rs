@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use waltz_core::id::{ClusterKey, NodeId};
 use waltz_core::io::{Address, Report};
+use waltz_core::journal::{Damage, EntryHead, Fold, FoundEntry};
 use waltz_core::limits::Limits;
 use waltz_core::membership::ControllerConfig;
 use waltz_core::node::{CoordinatorAt, Node, NodeConfig, Recovered, Roles};
@@ -129,19 +130,15 @@ impl Cluster {
             segment_bytes: self.plan.segment_bytes,
             limits: config.limits,
         };
-        let mut recovered = Recovered::new(config.limits, config.planted);
-        let mut found = Vec::new();
-        let opened = host.journal(journal_config, &mut |head, place| {
-            recovered.replay(&head, place)?;
-            found.push(head);
-            Ok(())
-        });
+        let recovered = Recovered::new(config.limits, config.planted);
+        let mut replay = Replay { recovered, found: Vec::new() };
+        let opened = host.journal(journal_config, &mut replay);
         let (journal, recovery) = opened.map_err(|error| match error {
             JournalError::Io { .. } => Failure::Disk(error.to_string()),
             other => Failure::Broken(other.to_string()),
         })?;
-        self.history.recovered(host.address(), &found).map_err(Failure::Broken)?;
-        let node = Node::new(config, recovered, recovery.storage, host.random().bits());
+        self.history.recovered(host.address(), &replay.found).map_err(Failure::Broken)?;
+        let node = Node::new(config, replay.recovered, recovery.storage, host.random().bits());
         let journal = Watched::new(journal, host.address().clone(), self.history.clone());
         let world = World { net: host.listener(), journal, timer: host.timer() };
         let (trace, sim) = (self.world.trace().clone(), self.world.clone());
@@ -189,6 +186,27 @@ impl Cluster {
 
 /// What a tight plan allows to be under way to one replica: two of the largest records.
 const WINDOW_BYTES: usize = 2 * LIMITS.record as usize;
+
+/// A node's state, and the entries that made it.
+struct Replay {
+    recovered: Recovered,
+    found: Vec<EntryHead>,
+}
+
+impl Fold for Replay {
+    fn begin(&mut self, released: bool) -> Result<(), String> {
+        self.recovered.begin(released)
+    }
+
+    fn entry(&mut self, entry: FoundEntry<'_>) -> Result<(), String> {
+        self.found.push(entry.head.clone());
+        self.recovered.entry(entry)
+    }
+
+    fn end(&mut self, suspect: Option<&Damage>) -> Result<(), String> {
+        self.recovered.end(suspect)
+    }
+}
 
 /// Where a node listens: at a host that has its name.
 pub(crate) fn address(index: u32) -> Address {

@@ -161,6 +161,10 @@ impl<J: JournalPort> JournalPort for Watched<J> {
         self.journal.read(ticket, places);
     }
 
+    fn release(&mut self, below: u32) {
+        self.journal.release(below);
+    }
+
     fn flush(&mut self) {
         self.journal.flush();
     }

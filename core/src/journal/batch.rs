@@ -25,7 +25,7 @@ use bytes::{Buf, BufMut, Bytes};
 use crate::id::Incarnation;
 
 use super::layout::{BLOCK_BYTES, Layout, align};
-use super::seal::{Contents, Sectors};
+use super::seal::{Sectors, encode_seal, seal_bytes};
 use super::segment::Identity;
 use super::{Entry, Place};
 
@@ -43,7 +43,6 @@ pub struct Batch {
     table: Vec<u8>,
     bodies: Vec<Bytes>,
     body_bytes: usize,
-    contents: Contents,
 }
 
 /// A batch as it is to be written, and where.
@@ -63,12 +62,7 @@ pub struct EncodedBatch {
 
 impl Default for Batch {
     fn default() -> Self {
-        Self {
-            table: vec![0; BATCH_HEADER_BYTES],
-            bodies: Vec::new(),
-            body_bytes: 0,
-            contents: Contents::default(),
-        }
+        Self { table: vec![0; BATCH_HEADER_BYTES], bodies: Vec::new(), body_bytes: 0 }
     }
 }
 
@@ -80,16 +74,14 @@ impl Batch {
     /// layout.
     pub fn push(&mut self, entry: Entry, layout: Layout) -> Result<(), Entry> {
         let start = self.table.len();
-        let contents = self.contents.mark();
         self.table.extend_from_slice(&[0; TABLE_ENTRY_BYTES]);
         let head = start + TABLE_ENTRY_BYTES;
         self.table = postcard::to_extend(&entry.head, std::mem::take(&mut self.table))
             .expect("every entry head has an encoding");
-        self.contents.add(&entry.head, &self.table[head..]);
         let length = self.bytes() + entry.body.len();
-        if !self.bodies.is_empty() && !layout.takes(length, self.contents.seal_bytes(length)) {
+        let seal_length = seal_bytes(length, self.table.len() - BATCH_HEADER_BYTES);
+        if !self.bodies.is_empty() && !layout.takes(length, seal_length) {
             self.table.truncate(start);
-            self.contents.reset(contents);
             return Err(entry);
         }
         let head_length = (self.table.len() - head) as u32;
@@ -116,7 +108,7 @@ impl Batch {
 
     /// The length of its seal, in bytes.
     pub(super) fn seal_bytes(&self) -> usize {
-        self.contents.seal_bytes(self.bytes())
+        seal_bytes(self.bytes(), self.table.len() - BATCH_HEADER_BYTES)
     }
 
     /// Fixes the batch to a place in a segment. The caller made sure that it fits there. Also
@@ -163,7 +155,8 @@ impl Batch {
         slices.extend(self.bodies.into_iter().filter(|body| !body.is_empty()));
         let mut sectors = Sectors::default();
         slices.iter().for_each(|slice| sectors.add(slice));
-        let seal = self.contents.encode(identity, &header, chain, sectors.finish());
+        let table = &slices[0][BATCH_HEADER_BYTES..];
+        let seal = encode_seal(identity, &header, sectors.finish(), table);
         assert_eq!(seal.len(), seal_length, "a seal is as long as was reckoned");
         let padding = align(length, BLOCK_BYTES) - length;
         slices.push(Bytes::from_static(&PADDING[..padding]));

@@ -4,9 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::EntryHead;
 use super::layout::segment_name;
-use super::seal::Touched;
 
 /// A batch at the end of the journal that was being written when the node stopped. It was never
 /// acknowledged, and was cut.
@@ -27,27 +25,36 @@ impl fmt::Display for Torn {
     }
 }
 
-/// Something durable was damaged: a batch that must be there is not, or not whole.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "{} is damaged: batch {number} at byte {offset}: {fault}. It was durable, for {evidence}. {lost}. \
-     Nothing was changed. Restore the file from a copy, or bring the node back as a new replica with \
-     an empty journal; replicas on other nodes are not affected",
-    segment_name(*segment)
-)]
+/// Something durable was damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{} is damaged at byte {offset}: {fault}. It was durable, for {evidence}. {lost}", segment_name(*segment))]
 pub struct Damage {
     /// The segment.
     pub segment: u32,
-    /// Where the batch is, or should be.
+    /// Where the damaged batch or header is, or should be.
     pub offset: u32,
-    /// Its number.
-    pub number: u64,
     /// What is wrong with it.
-    pub fault: BatchFault,
+    pub fault: Fault,
     /// Why it can't be a write that was cut short.
     pub evidence: Evidence,
-    /// What it held.
+    /// What is gone.
     pub lost: Lost,
+}
+
+/// What is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Fault {
+    /// The segment's header.
+    #[error("the segment's header can't be read")]
+    SegmentHeader,
+    /// A batch.
+    #[error("batch {number}: {fault}")]
+    Batch {
+        /// The number that it has or should have.
+        number: u64,
+        /// What is wrong with it.
+        fault: BatchFault,
+    },
 }
 
 /// What is wrong with a batch.
@@ -80,7 +87,7 @@ pub enum BatchFault {
     },
 }
 
-/// Why a bad batch was durable once.
+/// Why what is bad was durable once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Evidence {
     /// Its seal was written, and what is wrong is not that sectors were never written.
@@ -95,41 +102,35 @@ pub enum Evidence {
     /// The next segment counts on it.
     #[error("the segment after it counts on it")]
     LaterSegment,
-    /// The entries are sound.
-    #[error("its checksums are right")]
-    Sound,
+    /// A file has a segment's name only once its header is durable.
+    #[error("its file has a segment's name")]
+    Name,
 }
 
-/// What a damaged batch held.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is gone of something damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
-    /// There is no seal to tell.
+    /// Nobody can tell what it held. The journal is suspect.
     Unknown,
-    /// By its seal.
-    Known {
-        /// Records.
-        touched: Vec<Touched>,
-        /// Control entries.
-        controls: Vec<EntryHead>,
+    /// Bodies of entries, and nothing else: a copy told the rest.
+    Bodies {
+        /// How many can't be read.
+        damaged: u32,
+        /// How many entries there are.
+        entries: u32,
     },
+    /// Nothing: a copy told everything.
+    Nothing,
 }
 
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMED: usize = 8;
-        let Self::Known { touched, controls } = self else {
-            return f.write_str("What it held is not known");
-        };
-        write!(f, "By its seal it held {} control entries and records", controls.len())?;
-        for (index, run) in touched.iter().take(NAMED).enumerate() {
-            let last = run.first.0 + u64::from(run.count.max(1)) - 1;
-            let comma = if index == 0 { "" } else { "," };
-            write!(f, "{comma} {} to {last} of {}", run.first, run.partition)?;
-        }
-        match touched.len() {
-            0 => f.write_str(" of no partition"),
-            all if all > NAMED => write!(f, " and {} runs more", all - NAMED),
-            _ => Ok(()),
+        match self {
+            Self::Unknown => f.write_str("What it held is not known"),
+            Self::Bodies { damaged, entries } => {
+                write!(f, "The bodies of {damaged} of its {entries} entries are lost")
+            }
+            Self::Nothing => f.write_str("Nothing is lost: there was a copy"),
         }
     }
 }

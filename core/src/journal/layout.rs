@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! 0          4 KiB                                              segment_bytes
-//! ├─ header ─┼─ even lane ─┼─ odd lane ─┼─ batches, 4 KiB steps ─────────┤
-//!             each 1/16 of the segment: seals, 64-byte steps
+//! ├─ header ─┼─ even lane ─┼─ odd lane ─┼─ batches, 4 KiB steps ─┼─ copy ─┤
+//!             each 1/16 of the segment: seals, 64-byte steps       of the header
 //! ```
 
 use std::ops::Range;
@@ -11,9 +11,9 @@ use std::ops::Range;
 use crate::limits::Limits;
 
 use super::batch::{BATCH_HEADER_BYTES, TABLE_ENTRY_BYTES};
-use super::seal::{SEAL_HEADER_BYTES, TOUCHED_BYTES};
+use super::seal::SEAL_HEADER_BYTES;
 
-/// Batches start at multiples of this; the header has one for itself.
+/// Batches start at multiples of this; the header and its copy have one each for themselves.
 pub const BLOCK_BYTES: u32 = 4096;
 /// The least that a disk writes whole: a lost write leaves each sector old or new.
 pub const SECTOR_BYTES: usize = 512;
@@ -49,11 +49,10 @@ impl Layout {
     pub fn smallest_segment_bytes(limits: &Limits) -> u64 {
         let block = u64::from(BLOCK_BYTES);
         let (head, body) = (u64::from(limits.frame_head), u64::from(limits.frame_payload));
-        let batch = (BATCH_HEADER_BYTES + TABLE_ENTRY_BYTES) as u64 + head + body;
-        let seal = (SEAL_HEADER_BYTES + TOUCHED_BYTES) as u64
-            + head
-            + batch.div_ceil(SECTOR_BYTES as u64) * 4;
-        let for_data = (batch.next_multiple_of(block) + block) * 8 / 7;
+        let table = TABLE_ENTRY_BYTES as u64 + head;
+        let batch = BATCH_HEADER_BYTES as u64 + table + body;
+        let seal = SEAL_HEADER_BYTES as u64 + batch.div_ceil(SECTOR_BYTES as u64) * 4 + table;
+        let for_data = (batch.next_multiple_of(block) + 2 * block) * 8 / 7;
         let for_lane = seal.next_multiple_of(block) * 16;
         for_data.max(for_lane).max(u64::from(MIN_SEGMENT_BYTES)).next_multiple_of(block)
     }
@@ -61,6 +60,11 @@ impl Layout {
     /// The length of the whole file.
     pub fn segment_bytes(self) -> u32 {
         self.segment_bytes
+    }
+
+    /// Where the copy of the header is.
+    pub fn copy_offset(self) -> u32 {
+        self.segment_bytes - BLOCK_BYTES
     }
 
     /// Where the seal of the batch of this number may be.
@@ -71,7 +75,7 @@ impl Layout {
 
     /// Where batches are.
     pub(super) fn data(self) -> Range<u32> {
-        BLOCK_BYTES + 2 * self.lane_bytes..self.segment_bytes
+        BLOCK_BYTES + 2 * self.lane_bytes..self.copy_offset()
     }
 
     /// Whether a batch of several entries may become this long.
@@ -111,6 +115,7 @@ pub fn parse_spare_name(name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::seal::seal_bytes;
     use super::*;
 
     #[test]
@@ -120,7 +125,8 @@ mod tests {
             assert_eq!(layout.lane(2).start, BLOCK_BYTES);
             assert_eq!(layout.lane(2).end, layout.lane(3).start);
             assert_eq!(layout.lane(3).end, layout.data().start);
-            assert_eq!(layout.data().end, segment_bytes);
+            assert_eq!(layout.data().end, layout.copy_offset());
+            assert_eq!(layout.copy_offset() + BLOCK_BYTES, segment_bytes);
             assert!(layout.data().start.is_multiple_of(BLOCK_BYTES));
         }
     }
@@ -138,15 +144,10 @@ mod tests {
             let limits = Limits { frame_head, frame_payload, ..Limits::default() };
             let bytes = Layout::smallest_segment_bytes(&limits);
             let layout = Layout::new(u32::try_from(bytes).expect("small")).expect("valid");
-            let batch = BATCH_HEADER_BYTES
-                + TABLE_ENTRY_BYTES
-                + (limits.frame_head + limits.frame_payload) as usize;
-            let seal = SEAL_HEADER_BYTES
-                + TOUCHED_BYTES
-                + limits.frame_head as usize
-                + batch.div_ceil(SECTOR_BYTES) * 4;
-            assert!(batch <= layout.data().len());
-            assert!(seal <= layout.lane(0).len());
+            let table = TABLE_ENTRY_BYTES + limits.frame_head as usize;
+            let batch = BATCH_HEADER_BYTES + table + limits.frame_payload as usize;
+            assert!(align(batch, BLOCK_BYTES) <= layout.data().len());
+            assert!(seal_bytes(batch, table) <= layout.lane(0).len());
         }
         assert!(
             Layout::smallest_segment_bytes(&Limits::default()) <= DEFAULT_SEGMENT_BYTES.into(),

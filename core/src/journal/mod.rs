@@ -6,12 +6,14 @@
 //!
 //! - A batch is written only after the one before it is durable.
 //! - Every checksum rests on the header of its segment, which no other segment shares.
-//! - Nothing of a batch counts before all of it was verified.
+//! - Nothing of a batch counts before all of it was verified, by itself or by its seal.
 
 mod batch;
 mod damage;
 mod decode;
 mod entry;
+mod evidence;
+mod found;
 mod layout;
 mod scan;
 mod seal;
@@ -22,14 +24,13 @@ mod writer;
 mod tests;
 
 pub use batch::{Batch, EncodedBatch};
-pub use damage::{BatchFault, Damage, Evidence, Lost, Torn};
-pub use decode::RecoveredBatch;
+pub use damage::{BatchFault, Damage, Evidence, Fault, Lost, Torn};
 pub use entry::{Entry, EntryHead, Place};
+pub use found::{Fold, FoundBatch, FoundEntry};
 pub use layout::{
     BLOCK_BYTES, DEFAULT_SEGMENT_BYTES, Layout, SECTOR_BYTES, parse_segment_name, parse_spare_name,
     segment_name, spare_name,
 };
-pub use scan::{Rewrite, SegmentScan};
-pub use seal::Touched;
+pub use scan::{Rewrite, SegmentScan, UnknownEntry};
 pub use segment::{HeaderError, Previous, SegmentEnd, SegmentHeader};
 pub use writer::SegmentWriter;

@@ -1,24 +1,29 @@
-//! The recovery scan of one segment: which batches count, and whether what ends them was a write
-//! cut short or damage to something durable.
+//! The recovery scan of one segment: which batches count, what is damaged in them, and whether what
+//! ends them was a write cut short.
 //!
 //! A batch is written only after the one before it is durable. So only a segment's last batch, in
 //! a journal's last segment, can have been cut short; where any other segment ends is written in
-//! the one that follows. A last batch that is not whole was
+//! the one that follows. A batch that is not whole was durable
 //!
-//! - *damaged* if anything that is written later is there: a batch or a seal of a higher number;
-//! - *damaged* if its seal is there and some sector of it holds neither what the seal says nor
-//!   the zeros that were there before;
-//! - *torn* otherwise, and is cut.
+//! - if anything that is written later is there: a batch or a seal of a higher number, a segment;
+//! - if its seal is there and some sector of it holds neither what the seal says nor the zeros
+//!   that were there before.
 //!
-//! The second rule lets a seal that reached the disk before its batch be what it is.
+//! Otherwise it is *torn*, and is cut. The second rule lets a seal that reached the disk before its
+//! batch be what it is.
+//!
+//! Of what was durable, the seal tells every entry and where its body is, so the scan goes on after
+//! it. Without a seal what it held is unknown, and so is all that follows: the segment is
+//! *suspect* from there on.
 
 use bytes::Bytes;
+use thiserror::Error;
 
-use super::batch::BatchHeader;
-use super::damage::{BatchFault, Damage, Evidence, Lost, Torn};
-use super::decode::{RecoveredBatch, decode_batch};
-use super::layout::{BLOCK_BYTES, SEAL_STEP, SECTOR_BYTES, align};
-use super::seal::Seal;
+use super::damage::{BatchFault, Damage, Evidence, Fault, Lost, Torn};
+use super::decode::{Contents, Decoded};
+use super::evidence::Seals;
+use super::found::FoundBatch;
+use super::layout::segment_name;
 use super::segment::{Identity, SegmentEnd, SegmentHeader};
 
 /// Walks the batches of one segment.
@@ -30,9 +35,20 @@ pub struct SegmentScan {
     /// Where the next segment says that this one ends.
     known_end: Option<SegmentEnd>,
     end: SegmentEnd,
-    /// The point before the last batch.
-    last: Option<SegmentEnd>,
+    last: Option<Last>,
+    /// Looked for when the first batch is bad.
+    seals: Option<Seals>,
     torn: Option<Torn>,
+    suspect: Option<Damage>,
+}
+
+/// The last batch found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Last {
+    /// The point before it.
+    start: SegmentEnd,
+    length: u32,
+    is_damaged: bool,
 }
 
 /// The last batch and its seal: to be written again, as what was read may never have been durable.
@@ -40,12 +56,28 @@ pub struct SegmentScan {
 pub struct Rewrite {
     /// Where in the segment the batch goes.
     pub offset: u32,
-    /// The batch.
+    /// The batch, with what is damaged in it.
     pub batch: Bytes,
     /// Where in the segment its seal goes.
     pub seal_offset: u32,
     /// The seal.
     pub seal: Bytes,
+}
+
+/// A sound entry that this program does not understand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "entry {index} of the batch at byte {offset} of {} is of a kind this program does not know; \
+     run the one that wrote it",
+    segment_name(*segment)
+)]
+pub struct UnknownEntry {
+    /// The segment.
+    pub segment: u32,
+    /// Where its batch is.
+    pub offset: u32,
+    /// Which entry of the batch.
+    pub index: u32,
 }
 
 impl SegmentScan {
@@ -61,35 +93,45 @@ impl SegmentScan {
             known_end: end,
             end: start,
             last: None,
+            seals: None,
             torn: None,
+            suspect: None,
         }
     }
 
-    /// The next batch; `None` at the end, which [`Self::torn`] may say more of.
+    /// The next batch; `None` at the end, which [`Self::torn`] and [`Self::suspect`] may say more
+    /// of.
     ///
     /// # Errors
-    /// When something durable is damaged. The journal must not be used.
-    pub fn next_batch(&mut self) -> Result<Option<RecoveredBatch>, Damage> {
-        let data_end = self.header.layout.data().end;
-        let limit = match self.known_end {
-            Some(end) if end == self.end => return Ok(None),
-            Some(end) => end.offset.clamp(self.end.offset, data_end),
-            None => data_end,
-        };
-        let decoded = decode_batch(&self.bytes, self.header.layout, self.identity, self.end, limit);
-        match decoded {
-            Ok(decoded) => {
-                self.last = Some(std::mem::replace(&mut self.end, decoded.end));
-                Ok(Some(decoded.batch))
-            }
-            Err(fault) => match self.damage(fault) {
-                Some(damage) => Err(damage),
-                None => {
-                    self.torn = self.left_over();
-                    Ok(None)
-                }
-            },
+    /// When another program has to read this journal.
+    pub fn next_batch(&mut self) -> Result<Option<FoundBatch<'_>>, UnknownEntry> {
+        if self.torn.is_some() || self.suspect.is_some() || self.known_end == Some(self.end) {
+            return Ok(None);
         }
+        let (start, limit) = (self.end, self.limit());
+        let contents = Contents::new(&self.header, self.identity, &self.bytes);
+        let (decoded, damage) = match contents.batch(start, limit) {
+            Ok(decoded) => (decoded, None),
+            Err(fault) => {
+                let seals = self.seals.get_or_insert_with(|| Seals::find(contents));
+                match judge(contents, seals, start, self.known_end, fault) {
+                    Judgement::Sealed(decoded, damage) => (decoded, Some(damage)),
+                    Judgement::Suspect(damage) => {
+                        self.suspect = Some(damage);
+                        return Ok(None);
+                    }
+                    Judgement::Torn(torn) => {
+                        self.torn = torn;
+                        return Ok(None);
+                    }
+                    Judgement::Unknown(unknown) => return Err(unknown),
+                }
+            }
+        };
+        let Decoded { number, offset, length, entries, end } = decoded;
+        self.last = Some(Last { start, length, is_damaged: damage.is_some() });
+        self.end = end;
+        Ok(Some(FoundBatch { number, offset, length, entries, damage }))
     }
 
     /// The point after the last batch found so far.
@@ -102,88 +144,87 @@ impl SegmentScan {
         self.torn
     }
 
+    /// Why nothing can be said of the rest of the segment, if that is so.
+    pub fn suspect(&self) -> Option<Damage> {
+        self.suspect
+    }
+
     /// What to write again before anyone is answered: the last batch found, if any.
     pub fn rewrite(&self) -> Option<Rewrite> {
-        let start = self.last?;
-        let limit = self.header.layout.data().end;
-        let decoded =
-            decode_batch(&self.bytes, self.header.layout, self.identity, start, limit).ok()?;
-        let (seal_offset, seal) = decoded.seal(self.identity);
-        let length = decoded.batch.length as usize;
+        let Last { start, length, is_damaged } = self.last?;
+        let contents = Contents::new(&self.header, self.identity, &self.bytes);
+        let (seal_offset, seal) = if is_damaged {
+            let (at, seal) = self.seals.as_ref()?.of(start.next_batch, contents)?;
+            (at, self.bytes.slice_ref(seal.bytes))
+        } else {
+            contents.seal_again(start, contents.layout.data().end).ok()?
+        };
         let offset = start.offset as usize;
-        let batch = self.bytes.slice(offset..offset + length);
+        let batch = self.bytes.slice(offset..offset + length as usize);
         Some(Rewrite { offset: start.offset, batch, seal_offset, seal })
     }
 
-    /// Why the bad batch at the end is damage; `None` if it was torn.
-    fn damage(&self, fault: BatchFault) -> Option<Damage> {
-        let number = self.end.next_batch;
-        let seals = self.seals();
-        let seal = seals.iter().find(|seal| seal.number == number);
-        let later_seal = seals.iter().map(|seal| seal.number).filter(|&later| later > number).max();
-        let evidence = if self.known_end.is_some() {
-            Evidence::LaterSegment
-        } else if let Some(number) = self.later_batch().or(later_seal) {
-            Evidence::LaterBatch { number }
-        } else if let BatchFault::Unknown { .. } = fault {
-            Evidence::Sound
-        } else if seal.is_some_and(|seal| !self.is_torn(seal)) {
-            Evidence::Seal
-        } else {
-            return None;
-        };
-        let lost = match seal {
-            Some(Seal { touched, controls, .. }) => {
-                Lost::Known { touched: touched.clone(), controls: controls.clone() }
-            }
-            None => Lost::Unknown,
-        };
-        let (segment, offset) = (self.header.segment, self.end.offset);
-        Some(Damage { segment, offset, number, fault, evidence, lost })
+    /// Where the next batch has to end at the latest.
+    fn limit(&self) -> u32 {
+        let data_end = self.header.layout.data().end;
+        self.known_end.map_or(data_end, |end| end.offset.clamp(self.end.offset, data_end))
     }
+}
 
-    /// Every readable seal.
-    fn seals(&self) -> Vec<Seal> {
-        let mut seals = Vec::new();
-        for lane in [self.header.layout.lane(0), self.header.layout.lane(1)] {
-            let lane = &self.bytes[lane.start as usize..lane.end as usize];
-            for at in (0..lane.len()).step_by(SEAL_STEP as usize) {
-                seals.extend(Seal::decode(&lane[at..], self.identity));
-            }
+/// What a bad batch is.
+enum Judgement<'a> {
+    /// Durable, damaged, and known from its seal.
+    Sealed(Decoded<'a>, Damage),
+    /// Durable, and not known.
+    Suspect(Damage),
+    /// No batch, but perhaps the beginnings of one.
+    Torn(Option<Torn>),
+    /// Sound.
+    Unknown(UnknownEntry),
+}
+
+/// Judges what is bad at `start`.
+fn judge<'a>(
+    contents: Contents<'a>,
+    seals: &Seals,
+    start: SegmentEnd,
+    known_end: Option<SegmentEnd>,
+    fault: BatchFault,
+) -> Judgement<'a> {
+    let (segment, offset, number) = (contents.identity.segment, start.offset, start.next_batch);
+    let unknown = |index| Judgement::Unknown(UnknownEntry { segment, offset, index });
+    if let BatchFault::Unknown { index } = fault {
+        return unknown(index);
+    }
+    let seal = seals.of(number, contents).map(|(_, seal)| seal);
+    let seal = seal.filter(|seal| seal.offset == offset);
+    let evidence = match known_end {
+        Some(_) => Some(Evidence::LaterSegment),
+        None => seals.evidence(start, seal.as_ref(), contents),
+    };
+    let Some(evidence) = evidence else {
+        let is_left_over = seals.is_left_over(start, contents);
+        return Judgement::Torn(is_left_over.then_some(Torn { segment, offset, number }));
+    };
+    let fault = Fault::Batch { number, fault };
+    let damage = |lost| Damage { segment, offset, fault, evidence, lost };
+    let decoded = seal.map(|seal| contents.sealed_batch(start, &seal));
+    match decoded {
+        Some(Err(BatchFault::Unknown { index })) => unknown(index),
+        Some(Ok(decoded)) if is_before(decoded.end, known_end, contents) => {
+            let damaged = decoded.entries.iter().filter(|entry| entry.is_damaged).count() as u32;
+            let lost = Lost::Bodies { damaged, entries: decoded.entries.len() as u32 };
+            let damage = damage(lost);
+            Judgement::Sealed(decoded, damage)
         }
-        seals
+        _ => Judgement::Suspect(damage(Lost::Unknown)),
     }
+}
 
-    /// The number of a batch that was written after the bad one.
-    fn later_batch(&self) -> Option<u64> {
-        let step = BLOCK_BYTES as usize;
-        (self.end.offset as usize..self.bytes.len()).step_by(step).find_map(|at| {
-            let header = BatchHeader::decode(&self.bytes[at..], self.identity)?;
-            (header.offset as usize == at && header.number > self.end.next_batch)
-                .then_some(header.number)
-        })
-    }
-
-    /// Whether all that ails the sealed batch is sectors that were never written.
-    fn is_torn(&self, seal: &Seal) -> bool {
-        let start = self.end.offset as usize;
-        let stretch = align(seal.length as usize, SECTOR_BYTES as u32);
-        let Some(bytes) = self.bytes.get(start..start + stretch) else { return false };
-        let mut sectors = bytes.chunks(SECTOR_BYTES).zip(&seal.sectors);
-        let mut lost = 0;
-        let explained = sectors.all(|(sector, &checksum)| {
-            let is_lost = crc32c::crc32c(sector) != checksum;
-            lost += usize::from(is_lost);
-            !is_lost || sector.iter().all(|&byte| byte == 0)
-        });
-        seal.offset == self.end.offset && explained && lost > 0
-    }
-
-    /// What is there of a batch that was never whole.
-    fn left_over(&self) -> Option<Torn> {
-        let offset = self.end.offset;
-        let any = self.bytes[offset as usize..].iter().any(|&byte| byte != 0)
-            || self.seals().iter().any(|seal| seal.number == self.end.next_batch);
-        any.then_some(Torn { segment: self.header.segment, offset, number: self.end.next_batch })
+/// Whether a segment may go on to here.
+fn is_before(end: SegmentEnd, known_end: Option<SegmentEnd>, contents: Contents<'_>) -> bool {
+    match known_end {
+        Some(known) => end.offset <= known.offset && end.next_batch <= known.next_batch,
+        None => end.offset <= contents.layout.data().end,
     }
 }

@@ -7,71 +7,54 @@
 //! 16  number      u64  of the batch
 //! 24  offset      u32  of the batch
 //! 28  length      u32  of the batch
-//! 32  chain       u32  the checksum of the batch's last entry
-//! 36  length      u32  of the seal
-//! 40  touched     u32  how many
-//! 44  controls    u32  how many
-//! 48  0
+//! 32  length      u32  of the seal
+//! 36  entries     u32  of the batch
+//! 40  0
 //! 60  checksum    u32  CRC32C of the segment's checksum, bytes 0 to 60 and 64 to the end
 //! 64  sectors, one checksum u32 for every 512 bytes of the batch (the last filled up with zeros)
-//!  …  touched, each: partition u32, first id u64, count u32
-//!  …  heads of the batch's control entries, end to end
+//!  …  table, as in the batch
 //! ```
 //!
 //! The seal of batch *k* is in lane *k* mod 2, so the page that it shares with others is never
 //! being written while batch *k* + 1 is. The checksums of sectors tell a sector that never
-//! reached the disk, and so still holds zeros, from one that changed after it did.
+//! reached the disk, and so still holds zeros, from one that changed after it did. The table says
+//! everything about a batch but its bodies, and proves each of them by its entry's checksum: a
+//! batch that is damaged is folded from its seal.
 
 use bytes::{Buf, BufMut, Bytes};
 
-use crate::id::{Incarnation, PartitionId, TransactionId};
+use crate::id::Incarnation;
 
-use super::EntryHead;
-use super::batch::BatchHeader;
+use super::batch::{BATCH_HEADER_BYTES, BatchHeader};
 use super::layout::SECTOR_BYTES;
 use super::segment::Identity;
 
 pub(super) const SEAL_HEADER_BYTES: usize = 64;
-pub(super) const TOUCHED_BYTES: usize = 16;
 const MAGIC: u32 = u32::from_le_bytes(*b"WSEA");
-const FIELDS_BYTES: usize = 48;
+const FIELDS_BYTES: usize = 40;
 const CHECKED_BYTES: usize = 60;
 
-/// Records that a batch holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Touched {
-    /// Their partition.
-    pub partition: PartitionId,
-    /// The first one's id.
-    pub first: TransactionId,
-    /// How many.
-    pub count: u32,
-}
-
-impl Touched {
-    /// Both as one, if `next` follows directly.
-    fn joined(&self, next: &Self) -> Option<Self> {
-        let follows = self.partition == next.partition
-            && self.first.0.checked_add(u64::from(self.count)) == Some(next.first.0);
-        let count = self.count.checked_add(next.count)?;
-        follows.then_some(Self { count, ..*self })
-    }
-}
-
 /// A seal that was read back, sound.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seal {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seal<'a> {
+    /// The batch's number.
     pub(super) number: u64,
+    /// Where the batch is.
     pub(super) offset: u32,
+    /// The batch's length.
     pub(super) length: u32,
-    pub(super) sectors: Vec<u32>,
-    pub(super) touched: Vec<Touched>,
-    pub(super) controls: Vec<EntryHead>,
+    /// How many entries the batch has.
+    pub(super) entries: u32,
+    /// The batch's table.
+    pub(super) table: &'a [u8],
+    /// All of the seal.
+    pub(super) bytes: &'a [u8],
+    sectors: &'a [u8],
 }
 
-impl Seal {
+impl<'a> Seal<'a> {
     /// The seal at the start of `bytes`, if a sound one of this segment is there.
-    pub(super) fn decode(bytes: &[u8], identity: Identity) -> Option<Self> {
+    pub(super) fn decode(bytes: &'a [u8], identity: Identity) -> Option<Self> {
         let mut input = bytes.get(..SEAL_HEADER_BYTES)?;
         if input.get_u32_le() != MAGIC
             || input.get_u32_le() != identity.segment
@@ -80,132 +63,56 @@ impl Seal {
             return None;
         }
         let (number, offset, length) = (input.get_u64_le(), input.get_u32_le(), input.get_u32_le());
-        input.advance(4);
-        let (seal_length, touched) = (input.get_u32_le() as usize, input.get_u32_le() as usize);
-        let controls = input.get_u32_le();
+        let (seal_length, entries) = (input.get_u32_le() as usize, input.get_u32_le());
         let found = (&input[CHECKED_BYTES - FIELDS_BYTES..]).get_u32_le();
-        let mut rest = bytes.get(SEAL_HEADER_BYTES..seal_length)?;
+        let bytes = bytes.get(..seal_length)?;
+        let rest = bytes.get(SEAL_HEADER_BYTES..)?;
         let header = crc32c::crc32c_append(identity.seed, &bytes[..CHECKED_BYTES]);
         if found != crc32c::crc32c_append(header, rest) {
             return None;
         }
-        let sectors = (length as usize).div_ceil(SECTOR_BYTES);
-        if rest.len() < sectors * 4 + touched.checked_mul(TOUCHED_BYTES)? {
-            return None;
-        }
-        let sectors = (0..sectors).map(|_| rest.get_u32_le()).collect();
-        let touched = (0..touched)
-            .map(|_| Touched {
-                partition: PartitionId(rest.get_u32_le()),
-                first: TransactionId(rest.get_u64_le()),
-                count: rest.get_u32_le(),
-            })
-            .collect();
-        let mut heads = Vec::new();
-        for _ in 0..controls {
-            let (head, after) = postcard::take_from_bytes(rest).ok()?;
-            heads.push(head);
-            rest = after;
-        }
-        Some(Self { number, offset, length, sectors, touched, controls: heads })
+        let sectors = (length as usize).div_ceil(SECTOR_BYTES) * 4;
+        let (sectors, table) = rest.split_at_checked(sectors)?;
+        let is_sound = BATCH_HEADER_BYTES + table.len() <= length as usize;
+        is_sound.then_some(Self { number, offset, length, entries, table, bytes, sectors })
+    }
+
+    /// The checksums of the batch's sectors, in order.
+    pub(super) fn sectors(&self) -> impl Iterator<Item = u32> + 'a {
+        self.sectors.chunks_exact(4).map(|mut checksum| checksum.get_u32_le())
     }
 }
 
-/// What a seal will say of a batch's entries.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Contents {
-    touched: Vec<Touched>,
-    controls: Vec<u8>,
-    control_count: u32,
+/// The length of the seal of a batch of this length with a table of this length.
+pub(super) fn seal_bytes(batch_bytes: usize, table_bytes: usize) -> usize {
+    SEAL_HEADER_BYTES + batch_bytes.div_ceil(SECTOR_BYTES) * 4 + table_bytes
 }
 
-/// A state of [`Contents`] to go back to, before the next entry is added to it.
-#[derive(Debug)]
-pub(super) struct Mark {
-    touched: usize,
-    last: Option<Touched>,
-    controls: usize,
-    control_count: u32,
-}
-
-impl Contents {
-    /// Takes in an entry's head and its encoding.
-    pub(super) fn add(&mut self, head: &EntryHead, encoded: &[u8]) {
-        if let &EntryHead::Records { partition, first, count, .. } = head {
-            let run = Touched { partition, first, count };
-            match self.touched.last_mut().and_then(|last| Some((last.joined(&run)?, last))) {
-                Some((joined, last)) => *last = joined,
-                None => self.touched.push(run),
-            }
-        }
-        if head.is_control() {
-            self.controls.extend_from_slice(encoded);
-            self.control_count += 1;
-        }
-    }
-
-    /// The present state.
-    pub(super) fn mark(&self) -> Mark {
-        Mark {
-            touched: self.touched.len(),
-            last: self.touched.last().copied(),
-            controls: self.controls.len(),
-            control_count: self.control_count,
-        }
-    }
-
-    /// Goes back to a state before.
-    pub(super) fn reset(&mut self, mark: Mark) {
-        self.touched.truncate(mark.touched);
-        if let (Some(last), Some(before)) = (self.touched.last_mut(), mark.last) {
-            *last = before;
-        }
-        self.controls.truncate(mark.controls);
-        self.control_count = mark.control_count;
-    }
-
-    /// The length of the seal of a batch of this length.
-    pub(super) fn seal_bytes(&self, batch_bytes: usize) -> usize {
-        SEAL_HEADER_BYTES
-            + batch_bytes.div_ceil(SECTOR_BYTES) * 4
-            + self.touched.len() * TOUCHED_BYTES
-            + self.controls.len()
-    }
-
-    /// The seal as it is written.
-    pub(super) fn encode(
-        &self,
-        identity: Identity,
-        batch: &BatchHeader,
-        chain: u32,
-        sectors: &[u8],
-    ) -> Bytes {
-        let length = self.seal_bytes(batch.length as usize);
-        let mut seal = Vec::with_capacity(length);
-        seal.put_u32_le(MAGIC);
-        seal.put_u32_le(identity.segment);
-        seal.put_u64_le(identity.incarnation.0);
-        seal.put_u64_le(batch.number);
-        seal.put_u32_le(batch.offset);
-        seal.put_u32_le(batch.length);
-        seal.put_u32_le(chain);
-        seal.put_u32_le(length as u32);
-        seal.put_u32_le(self.touched.len() as u32);
-        seal.put_u32_le(self.control_count);
-        assert_eq!(seal.len(), FIELDS_BYTES, "the seal has its documented length");
-        seal.resize(SEAL_HEADER_BYTES, 0);
-        seal.put_slice(sectors);
-        for run in &self.touched {
-            seal.put_u32_le(run.partition.0);
-            seal.put_u64_le(run.first.0);
-            seal.put_u32_le(run.count);
-        }
-        seal.put_slice(&self.controls);
-        let header = crc32c::crc32c_append(identity.seed, &seal[..CHECKED_BYTES]);
-        let checksum = crc32c::crc32c_append(header, &seal[SEAL_HEADER_BYTES..]);
-        seal[CHECKED_BYTES..SEAL_HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
-        Bytes::from(seal)
-    }
+/// The seal of a batch as it is written.
+pub(super) fn encode_seal(
+    identity: Identity,
+    batch: &BatchHeader,
+    sectors: &[u8],
+    table: &[u8],
+) -> Bytes {
+    let length = seal_bytes(batch.length as usize, table.len());
+    let mut seal = Vec::with_capacity(length);
+    seal.put_u32_le(MAGIC);
+    seal.put_u32_le(identity.segment);
+    seal.put_u64_le(identity.incarnation.0);
+    seal.put_u64_le(batch.number);
+    seal.put_u32_le(batch.offset);
+    seal.put_u32_le(batch.length);
+    seal.put_u32_le(length as u32);
+    seal.put_u32_le(batch.entries);
+    assert_eq!(seal.len(), FIELDS_BYTES, "the seal has its documented length");
+    seal.resize(SEAL_HEADER_BYTES, 0);
+    seal.put_slice(sectors);
+    seal.put_slice(table);
+    let header = crc32c::crc32c_append(identity.seed, &seal[..CHECKED_BYTES]);
+    let checksum = crc32c::crc32c_append(header, &seal[SEAL_HEADER_BYTES..]);
+    seal[CHECKED_BYTES..SEAL_HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+    Bytes::from(seal)
 }
 
 /// Checksums of the sectors of a batch that is given in pieces.

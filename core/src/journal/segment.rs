@@ -1,8 +1,9 @@
-//! The first block of a segment: whose it is, and where the segment before it ends.
+//! The first block of a segment: whose it is, and where the segment before it ends. The last block
+//! is a copy of it.
 //!
 //! ```text
 //!  0  magic        "WALTZSEG"                  little-endian throughout
-//!  8  version      u32 (1)
+//!  8  version      u32 (2)
 //! 12  segment_bytes u32
 //! 16  cluster      u64
 //! 24  node         u32
@@ -11,13 +12,17 @@
 //! 40  incarnation  u64
 //! 48  nonce        u64  drawn at random by the opening
 //! 56  first_batch  u64  the number of this segment's first batch in the incarnation
-//! 64  previous     u32 segment (0: none), u32 end, u32 chain, u32 0, u64 next batch
+//! 64  previous     u32 segment (0: none), u32 end, u32 chain
+//! 76  first_segment u32  the oldest one still needed
+//! 80  previous     u64 next batch
 //! 88  checksum     u32  CRC32C of everything before
 //! ```
 //!
 //! The checksum starts every other checksum of the segment, so nothing that another segment,
 //! incarnation or storage left on the disk can pass for part of this one. A header is durable
 //! before its file gets a segment's name; a segment without a readable header is damaged.
+//!
+//! Segments before `first_segment` were released: they may be gone, and nobody misses them.
 
 use bytes::{Buf, BufMut, Bytes};
 use thiserror::Error;
@@ -27,7 +32,7 @@ use crate::id::{ClusterKey, Incarnation, NodeId, StorageId};
 use super::layout::{BLOCK_BYTES, Layout};
 
 const MAGIC: [u8; 8] = *b"WALTZSEG";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const CHECKED_BYTES: usize = 88;
 
 /// Whose a segment is and how it follows the one before.
@@ -49,7 +54,9 @@ pub struct SegmentHeader {
     pub nonce: u64,
     /// The number of its first batch in the incarnation.
     pub first_batch: u64,
-    /// The segment that it follows.
+    /// The oldest segment that was still needed when this one began; those before were released.
+    pub first_segment: u32,
+    /// The segment that it follows, though that one may have been released.
     pub previous: Option<Previous>,
 }
 
@@ -77,21 +84,15 @@ pub struct SegmentEnd {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum HeaderError {
     /// It does not begin as segments do.
-    #[error(
-        "it is not a segment, or its first block is damaged; restore the file, or bring the node \
-         back as a new replica with an empty journal"
-    )]
+    #[error("it is not a segment, or its first and its last block are damaged")]
     Magic,
     /// Another program wrote it.
     #[error(
-        "its format version is {0} and this program reads version 1; run the program that wrote it"
+        "its format version is {0} and this program reads version 2; run the program that wrote it"
     )]
     Version(u32),
     /// Rot.
-    #[error(
-        "its header is damaged (checksum {found:08x}, computed {computed:08x}); restore the file, \
-         or bring the node back as a new replica with an empty journal"
-    )]
+    #[error("its header is damaged (checksum {found:08x}, computed {computed:08x})")]
     Checksum {
         /// As written.
         found: u32,
@@ -116,6 +117,13 @@ pub enum HeaderError {
     },
 }
 
+impl HeaderError {
+    /// Whether bytes changed at rest, as far as one can tell; else the file is somebody else's.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Magic | Self::Checksum { .. } | Self::Layout(_))
+    }
+}
+
 impl SegmentHeader {
     /// The block as it is written.
     pub fn encode(&self) -> Bytes {
@@ -135,7 +143,7 @@ impl SegmentHeader {
         block.put_u32_le(previous.segment);
         block.put_u32_le(previous.end.offset);
         block.put_u32_le(previous.end.chain);
-        block.put_u32_le(0);
+        block.put_u32_le(self.first_segment);
         block.put_u64_le(previous.end.next_batch);
         assert_eq!(block.len(), CHECKED_BYTES, "the header has its documented length");
         block.put_u32_le(crc32c::crc32c(&block));
@@ -143,7 +151,7 @@ impl SegmentHeader {
         Bytes::from(block)
     }
 
-    /// Reads a segment's first block.
+    /// Reads a segment's first block, or the copy of it.
     ///
     /// # Errors
     /// When it is no header that this program understands, or is damaged.
@@ -162,8 +170,7 @@ impl SegmentHeader {
         let incarnation = Incarnation(input.get_u64_le());
         let (nonce, first_batch) = (input.get_u64_le(), input.get_u64_le());
         let (before, offset, chain) = (input.get_u32_le(), input.get_u32_le(), input.get_u32_le());
-        input.advance(4);
-        let next_batch = input.get_u64_le();
+        let (first_segment, next_batch) = (input.get_u32_le(), input.get_u64_le());
         let (found, computed) = (input.get_u32_le(), crc32c::crc32c(&block[..CHECKED_BYTES]));
         if found != computed {
             return Err(HeaderError::Checksum { found, computed });
@@ -180,6 +187,7 @@ impl SegmentHeader {
             incarnation,
             nonce,
             first_batch,
+            first_segment,
             previous,
         })
     }
@@ -247,6 +255,7 @@ pub(super) mod tests {
             incarnation: Incarnation(5),
             nonce: 6,
             first_batch: 7,
+            first_segment: 3,
             previous: Some(Previous {
                 segment: 3,
                 end: SegmentEnd { offset: 8 << 12, chain: 9, next_batch: 10 },

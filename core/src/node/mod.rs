@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::coordinator::Coordinator;
 use crate::id::{Member, NodeId, PartitionId, StorageId};
 use crate::io::{Address, ConnectionId, Context, Effect, Input, Ticket, Tickets};
-use crate::journal::{EntryHead, Place};
+use crate::journal::{Damage, EntryHead, Fold, FoundEntry, Place};
 use crate::limits::Limits;
 use crate::membership::{Agent, AgentConfig};
 use crate::partition::server::PartitionServer;
@@ -48,20 +48,29 @@ impl Recovered {
         Self { storage: Storage::new(limits, planted), coordinator: Coordinator::new() }
     }
 
-    /// Applies the next entry.
-    ///
-    /// # Errors
-    /// When the entry can't follow those before it, in words: the journal is not what it was.
-    pub fn replay(&mut self, head: &EntryHead, place: Option<Place>) -> Result<(), String> {
-        if let EntryHead::Coordinator(change) = head {
-            return self.coordinator.replay(change).map_err(|error| error.to_string());
-        }
-        self.storage.replay(head, place).map_err(|error| error.to_string())
-    }
-
     /// The replicas found.
     pub fn storage(&self) -> &Storage {
         &self.storage
+    }
+}
+
+impl Fold for Recovered {
+    fn begin(&mut self, released: bool) -> Result<(), String> {
+        if released { Err("its oldest segments are gone".into()) } else { Ok(()) }
+    }
+
+    fn entry(&mut self, entry: FoundEntry<'_>) -> Result<(), String> {
+        if entry.is_damaged {
+            return Err("its body is damaged".into());
+        }
+        if let EntryHead::Coordinator(change) = &entry.head {
+            return self.coordinator.replay(change).map_err(|error| error.to_string());
+        }
+        self.storage.replay(&entry.head, entry.place).map_err(|error| error.to_string())
+    }
+
+    fn end(&mut self, suspect: Option<&Damage>) -> Result<(), String> {
+        suspect.map_or(Ok(()), |damage| Err(damage.to_string()))
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use madsim::time::sleep;
 use waltz_core::id::{ClusterKey, Epoch, Mark, NodeId, PartitionId, SessionId, TransactionId};
 use waltz_core::io::Ticket;
-use waltz_core::journal::{Entry, EntryHead};
+use waltz_core::journal::{Damage, Entry, EntryHead, Fold, FoundEntry, Place};
 use waltz_core::limits::Limits;
 use waltz_core::time::Random;
 use waltz_runtime::journal::{JournalConfig, JournalError};
@@ -43,14 +43,31 @@ fn entry(number: u64) -> Entry {
     Entry { head, body: vec![number as u8; length as usize].into() }
 }
 
-type Found = Vec<(EntryHead, Option<waltz_core::journal::Place>)>;
+/// The entries found, with the places of their bodies.
+#[derive(Debug, Default)]
+struct Found(Vec<(EntryHead, Option<Place>)>);
+
+impl Fold for Found {
+    fn begin(&mut self, released: bool) -> Result<(), String> {
+        assert!(!released);
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: FoundEntry<'_>) -> Result<(), String> {
+        assert!(!entry.is_damaged);
+        self.0.push((entry.head, entry.place));
+        Ok(())
+    }
+
+    fn end(&mut self, suspect: Option<&Damage>) -> Result<(), String> {
+        assert_eq!(suspect, None);
+        Ok(())
+    }
+}
 
 fn open(host: &SimHost) -> Result<(SimJournal, Found), JournalError> {
-    let mut found = Found::new();
-    let (journal, _) = host.journal(config(), &mut |head, place| {
-        found.push((head, place));
-        Ok(())
-    })?;
+    let mut found = Found::default();
+    let (journal, _) = host.journal(config(), &mut found)?;
     Ok((journal, found))
 }
 
@@ -70,12 +87,13 @@ struct Model {
 impl Model {
     /// Checks what an opening found, reads the bodies, and takes it for the truth.
     async fn check(&mut self, journal: &mut SimJournal, found: &Found) {
-        let count = found.len() as u64;
+        let count = found.0.len() as u64;
         assert!((self.durable..=self.written).contains(&count), "{count} entries, {self:?}");
-        for (number, (head, _)) in found.iter().enumerate() {
+        for (number, (head, _)) in found.0.iter().enumerate() {
             assert_eq!(*head, entry(number as u64).head);
         }
         let with_bodies = found
+            .0
             .iter()
             .enumerate()
             .filter_map(|(number, (_, place))| place.map(|place| (number as u64, place)));

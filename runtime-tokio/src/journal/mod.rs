@@ -2,11 +2,12 @@
 //!
 //! One writes and syncs: it takes everything queued as one batch, makes it durable, reports it,
 //! and takes what was queued meanwhile. So the slower the disk, the larger the batches; no timer
-//! is involved. A second one reads, and a third is there while a spare segment is being filled
-//! with zeros; neither makes a sync wait.
+//! is involved. A second one reads, and others are there while a spare segment is being filled
+//! with zeros, or files of released segments are removed; none of them makes a sync wait.
 //!
 //! After a failed write or sync nothing more is written.
 
+mod removals;
 mod spares;
 #[cfg(test)]
 mod tests;
@@ -19,30 +20,45 @@ use std::thread::{self, JoinHandle};
 use waltz_core::io::Ticket;
 use waltz_core::journal::{Entry, Place};
 use waltz_runtime::disk::Disk;
-use waltz_runtime::journal::{Journal, Reader, Synced};
+use waltz_runtime::journal::{Journal, JournalError, Reader, Synced};
 use waltz_runtime::{JournalEvent, JournalPort};
 
 use crate::mailbox::{Disconnected, Receiver, Sender, mailbox};
 
+use removals::Removals;
 use spares::Spares;
 
-/// The most entries on their way to the writing thread, and so in a batch.
+/// The most entries and releases on their way to the writing thread, and so in a batch.
 const ENTRIES: usize = 4096;
 /// The most reads on their way to the reading thread, and the most of its answers.
 const READS: usize = 64;
 /// The most reports of the writing thread on their way to the loop.
 const REPORTS: usize = 64;
 
+/// What the writing thread is asked for.
+#[derive(Debug)]
+enum Work {
+    Append(Ticket, Entry),
+    Release(u32),
+}
+
+/// What the reading thread is asked for.
+#[derive(Debug)]
+enum Query {
+    Read(Ticket, Vec<Place>),
+    Release(u32),
+}
+
 /// A loop's end of a journal. Dropping it waits until everything flushed is durable, or failed.
 #[derive(Debug)]
 pub struct JournalThread {
     /// Not flushed, or there was no room.
-    entries: VecDeque<(Ticket, Entry)>,
-    to_writer: Sender<(Ticket, Entry)>,
+    work: VecDeque<Work>,
+    to_writer: Sender<Work>,
     from_writer: Receiver<JournalEvent>,
     /// There was no room.
-    reads: VecDeque<(Ticket, Vec<Place>)>,
-    to_reader: Sender<(Ticket, Vec<Place>)>,
+    queries: VecDeque<Query>,
+    to_reader: Sender<Query>,
     from_reader: Receiver<JournalEvent>,
     /// It failed, and the loop was told.
     is_over: bool,
@@ -61,19 +77,20 @@ impl JournalThread {
     {
         // First, so that a failure on the way closes the mailboxes before it is dropped.
         let mut threads = Threads::default();
-        let (to_writer, entries) = mailbox(ENTRIES);
+        let (to_writer, work) = mailbox(ENTRIES);
         let (reports, from_writer) = mailbox(REPORTS);
-        let (to_reader, reads) = mailbox(READS);
+        let (to_reader, queries) = mailbox(READS);
         let (answers, from_reader) = mailbox(READS);
         let reader = Reader::new(disk.clone());
-        let spares = Spares::new(disk);
-        threads.start("journal", move || write_batches(journal, spares, entries, reports))?;
-        threads.start("journal-reads", move || answer_reads(reader, reads, answers))?;
+        let writer =
+            Writer { journal, spares: Spares::new(disk.clone()), removals: Removals::new(disk) };
+        threads.start("journal", move || writer.run(work, reports))?;
+        threads.start("journal-reads", move || answer_reads(reader, queries, answers))?;
         Ok(Self {
-            entries: VecDeque::new(),
+            work: VecDeque::new(),
             to_writer,
             from_writer,
-            reads: VecDeque::new(),
+            queries: VecDeque::new(),
             to_reader,
             from_reader,
             is_over: false,
@@ -97,20 +114,25 @@ impl JournalThread {
 
 impl JournalPort for JournalThread {
     fn append(&mut self, entry: Entry, ticket: Ticket) {
-        self.entries.push_back((ticket, entry));
+        self.work.push_back(Work::Append(ticket, entry));
     }
 
     fn read(&mut self, ticket: Ticket, places: Vec<Place>) {
-        self.reads.push_back((ticket, places));
+        self.queries.push_back(Query::Read(ticket, places));
+    }
+
+    fn release(&mut self, below: u32) {
+        self.queries.push_back(Query::Release(below));
+        self.work.push_back(Work::Release(below));
     }
 
     fn flush(&mut self) {
         // A thread that is gone has said why, or `poll` will.
-        if !self.entries.is_empty() {
-            let _ = self.to_writer.offer(&mut self.entries);
+        if !self.work.is_empty() {
+            let _ = self.to_writer.offer(&mut self.work);
         }
-        if !self.reads.is_empty() {
-            let _ = self.to_reader.offer(&mut self.reads);
+        if !self.queries.is_empty() {
+            let _ = self.to_reader.offer(&mut self.queries);
         }
     }
 
@@ -118,52 +140,80 @@ impl JournalPort for JournalThread {
         if self.is_over {
             return Poll::Pending;
         }
-        if !self.entries.is_empty() {
-            let _ = self.to_writer.poll_offer(cx, &mut self.entries);
+        if !self.work.is_empty() {
+            let _ = self.to_writer.poll_offer(cx, &mut self.work);
         }
-        if !self.reads.is_empty() {
-            let _ = self.to_reader.poll_offer(cx, &mut self.reads);
+        if !self.queries.is_empty() {
+            let _ = self.to_reader.poll_offer(cx, &mut self.queries);
         }
         self.poll_reports(cx, events)
     }
 }
 
-/// Ends once there is nothing left to write and never will be, or after a failure.
-fn write_batches<D: Disk + Clone>(
-    mut journal: Journal<D>,
-    mut spares: Spares<D>,
-    mut entries: Receiver<(Ticket, Entry)>,
-    mut reports: Sender<JournalEvent>,
-) {
-    let mut batch = Vec::new();
-    while entries.take(&mut batch).is_ok() {
-        let outcome = journal.write(std::mem::take(&mut batch)).and_then(|()| journal.sync());
-        match outcome {
-            Ok(Synced { up_to, places }) => {
+/// What the writing thread has.
+struct Writer<D: Disk> {
+    journal: Journal<D>,
+    spares: Spares<D>,
+    removals: Removals<D>,
+}
+
+impl<D: Disk + Clone> Writer<D> {
+    /// Ends once there is nothing left to do and never will be, or after a failure.
+    fn run(mut self, mut work: Receiver<Work>, mut reports: Sender<JournalEvent>) {
+        let mut taken = Vec::new();
+        while work.take(&mut taken).is_ok() {
+            match self.turn(taken.drain(..)) {
                 // With the loop gone, what it flushed is made durable all the same.
-                let _ = reports.send(JournalEvent::Durable { up_to, places });
+                Ok(Some(Synced { up_to, places })) => {
+                    let _ = reports.send(JournalEvent::Durable { up_to, places });
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let _ = reports.send(JournalEvent::Failed { error: error.to_string() });
+                    return;
+                }
             }
-            Err(error) => {
-                let _ = reports.send(JournalEvent::Failed { error: error.to_string() });
-                return;
+            self.spares.tend(&mut self.journal);
+        }
+    }
+
+    /// Does what was asked for; returns what became durable by it.
+    fn turn(&mut self, work: impl Iterator<Item = Work>) -> Result<Option<Synced>, JournalError> {
+        let (mut batch, mut release) = (Vec::with_capacity(work.size_hint().0), None);
+        for work in work {
+            match work {
+                Work::Append(ticket, entry) => batch.push((ticket, entry)),
+                Work::Release(below) => release = release.max(Some(below)),
             }
         }
-        spares.tend(&mut journal);
+        if let Some(below) = release {
+            self.removals.begin(self.journal.release(below)?);
+        }
+        if batch.is_empty() {
+            return Ok(None);
+        }
+        self.journal.write(batch)?;
+        self.journal.sync().map(Some)
     }
 }
 
 /// Ends once nobody asks, or takes the answers, any more.
 fn answer_reads<D: Disk>(
     mut reader: Reader<D>,
-    mut reads: Receiver<(Ticket, Vec<Place>)>,
+    mut queries: Receiver<Query>,
     mut answers: Sender<JournalEvent>,
 ) {
     let mut taken = Vec::new();
-    while reads.take(&mut taken).is_ok() {
-        for (ticket, places) in taken.drain(..) {
-            let result = reader.read(&places).map_err(|error| error.to_string());
-            if answers.send(JournalEvent::Read { ticket, result }).is_err() {
-                return;
+    while queries.take(&mut taken).is_ok() {
+        for query in taken.drain(..) {
+            match query {
+                Query::Release(below) => reader.release(below),
+                Query::Read(ticket, places) => {
+                    let result = reader.read(&places).map_err(|error| error.to_string());
+                    if answers.send(JournalEvent::Read { ticket, result }).is_err() {
+                        return;
+                    }
+                }
             }
         }
     }

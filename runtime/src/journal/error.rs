@@ -3,7 +3,7 @@
 use std::io;
 
 use thiserror::Error;
-use waltz_core::journal::{Damage, HeaderError};
+use waltz_core::journal::{HeaderError, UnknownEntry};
 
 /// Why a journal can't be opened, or can't go on. After any of them it is not to be used again: what
 /// a failed write or sync left on the disk is found out by opening it anew.
@@ -62,9 +62,20 @@ pub enum JournalError {
         /// The file that tells so.
         needed_by: String,
     },
-    /// Something durable is damaged.
+    /// No segment's header can be read.
+    #[error(
+        "no segment of the journal can be read, not even the last one, {file}: {source}; restore \
+         the files from a copy, or bring the node back as a new replica with an empty journal"
+    )]
+    Unreadable {
+        /// The last segment's file.
+        file: String,
+        /// What is wrong with it.
+        source: HeaderError,
+    },
+    /// Another program wrote it.
     #[error(transparent)]
-    Damage(#[from] Damage),
+    Unknown(#[from] UnknownEntry),
     /// The entries can be read and don't add up.
     #[error("entry {index} of the batch at byte {offset} of {file} can't be: {reason}")]
     Fold {
@@ -77,6 +88,15 @@ pub enum JournalError {
         /// What the fold said.
         reason: String,
     },
+    /// What was found is not enough.
+    #[error("the journal can't be used: {reason}")]
+    Refused {
+        /// What the fold said.
+        reason: String,
+    },
+    /// It is suspect.
+    #[error("the journal is damaged, nobody can tell what it held, and nothing is written to it")]
+    Suspect,
     /// One entry is longer than a segment has room for.
     #[error(
         "an entry takes {bytes} bytes, more than a segment has room for; raise the segment size"

@@ -5,39 +5,44 @@
 //! - A segment's header is durable before its file has a segment's name, and every opening starts
 //!   a new segment, so nothing is ever written over what an earlier opening left.
 //! - After an error nothing more is written: a failed sync is never tried again.
+//! - A file is removed only when a durable header says that its segment is not needed.
 
+mod chain;
 mod error;
 mod reader;
 mod recovery;
+mod release;
 mod spare;
+mod tail;
 
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod memory_disk;
+#[cfg(test)]
+mod release_tests;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use waltz_core::id::{ClusterKey, NodeId};
 use waltz_core::io::Ticket;
-use waltz_core::journal::{
-    Batch, Entry, EntryHead, Layout, Place, Previous, SegmentHeader, SegmentWriter, segment_name,
-};
+use waltz_core::journal::{Batch, Entry, Fold, Layout, Place};
 use waltz_core::limits::Limits;
 
 use crate::disk::Disk;
 
-use error::failed;
 use spare::Spares;
+use tail::Tail;
 
 pub use error::JournalError;
 pub use reader::Reader;
 pub use recovery::Recovery;
+pub use release::Released;
 pub use spare::{Spare, SpareRequest};
-
-/// Takes in the entries found by recovery, in order, each with its body's place. An error ends
-/// the recovery.
-pub type Fold<'a> = dyn FnMut(EntryHead, Option<Place>) -> Result<(), String> + 'a;
 
 /// Whose journal it is, and how large its files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,31 +83,50 @@ pub struct Synced {
 pub struct Journal<D: Disk> {
     disk: D,
     layout: Layout,
-    header: SegmentHeader,
-    file: D::File,
-    writer: SegmentWriter,
+    /// `None` in a suspect journal.
+    tail: Option<Tail<D::File>>,
+    /// All segments that have files.
+    segments: BTreeSet<u32>,
     spares: Spares,
-    /// Whether a batch was written since the last sync.
-    is_written: bool,
     /// What the next sync reports.
     synced: Synced,
     failure: Option<String>,
 }
 
 impl<D: Disk> Journal<D> {
+    fn new(disk: D, tail: Tail<D::File>, segments: BTreeSet<u32>, spares: Spares) -> Self {
+        let layout = tail.header().layout;
+        let synced = Synced::default();
+        Self { disk, layout, tail: Some(tail), segments, spares, synced, failure: None }
+    }
+
+    /// A suspect journal.
+    fn read_only(disk: D, layout: Layout) -> Self {
+        Self {
+            disk,
+            layout,
+            tail: None,
+            segments: BTreeSet::new(),
+            spares: Spares::default(),
+            synced: Synced::default(),
+            failure: None,
+        }
+    }
+
     /// Opens the journal of a directory, or formats an empty one. Every entry found goes through
-    /// `fold`. When this returns, all of them are durable and a new incarnation has begun.
+    /// `fold`. When this returns, all of them are durable and a new incarnation has begun; unless
+    /// the journal is suspect ([`Recovery::suspect`]): then nothing was written, and never is.
     ///
     /// `random` is 64 random bits, never the same for two openings.
     ///
     /// # Errors
-    /// When the directory holds something else, something durable is damaged, the fold refuses an
-    /// entry, or the disk fails. Nothing was changed then, but for writing the same bytes again.
+    /// When the directory holds something else, a file is missing, no header can be read, the fold
+    /// refuses, or the disk fails. Nothing was changed then, but for writing the same bytes again.
     pub fn open(
         disk: D,
         config: JournalConfig,
         random: u64,
-        fold: &mut Fold<'_>,
+        fold: &mut dyn Fold,
     ) -> Result<(Self, Recovery), JournalError> {
         recovery::open(disk, config, random, fold)
     }
@@ -114,7 +138,7 @@ impl<D: Disk> Journal<D> {
     /// written; a batch that was written before and not synced is made durable first, too.
     ///
     /// # Errors
-    /// When the disk fails or an entry is over the configured limits.
+    /// When the disk fails, an entry is over the configured limits, or the journal is suspect.
     pub fn write(&mut self, batch: Vec<(Ticket, Entry)>) -> Result<(), JournalError> {
         self.unless_failed(|journal| {
             let (mut part, mut tickets) = (Batch::default(), Vec::with_capacity(batch.len()));
@@ -137,15 +161,42 @@ impl<D: Disk> Journal<D> {
     /// acknowledged.
     pub fn sync(&mut self) -> Result<Synced, JournalError> {
         self.unless_failed(|journal| {
-            journal.sync_file()?;
+            if let Some(tail) = &mut journal.tail {
+                tail.sync(&mut journal.disk)?;
+            }
             let up_to = journal.synced.up_to;
             Ok(std::mem::replace(&mut journal.synced, Synced { up_to, places: Vec::new() }))
         })
     }
 
+    /// Gives up the segments below this number, but for the one being written. A new segment is
+    /// begun that says so; then the files of those returned can be removed.
+    ///
+    /// While the disk has no room for a new segment, nothing is given up. Nor in a suspect journal.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn release(&mut self, below: u32) -> Result<Vec<Released>, JournalError> {
+        self.unless_failed(|journal| {
+            let Some(tail) = &mut journal.tail else { return Ok(Vec::new()) };
+            let below = below.min(tail.header().segment);
+            let released: Vec<_> =
+                journal.segments.range(..below).copied().map(Released::new).collect();
+            if released.is_empty()
+                || !journal.spares.is_one_at_hand(&mut journal.disk, journal.layout)
+            {
+                return Ok(Vec::new());
+            }
+            tail.sync(&mut journal.disk)?;
+            journal.rotate(below)?;
+            journal.segments = journal.segments.split_off(&below);
+            Ok(released)
+        })
+    }
+
     /// Whether a spare should be made ready, so that rotation need not wait for one.
     pub fn wants_spare(&self) -> bool {
-        self.failure.is_none() && self.spares.is_empty()
+        self.failure.is_none() && self.tail.is_some() && self.spares.is_empty()
     }
 
     /// What to make ready; meant for another thread. Each request is another file.
@@ -169,53 +220,26 @@ impl<D: Disk> Journal<D> {
     }
 
     fn write_part(&mut self, batch: Batch, tickets: &[Ticket]) -> Result<(), JournalError> {
-        self.sync_file()?;
-        let encoded = match self.writer.place(batch) {
-            Ok(encoded) => encoded,
-            Err(batch) => {
-                self.rotate()?;
-                let bytes = batch.bytes();
-                self.writer.place(batch).map_err(|_| JournalError::TooLarge { bytes })?
-            }
+        let tail = self.tail.as_mut().ok_or(JournalError::Suspect)?;
+        tail.sync(&mut self.disk)?;
+        let Some(batch) = tail.write(&mut self.disk, batch, tickets, &mut self.synced)? else {
+            return Ok(());
         };
-        let name = segment_name(self.header.segment);
-        // The seal goes second: a process that dies in between leaves no seal without its batch.
-        self.disk
-            .write_at(&self.file, encoded.offset.into(), &encoded.slices)
-            .and_then(|()| {
-                self.disk.write_at(&self.file, encoded.seal_offset.into(), &[encoded.seal])
-            })
-            .map_err(failed("write", &name))?;
-        self.is_written = true;
-        let places = tickets.iter().zip(encoded.places);
-        self.synced.places.extend(places.filter_map(|(&ticket, place)| Some((ticket, place?))));
-        if let Some(&last) = tickets.last() {
-            self.synced.up_to = last;
+        let (bytes, first_segment) = (batch.bytes(), tail.header().first_segment);
+        self.rotate(first_segment)?;
+        let tail = self.tail.as_mut().ok_or(JournalError::Suspect)?;
+        match tail.write(&mut self.disk, batch, tickets, &mut self.synced)? {
+            Some(_) => Err(JournalError::TooLarge { bytes }),
+            None => Ok(()),
         }
-        Ok(())
-    }
-
-    fn sync_file(&mut self) -> Result<(), JournalError> {
-        if std::mem::take(&mut self.is_written) {
-            let name = segment_name(self.header.segment);
-            self.disk.sync(&self.file).map_err(failed("sync", &name))?;
-        }
-        Ok(())
     }
 
     /// Goes on in a new segment. Everything in the present one is durable.
-    fn rotate(&mut self) -> Result<(), JournalError> {
-        let end = self.writer.end();
-        let header = SegmentHeader {
-            layout: self.layout,
-            segment: self.header.segment.checked_add(1).ok_or(JournalError::Exhausted)?,
-            first_batch: end.next_batch,
-            previous: Some(Previous { segment: self.header.segment, end }),
-            ..self.header
-        };
-        self.file = self.spares.start_segment(&mut self.disk, &header)?;
-        self.writer = SegmentWriter::new(&header);
-        self.header = header;
+    fn rotate(&mut self, first_segment: u32) -> Result<(), JournalError> {
+        let tail = self.tail.as_mut().ok_or(JournalError::Suspect)?;
+        let header = tail.next_header(first_segment)?;
+        *tail = Tail::begin(&mut self.disk, &mut self.spares, header)?;
+        self.segments.insert(header.segment);
         Ok(())
     }
 }

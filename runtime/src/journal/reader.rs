@@ -53,6 +53,12 @@ impl<D: Disk> Reader<D> {
         Ok(bodies)
     }
 
+    /// Lets go of the files of segments below this number, so that their space comes back once they
+    /// are removed.
+    pub fn release(&mut self, below: u32) {
+        self.open.retain(|(segment, _)| *segment >= below);
+    }
+
     /// The index of a segment's open file.
     fn file(&mut self, segment: u32) -> io::Result<usize> {
         let entry = match self.open.iter().position(|(open, _)| *open == segment) {

@@ -1,31 +1,33 @@
 //! Opening: finds the segments, walks them through the scan, makes the tail durable and begins a
 //! new incarnation.
 //!
-//! A segment in which nothing was written before the node stopped is left out of the journal by
-//! the next opening: the new segment follows the one before it. It is removed once the new one
-//! is durable, so that openings in a row don't add up.
+//! - A suspect journal is left as it is: no byte of it is written, now or later.
+//! - A segment in which nothing was written before the node stopped is left out of the journal by
+//!   the next opening: the new segment follows the one before it. It is removed once the new one
+//!   is durable, so that openings in a row don't add up. So are files of released segments.
 
 use std::collections::BTreeSet;
 
 use waltz_core::id::{Incarnation, StorageId};
 use waltz_core::journal::{
-    BLOCK_BYTES, HeaderError, Previous, SegmentHeader, SegmentScan, SegmentWriter, Torn,
-    parse_segment_name, parse_spare_name, segment_name,
+    Damage, Fold, Previous, Rewrite, SegmentHeader, SegmentScan, Torn, parse_segment_name,
+    parse_spare_name, segment_name,
 };
 use waltz_core::time::Random;
 
 use crate::disk::Disk;
 
+use super::chain::{Chain, follow};
 use super::error::{JournalError, failed};
 use super::spare::Spares;
-use super::{Fold, Journal, JournalConfig, Synced};
+use super::{Journal, JournalConfig, Tail};
 
 /// What an opening found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovery {
     /// Names the journal, from its formatting on.
     pub storage: StorageId,
-    /// The incarnation that this opening began.
+    /// The incarnation that this opening began; of a suspect journal, the last one known.
     pub incarnation: Incarnation,
     /// How many segments held entries.
     pub segments: usize,
@@ -35,60 +37,76 @@ pub struct Recovery {
     pub bytes: u64,
     /// What was cut at the end, if a write had been cut short.
     pub torn: Option<Torn>,
+    /// What is damaged and yet known: of some entries, the bodies are lost.
+    pub damaged: Vec<Damage>,
+    /// The first damage of which nobody can tell what it was; what comes after it counts for
+    /// nothing. Such a journal can be read and takes no more entries, at any later opening either.
+    pub suspect: Option<Damage>,
+}
+
+/// The end of a journal: what the next segment follows, and what to make durable before.
+#[derive(Debug)]
+struct End {
+    previous: Option<Previous>,
+    rewrite: Option<(u32, Rewrite)>,
 }
 
 pub(super) fn open<D: Disk>(
     mut disk: D,
     config: JournalConfig,
     random: u64,
-    fold: &mut Fold<'_>,
+    fold: &mut dyn Fold,
 ) -> Result<(Journal<D>, Recovery), JournalError> {
     let layout = config.layout()?;
     let (segments, spares) = list(&mut disk)?;
     let mut random = Random::new(random);
-    let headers = follow(&mut disk, &config, &segments)?;
-    let (storage, before) = match headers.last() {
-        Some(last) => (last.storage, last.incarnation.0),
-        None => (StorageId(random.bits()), 0),
-    };
+    let mut chain = follow(&mut disk, &config, &segments)?;
     let mut recovery = Recovery {
-        storage,
-        incarnation: Incarnation(before.checked_add(1).ok_or(JournalError::Exhausted)?),
+        storage: chain.newest.map_or_else(|| StorageId(random.bits()), |newest| newest.storage),
+        incarnation: chain.newest.map_or(Incarnation(0), |newest| newest.incarnation),
         segments: 0,
         entries: 0,
         bytes: 0,
         torn: None,
+        damaged: std::mem::take(&mut chain.damaged),
+        suspect: None,
     };
-    let previous = recover(&mut disk, &headers, &mut recovery, fold)?;
+    let refused = |reason| JournalError::Refused { reason };
+    fold.begin(chain.is_released).map_err(refused)?;
+    let end = recover(&mut disk, &chain, &mut recovery, fold)?;
+    fold.end(recovery.suspect.as_ref()).map_err(refused)?;
+    if recovery.suspect.is_some() {
+        return Ok((Journal::read_only(disk, layout), recovery));
+    }
+    if let Some((segment, rewrite)) = end.rewrite {
+        write_again(&mut disk, segment, rewrite)?;
+    }
+    let next = |number: u32| number.checked_add(1).ok_or(JournalError::Exhausted);
+    recovery.incarnation.0 =
+        recovery.incarnation.0.checked_add(1).ok_or(JournalError::Exhausted)?;
     let header = SegmentHeader {
         layout,
         cluster: config.cluster,
         node: config.node,
         storage: recovery.storage,
-        segment: match segments.last() {
-            Some(last) => last.checked_add(1).ok_or(JournalError::Exhausted)?,
-            None => 1,
-        },
+        segment: next(segments.last().copied().unwrap_or(0))?,
         incarnation: recovery.incarnation,
         nonce: random.bits(),
         first_batch: 1,
-        previous,
+        first_segment: chain.newest.map_or(1, |newest| newest.first_segment),
+        previous: end.previous,
     };
     let mut spares = Spares::adopt(&mut disk, spares, layout)?;
-    let file = spares.start_segment(&mut disk, &header)?;
-    remove_left_out(&mut disk, &segments, &headers, previous)?;
-    let journal = Journal {
-        disk,
-        layout,
-        header,
-        file,
-        writer: SegmentWriter::new(&header),
-        spares,
-        is_written: false,
-        synced: Synced::default(),
-        failure: None,
-    };
-    Ok((journal, recovery))
+    let tail = Tail::begin(&mut disk, &mut spares, header)?;
+    let last = end.previous.map_or(0, |previous| previous.segment);
+    let kept = chain.headers.iter().map(|header| header.segment).filter(|&kept| kept <= last);
+    let mut kept: BTreeSet<u32> = kept.collect();
+    for &segment in segments.difference(&kept) {
+        let name = segment_name(segment);
+        disk.remove(&name).map_err(failed("remove", &name))?;
+    }
+    kept.insert(header.segment);
+    Ok((Journal::new(disk, tail, kept, spares), recovery))
 }
 
 /// The segments and spares of the directory; other files are none of ours.
@@ -99,71 +117,19 @@ fn list<D: Disk>(disk: &mut D) -> Result<(BTreeSet<u32>, BTreeSet<u64>), Journal
     Ok((segments, spares))
 }
 
-/// The headers of the journal's segments, in order: from the last segment back to the first.
-fn follow<D: Disk>(
-    disk: &mut D,
-    config: &JournalConfig,
-    segments: &BTreeSet<u32>,
-) -> Result<Vec<SegmentHeader>, JournalError> {
-    let mut headers: Vec<SegmentHeader> = Vec::new();
-    let mut next = segments.last().copied();
-    while let Some(segment) = next {
-        let file = segment_name(segment);
-        let storage = headers.last().map(|later| later.storage);
-        let header = read_header(disk, segment, &file)?;
-        let refused = |source| JournalError::Header { file: file.clone(), source };
-        header.check(config.cluster, config.node, storage, segment).map_err(refused)?;
-        next = header.previous.map(|previous| previous.segment);
-        if let Some(before) = next {
-            if before >= segment {
-                return Err(refused(HeaderError::Foreign {
-                    what: "predecessor",
-                    found: before.to_string(),
-                    expected: format!("a segment before {segment}"),
-                }));
-            }
-            if !segments.contains(&before) {
-                let (file, needed_by) = (segment_name(before), file);
-                return Err(JournalError::Missing { file, needed_by });
-            }
-        }
-        headers.push(header);
-    }
-    headers.reverse();
-    Ok(headers)
-}
-
-fn read_header<D: Disk>(
-    disk: &mut D,
-    segment: u32,
-    name: &str,
-) -> Result<SegmentHeader, JournalError> {
-    let (file, found) = disk.open(name).map_err(failed("open", name))?;
-    let block = u64::from(BLOCK_BYTES);
-    if found < block {
-        let file = segment_name(segment);
-        return Err(JournalError::Length { file, found, expected: block });
-    }
-    let bytes = disk.read_at(&file, 0, BLOCK_BYTES as usize).map_err(failed("read", name))?;
-    let header = SegmentHeader::decode(&bytes)
-        .map_err(|source| JournalError::Header { file: name.to_owned(), source })?;
-    let expected = u64::from(header.layout.segment_bytes());
-    if found == expected {
-        Ok(header)
-    } else {
-        Err(JournalError::Length { file: name.to_owned(), found, expected })
-    }
-}
-
-/// Takes every entry through the fold and makes the tail durable. Returns what the new segment
-/// follows.
+/// Takes every entry through the fold, up to the first damage of which nobody can tell what it
+/// was.
 fn recover<D: Disk>(
     disk: &mut D,
-    headers: &[SegmentHeader],
+    chain: &Chain,
     recovery: &mut Recovery,
-    fold: &mut Fold<'_>,
-) -> Result<Option<Previous>, JournalError> {
-    let mut previous = None;
+    fold: &mut dyn Fold,
+) -> Result<End, JournalError> {
+    let headers = &chain.headers;
+    // Of a released past, the new segment must go on to tell.
+    let mut end =
+        End { previous: headers.first().and_then(|header| header.previous), rewrite: None };
+    recovery.suspect = chain.suspect;
     for (index, header) in headers.iter().enumerate() {
         let later = headers.get(index + 1).and_then(|later| later.previous);
         let name = segment_name(header.segment);
@@ -172,31 +138,32 @@ fn recover<D: Disk>(
         let bytes = disk.read_at(&file, 0, length).map_err(failed("read", &name))?;
         let mut scan = SegmentScan::new(*header, bytes, later.map(|later| later.end));
         scan_segment(&mut scan, &name, recovery, fold)?;
-        recovery.torn = scan.torn();
-        let Some(rewrite) = scan.rewrite() else { continue };
-        recovery.segments += 1;
-        previous = Some(Previous { segment: header.segment, end: scan.end() });
-        if later.is_none() {
-            disk.write_at(&file, rewrite.offset.into(), &[rewrite.batch])
-                .and_then(|()| disk.write_at(&file, rewrite.seal_offset.into(), &[rewrite.seal]))
-                .map_err(failed("write", &name))?;
-            disk.sync(&file).map_err(failed("sync", &name))?;
+        if let Some(damage) = scan.suspect() {
+            recovery.suspect = Some(damage);
+            break;
+        }
+        recovery.torn = scan.torn().filter(|_| recovery.suspect.is_none());
+        if let Some(rewrite) = scan.rewrite() {
+            recovery.segments += 1;
+            end.previous = Some(Previous { segment: header.segment, end: scan.end() });
+            end.rewrite = later.is_none().then_some((header.segment, rewrite));
         }
     }
-    Ok(previous)
+    Ok(end)
 }
 
 fn scan_segment(
     scan: &mut SegmentScan,
     name: &str,
     recovery: &mut Recovery,
-    fold: &mut Fold<'_>,
+    fold: &mut dyn Fold,
 ) -> Result<(), JournalError> {
     while let Some(batch) = scan.next_batch()? {
         recovery.entries += batch.entries.len() as u64;
         recovery.bytes += u64::from(batch.length);
-        for (index, (head, place)) in batch.entries.into_iter().enumerate() {
-            fold(head, place).map_err(|reason| JournalError::Fold {
+        recovery.damaged.extend(batch.damage);
+        for (index, entry) in batch.entries.into_iter().enumerate() {
+            fold.entry(entry).map_err(|reason| JournalError::Fold {
                 file: name.to_owned(),
                 offset: batch.offset,
                 index,
@@ -207,19 +174,11 @@ fn scan_segment(
     Ok(())
 }
 
-/// Removes the segments that the new one does not lead back to. Nothing is in them.
-fn remove_left_out<D: Disk>(
-    disk: &mut D,
-    segments: &BTreeSet<u32>,
-    headers: &[SegmentHeader],
-    previous: Option<Previous>,
-) -> Result<(), JournalError> {
-    let last = previous.map_or(0, |previous| previous.segment);
-    let kept: BTreeSet<u32> =
-        headers.iter().map(|header| header.segment).filter(|&segment| segment <= last).collect();
-    for &segment in segments.difference(&kept) {
-        let name = segment_name(segment);
-        disk.remove(&name).map_err(failed("remove", &name))?;
-    }
-    Ok(())
+fn write_again<D: Disk>(disk: &mut D, segment: u32, rewrite: Rewrite) -> Result<(), JournalError> {
+    let name = segment_name(segment);
+    let (file, _) = disk.open(&name).map_err(failed("open", &name))?;
+    disk.write_at(&file, rewrite.offset.into(), &[rewrite.batch])
+        .and_then(|()| disk.write_at(&file, rewrite.seal_offset.into(), &[rewrite.seal]))
+        .map_err(failed("write", &name))?;
+    disk.sync(&file).map_err(failed("sync", &name))
 }

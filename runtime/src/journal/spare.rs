@@ -39,7 +39,7 @@ impl SpareRequest {
 }
 
 /// The spares of one journal.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Spares {
     ready: VecDeque<Spare>,
     next: u64,
@@ -52,7 +52,7 @@ impl Spares {
         numbers: impl IntoIterator<Item = u64>,
         layout: Layout,
     ) -> Result<Self, JournalError> {
-        let mut spares = Self { ready: VecDeque::new(), next: 0 };
+        let mut spares = Self::default();
         for number in numbers {
             let name = spare_name(number);
             spares.next = spares.next.max(number.wrapping_add(1));
@@ -68,6 +68,16 @@ impl Spares {
 
     pub(super) fn is_empty(&self) -> bool {
         self.ready.is_empty()
+    }
+
+    /// Whether a spare is ready, or else could be made.
+    pub(super) fn is_one_at_hand<D: Disk>(&mut self, disk: &mut D, layout: Layout) -> bool {
+        if self.is_empty()
+            && let Ok(spare) = self.request(layout).fulfil(disk)
+        {
+            self.add(spare);
+        }
+        !self.is_empty()
     }
 
     pub(super) fn add(&mut self, spare: Spare) {
@@ -94,7 +104,10 @@ impl Spares {
             }
         };
         let (file, _) = disk.open(&spare.name).map_err(failed("open", &spare.name))?;
-        disk.write_at(&file, 0, &[header.encode()]).map_err(failed("write", &spare.name))?;
+        let (block, copy_offset) = (header.encode(), header.layout.copy_offset());
+        disk.write_at(&file, 0, std::slice::from_ref(&block))
+            .and_then(|()| disk.write_at(&file, copy_offset.into(), &[block]))
+            .map_err(failed("write", &spare.name))?;
         disk.sync(&file).map_err(failed("sync", &spare.name))?;
         drop(file);
         let name = segment_name(header.segment);

@@ -1,4 +1,4 @@
-//! The journal on a disk that works, and what damage to it is called.
+//! The journal on a disk that works, and what is refused.
 
 use bytes::Bytes;
 use waltz_core::id::{
@@ -6,7 +6,7 @@ use waltz_core::id::{
 };
 use waltz_core::io::Ticket;
 use waltz_core::journal::{
-    BLOCK_BYTES, Entry, EntryHead, Evidence, HeaderError, Layout, Lost, Place, segment_name,
+    Damage, Entry, EntryHead, Fold, FoundEntry, HeaderError, Layout, Place, segment_name,
 };
 use waltz_core::limits::Limits;
 
@@ -45,42 +45,84 @@ pub(super) fn control(number: u64) -> Entry {
     Entry { head, body: Bytes::new() }
 }
 
-type Found = Vec<(EntryHead, Option<Place>)>;
+/// An entry as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FoundOne {
+    pub(super) head: EntryHead,
+    pub(super) place: Option<Place>,
+    pub(super) body: Bytes,
+    pub(super) is_damaged: bool,
+}
+
+/// Everything that a fold is told.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Found {
+    pub(super) entries: Vec<FoundOne>,
+    pub(super) released: Option<bool>,
+    pub(super) suspect: Option<Damage>,
+    /// Refuses one more entry after so many.
+    capacity: Option<usize>,
+}
+
+impl Fold for Found {
+    fn begin(&mut self, released: bool) -> Result<(), String> {
+        assert_eq!(self.released.replace(released), None, "it begins once");
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: FoundEntry<'_>) -> Result<(), String> {
+        if self.capacity == Some(self.entries.len()) {
+            return Err("no such partition".to_owned());
+        }
+        let FoundEntry { head, place, body, is_damaged } = entry;
+        let body = Bytes::copy_from_slice(body);
+        self.entries.push(FoundOne { head, place, body, is_damaged });
+        Ok(())
+    }
+
+    fn end(&mut self, suspect: Option<&Damage>) -> Result<(), String> {
+        self.suspect = suspect.copied();
+        Ok(())
+    }
+}
+
 pub(super) type Opened = (Journal<MemoryDisk>, Recovery, Found);
 
 pub(super) fn open(disk: &MemoryDisk, random: u64) -> Result<Opened, JournalError> {
-    let mut found = Vec::new();
-    let (journal, recovery) = Journal::open(disk.clone(), config(), random, &mut |head, place| {
-        found.push((head, place));
-        Ok(())
-    })?;
+    let mut found = Found::default();
+    let (journal, recovery) = Journal::open(disk.clone(), config(), random, &mut found)?;
+    assert_eq!(found.suspect, recovery.suspect);
     Ok((journal, recovery, found))
 }
 
-fn opened(disk: &MemoryDisk, random: u64) -> Opened {
+pub(super) fn opened(disk: &MemoryDisk, random: u64) -> Opened {
     open(disk, random).expect("the journal opens")
 }
 
-fn refused(disk: &MemoryDisk) -> JournalError {
+pub(super) fn refused(disk: &MemoryDisk) -> JournalError {
     match open(disk, 99) {
         Ok((_, recovery, _)) => panic!("opened, with {recovery:?}"),
         Err(error) => error,
     }
 }
 
-/// The entries that were found, their bodies read back.
+/// The entries that were found, none of them damaged, as they were written. Their bodies were given
+/// to the fold, and can be read where they are.
 pub(super) fn entries(disk: &MemoryDisk, found: &Found) -> Vec<Entry> {
-    let mut reader = Reader::new(disk.clone());
-    let places: Vec<_> = found.iter().filter_map(|(_, place)| *place).collect();
-    let mut bodies = reader.read(&places).expect("bodies are read").into_iter();
-    let entry = |(head, place): &(EntryHead, Option<Place>)| Entry {
-        head: head.clone(),
-        body: place.map_or_else(Bytes::new, |_| bodies.next().expect("a body a place")),
-    };
-    found.iter().map(entry).collect()
+    let with_body: Vec<_> = found.entries.iter().filter(|entry| entry.place.is_some()).collect();
+    let places: Vec<_> = with_body.iter().filter_map(|entry| entry.place).collect();
+    let bodies = Reader::new(disk.clone()).read(&places).expect("bodies are read");
+    assert!(with_body.iter().map(|entry| &entry.body).eq(&bodies), "the bodies are there");
+    assert!(found.entries.iter().all(|entry| !entry.is_damaged));
+    let entry = |one: &FoundOne| Entry { head: one.head.clone(), body: one.body.clone() };
+    found.entries.iter().map(entry).collect()
 }
 
-fn commit(journal: &mut Journal<MemoryDisk>, first: u64, batch: &[Entry]) -> super::Synced {
+pub(super) fn commit(
+    journal: &mut Journal<MemoryDisk>,
+    first: u64,
+    batch: &[Entry],
+) -> super::Synced {
     let tickets = (first..).map(Ticket);
     journal.write(tickets.zip(batch.iter().cloned()).collect()).expect("the disk works");
     journal.sync().expect("the disk works")
@@ -90,7 +132,7 @@ fn commit(journal: &mut Journal<MemoryDisk>, first: u64, batch: &[Entry]) -> sup
 fn an_empty_directory_is_formatted_and_found_again() {
     let disk = MemoryDisk::default();
     let (mut journal, first, found) = opened(&disk, 7);
-    assert_eq!((found.len(), first.incarnation.0, first.torn), (0, 1, None));
+    assert_eq!((found.entries.len(), first.incarnation.0, first.torn), (0, 1, None));
     let batch = [control(1), records(2, 700), records(3, 0), records(4, 5000)];
     let synced = commit(&mut journal, 1, &batch);
     assert_eq!(synced.up_to, Ticket(4));
@@ -193,7 +235,7 @@ fn openings_in_a_row_do_not_add_up() {
     drop(journal);
     for random in 0..10 {
         let (_, _, found) = opened(&disk, random);
-        assert_eq!(found.len(), 1);
+        assert_eq!(found.entries.len(), 1);
         assert_eq!(disk.clone().list().expect("the disk works").len(), 2);
     }
 }
@@ -221,7 +263,7 @@ fn neighbouring_bodies_are_read_at_once() {
 }
 
 /// A journal of three batches in one segment, closed in good order.
-fn three_batches() -> (MemoryDisk, Vec<Place>) {
+pub(super) fn three_batches() -> (MemoryDisk, Vec<Place>) {
     let disk = MemoryDisk::default();
     let (mut journal, ..) = opened(&disk, 7);
     let mut places = Vec::new();
@@ -234,80 +276,6 @@ fn three_batches() -> (MemoryDisk, Vec<Place>) {
 }
 
 #[test]
-fn a_changed_byte_in_any_sealed_batch_is_named_and_never_cut() {
-    let (disk, places) = three_batches();
-    let step = BLOCK_BYTES as usize;
-    for (number, bodies) in places.chunks(2).enumerate() {
-        let start = bodies[0].offset as usize / step * step;
-        let end = (bodies[1].offset + bodies[1].length) as usize;
-        for at in start..end {
-            if at < start + 200 || at % 61 == 0 {
-                let damaged = disk.fork();
-                damaged.flip(&segment_name(1), at);
-                let JournalError::Damage(damage) = refused(&damaged) else { panic!("byte {at}") };
-                assert_eq!((damage.segment, damage.offset as usize), (1, start), "byte {at}");
-                assert_eq!(damage.number, number as u64 + 1);
-                let Lost::Known { touched, controls } = &damage.lost else { panic!("no seal") };
-                assert_eq!(touched.len(), 2);
-                assert_eq!(controls[..], [control(number as u64).head]);
-                let is_last = number == 2;
-                assert_eq!(damage.evidence == Evidence::Seal, is_last, "byte {at}: {damage}");
-                assert!(damage.to_string().contains("journal-00000001.wal"));
-            }
-        }
-    }
-}
-
-#[test]
-fn damage_before_the_last_segment_is_named() {
-    let (disk, places) = three_batches();
-    drop(opened(&disk, 8));
-    let damaged = disk.fork();
-    damaged.flip(&segment_name(1), places[5].offset as usize);
-    let JournalError::Damage(damage) = refused(&damaged) else { panic!("not damage") };
-    assert_eq!((damage.number, damage.evidence), (3, Evidence::LaterSegment));
-}
-
-#[test]
-fn a_batch_is_known_by_what_follows_even_without_its_seal() {
-    let (disk, places) = three_batches();
-    let lane = BLOCK_BYTES as usize..3 * BLOCK_BYTES as usize;
-    let mut contents = disk.contents(&segment_name(1));
-    contents[lane].fill(0);
-    contents[places[2].offset as usize] ^= 1;
-    disk.put(&segment_name(1), contents);
-    let JournalError::Damage(damage) = refused(&disk) else { panic!("not damage") };
-    assert_eq!((damage.number, damage.lost), (2, Lost::Unknown));
-    assert_eq!(damage.evidence, Evidence::LaterBatch { number: 3 });
-}
-
-#[test]
-fn a_batch_cut_short_is_cut_whether_or_not_its_seal_was_written() {
-    for lost_seal in [false, true] {
-        for lost in [1, 7, 13] {
-            let (disk, places) = three_batches();
-            let start = places[4].offset as usize / BLOCK_BYTES as usize * BLOCK_BYTES as usize;
-            let mut contents = disk.contents(&segment_name(1));
-            contents[start + lost * 512..][..512].fill(0);
-            if lost_seal {
-                // Damage on top of it can't be told from a write cut short.
-                contents[start + 20] ^= 1;
-                contents[BLOCK_BYTES as usize..3 * BLOCK_BYTES as usize].fill(0);
-            }
-            disk.put(&segment_name(1), contents);
-            let (mut journal, recovery, found) = opened(&disk, 8);
-            assert_eq!(found.len(), 6);
-            let torn = recovery.torn.expect("it is reported");
-            assert_eq!((torn.segment, torn.offset as usize, torn.number), (1, start, 3));
-            commit(&mut journal, 1, &[control(77)]);
-            drop(journal);
-            let (_, recovery, found) = opened(&disk, 9);
-            assert_eq!((found.len(), recovery.torn), (7, None), "cut once and for all");
-        }
-    }
-}
-
-#[test]
 fn a_journal_of_another_owner_is_refused() {
     let (disk, _) = three_batches();
     let others = [
@@ -315,7 +283,7 @@ fn a_journal_of_another_owner_is_refused() {
         (JournalConfig { node: NodeId(9), ..config() }, "node"),
     ];
     for (config, differs) in others {
-        let opened = Journal::open(disk.clone(), config, 1, &mut |_, _| Ok(()));
+        let opened = Journal::open(disk.clone(), config, 1, &mut Found::default());
         let Err(JournalError::Header { source: HeaderError::Foreign { what, .. }, .. }) = opened
         else {
             panic!("not refused")
@@ -335,7 +303,7 @@ fn a_journal_of_another_owner_is_refused() {
 }
 
 #[test]
-fn missing_short_and_damaged_files_are_named() {
+fn missing_and_short_files_are_named() {
     let (disk, _) = three_batches();
     let (mut journal, ..) = opened(&disk, 8);
     commit(&mut journal, 1, &[control(1)]);
@@ -355,24 +323,14 @@ fn missing_short_and_damaged_files_are_named() {
         let JournalError::Length { file, found, .. } = refused(&damaged) else { panic!("short") };
         assert_eq!((file, found), (segment_name(2), length as u64));
     }
-
-    for (at, segment) in [(0, 1), (9, 2), (30, 3), (90, 3)] {
-        let damaged = disk.fork();
-        damaged.flip(&segment_name(segment), at);
-        let JournalError::Header { file, .. } = refused(&damaged) else { panic!("header") };
-        assert_eq!(file, segment_name(segment));
-    }
 }
 
 #[test]
 fn an_entry_that_the_fold_refuses_is_named() {
     let (disk, _) = three_batches();
-    let mut count = 0;
-    let opened = Journal::open(disk, config(), 1, &mut |_, _| {
-        count += 1;
-        if count == 5 { Err("no such partition".to_owned()) } else { Ok(()) }
-    });
-    let Err(JournalError::Fold { file, index, reason, .. }) = opened else { panic!("accepted") };
+    let mut found = Found { capacity: Some(4), ..Found::default() };
+    let opened = Journal::open(disk, config(), 1, &mut found);
+    let Err(JournalError::Fold { file, index, reason, .. }) = opened else { panic!("refused") };
     assert_eq!((file, index, &reason[..]), (segment_name(1), 1, "no such partition"));
 }
 
@@ -384,7 +342,7 @@ fn a_segment_too_small_for_the_limits_is_refused() {
         (0, config().limits),
     ] {
         let config = JournalConfig { segment_bytes, limits, ..config() };
-        let opened = Journal::open(MemoryDisk::default(), config, 1, &mut |_, _| Ok(()));
+        let opened = Journal::open(MemoryDisk::default(), config, 1, &mut Found::default());
         assert!(matches!(opened, Err(JournalError::SegmentBytes { .. })));
     }
 }
@@ -394,12 +352,12 @@ fn the_size_of_segments_may_change_between_openings() {
     let (disk, _) = three_batches();
     let larger = JournalConfig { segment_bytes: 2 * SEGMENT_BYTES, ..config() };
     let (mut journal, _) =
-        Journal::open(disk.clone(), larger, 1, &mut |_, _| Ok(())).expect("the journal opens");
+        Journal::open(disk.clone(), larger, 1, &mut Found::default()).expect("the journal opens");
     commit(&mut journal, 1, &[records(1, 20_000)]);
     drop(journal);
     assert_eq!(disk.contents(&segment_name(2)).len(), 2 * SEGMENT_BYTES as usize);
     let (_, _, found) = opened(&disk, 2);
-    assert_eq!(found.len(), 10);
+    assert_eq!(found.entries.len(), 10);
 }
 
 #[test]
@@ -410,7 +368,7 @@ fn stale_bytes_in_a_spare_never_come_to_life() {
     disk.put("spare-7.wal", stale[..8192].to_vec());
     disk.put("spare-9.wal", vec![0; SEGMENT_BYTES as usize]);
     let (mut journal, _, found) = opened(&disk, 8);
-    assert_eq!(found.len(), 9);
+    assert_eq!(found.entries.len(), 9);
     assert!(journal.wants_spare(), "of the three only the sound one was kept, and used");
     commit(&mut journal, 1, &[control(50)]);
     drop(journal);
@@ -423,5 +381,5 @@ fn stale_bytes_in_a_spare_never_come_to_life() {
     contents[data + 4096..].copy_from_slice(&stale[data + 4096..]);
     disk.put(&segment_name(2), contents);
     let (_, _, found) = opened(&disk, 9);
-    assert_eq!(found.len(), 10);
+    assert_eq!(found.entries.len(), 10);
 }

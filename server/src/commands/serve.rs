@@ -194,9 +194,7 @@ fn open(args: &ServeArgs, config: NodeConfig) -> anyhow::Result<(Node, JournalTh
     let journal_config = journal_config(config.node, config.cluster, config.limits);
     let mut recovered = Recovered::new(config.limits, Planted::NONE);
     let random = waltz_runtime_tokio::runtime::random;
-    let opened = Journal::open(disk.clone(), journal_config, random(), &mut |head, place| {
-        recovered.replay(&head, place)
-    });
+    let opened = Journal::open(disk.clone(), journal_config, random(), &mut recovered);
     let (journal, recovery) = opened.with_context(in_directory)?;
     tracing::info!(
         entries = recovery.entries,
@@ -207,6 +205,9 @@ fn open(args: &ServeArgs, config: NodeConfig) -> anyhow::Result<(Node, JournalTh
     );
     if let Some(torn) = &recovery.torn {
         tracing::warn!("a write was cut short when the node stopped, and is gone: {torn:?}");
+    }
+    for damage in &recovery.damaged {
+        tracing::error!("{damage}");
     }
     let journal = JournalThread::start(journal, disk).context("could not start the journal")?;
     Ok((Node::new(config, recovered, recovery.storage, random()), journal))

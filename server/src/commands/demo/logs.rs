@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use waltz_core::id::{Mark, NodeId, PartitionId, SessionId, TransactionId};
-use waltz_core::journal::{EntryHead, Place};
+use waltz_core::journal::{Damage, EntryHead, Fold, FoundEntry, Place};
 use waltz_core::limits::Limits;
 use waltz_core::record::Run;
 use waltz_runtime::journal::{Journal, Reader};
@@ -34,18 +34,15 @@ pub(super) fn digests(
     node: u32,
     marks: &BTreeMap<PartitionId, Mark>,
 ) -> anyhow::Result<BTreeMap<PartitionId, Digest>> {
-    let mut logs = BTreeMap::<PartitionId, Log>::new();
+    let mut logs = Logs::default();
     let disk = FileDisk::open(journal_directory(data))?;
     let limits = Limits::default();
     let config = journal_config(NodeId(node), cluster_key(DEFAULT_CLUSTER), limits);
-    Journal::open(disk.clone(), config, 0, &mut |head, place| {
-        apply(&mut logs, &head, place);
-        Ok(())
-    })
-    .with_context(|| format!("could not read the journal of node {node}"))?;
+    Journal::open(disk.clone(), config, 0, &mut logs)
+        .with_context(|| format!("could not read the journal of node {node}"))?;
     let mut reader = Reader::new(disk);
     let mut digests = BTreeMap::new();
-    for (partition, log) in &logs {
+    for (partition, log) in &logs.0 {
         let mark = marks.get(partition).copied().unwrap_or(Mark::NONE);
         let digest = log.digest(&mut reader, mark).with_context(|| {
             format!("could not read the log of partition {} on node {node}", partition.0)
@@ -70,20 +67,41 @@ struct Piece {
     place: Place,
 }
 
-fn apply(logs: &mut BTreeMap<PartitionId, Log>, head: &EntryHead, place: Option<Place>) {
-    match (head, place) {
-        (EntryHead::Records { partition, session, first, count, .. }, Some(place)) => {
-            let log = logs.entry(*partition).or_default();
-            let piece = Piece { session: *session, first: *first, count: *count, place };
-            log.pieces.push(piece);
-            log.last = Mark::before(TransactionId(first.0 + u64::from(*count)));
+/// The logs that a journal's entries make.
+#[derive(Debug, Default)]
+struct Logs(BTreeMap<PartitionId, Log>);
+
+impl Fold for Logs {
+    fn begin(&mut self, released: bool) -> Result<(), String> {
+        if released { Err("its oldest segments are gone".into()) } else { Ok(()) }
+    }
+
+    fn entry(&mut self, entry: FoundEntry<'_>) -> Result<(), String> {
+        self.apply(&entry.head, entry.place);
+        Ok(())
+    }
+
+    fn end(&mut self, suspect: Option<&Damage>) -> Result<(), String> {
+        suspect.map_or(Ok(()), |damage| Err(damage.to_string()))
+    }
+}
+
+impl Logs {
+    fn apply(&mut self, head: &EntryHead, place: Option<Place>) {
+        match (head, place) {
+            (EntryHead::Records { partition, session, first, count, .. }, Some(place)) => {
+                let log = self.0.entry(*partition).or_default();
+                let piece = Piece { session: *session, first: *first, count: *count, place };
+                log.pieces.push(piece);
+                log.last = Mark::before(TransactionId(first.0 + u64::from(*count)));
+            }
+            (EntryHead::Cut { partition, keep }, _) => {
+                let log = self.0.entry(*partition).or_default();
+                log.last = log.last.min(*keep);
+                log.pieces.retain(|piece| keep.includes(piece.first));
+            }
+            _ => {}
         }
-        (EntryHead::Cut { partition, keep }, _) => {
-            let log = logs.entry(*partition).or_default();
-            log.last = log.last.min(*keep);
-            log.pieces.retain(|piece| keep.includes(piece.first));
-        }
-        _ => {}
     }
 }
 
@@ -158,7 +176,8 @@ mod tests {
         let disk = FileDisk::open(journal_directory(data.path())).unwrap();
         let cluster = cluster_key(DEFAULT_CLUSTER);
         let config = journal_config(NodeId(1), cluster, Limits::default());
-        let (mut journal, _) = Journal::open(disk.clone(), config, 7, &mut |_, _| Ok(())).unwrap();
+        let opened = Journal::open(disk.clone(), config, 7, &mut Logs::default());
+        let (mut journal, _) = opened.unwrap();
         let tickets = (1..).map(Ticket);
         journal.write(tickets.zip(entries).collect()).unwrap();
         journal.sync().unwrap();
