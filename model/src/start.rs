@@ -32,12 +32,13 @@ struct Beginning {
 }
 
 /// From the simplest on.
-const BEGINNINGS: [Beginning; 6] = [
+const BEGINNINGS: [Beginning; 7] = [
     Beginning { name: "new", appends: [1, 1], rounds: 0, tell: |_| {} },
     Beginning { name: "open", appends: [1, 1], rounds: 0, tell: Story::open },
     Beginning { name: "round", appends: [0, 1], rounds: 1, tell: Story::open },
     Beginning { name: "half-joined", appends: [1, 1], rounds: 0, tell: Story::half_joined },
     Beginning { name: "tail", appends: [0, 1], rounds: 0, tell: Story::tail },
+    Beginning { name: "diverged", appends: [1, 1], rounds: 0, tell: Story::diverged },
     Beginning { name: "double-failover", appends: [1, 1], rounds: 0, tell: Story::double_failover },
 ];
 
@@ -150,12 +151,29 @@ impl Story {
         self.settle(Slot::Lower, &[N1]);
     }
 
+    /// n1 alone has records 1 and 2 of a session that is gone; n2 and n3 have committed another
+    /// record 1 in the next one, which is open; a third session begins.
+    fn diverged(&mut self) {
+        self.tail();
+        self.act(Action::Append(Slot::Lower));
+        self.settle(Slot::Lower, &[N1]);
+        self.settle(Slot::Higher, &[N2, N3]);
+        self.act(Action::Append(Slot::Higher));
+        self.settle(Slot::Higher, &[N2, N3]);
+        self.succeed();
+    }
+
+    /// The first session is gone with all that it sent, and a third one begins.
+    fn succeed(&mut self) {
+        self.cluster.succeed(3, self.planted);
+        self.told.tell(|| "> stop s1\n> open s3".to_owned());
+    }
+
     /// Record 0 is committed by n1 and n2. Their session is gone; of the next one n2 has joined
     /// and n3, which lacks the record, has promised; a third session begins.
     fn double_failover(&mut self) {
         self.half_joined();
-        self.cluster.succeed(3, self.planted);
-        self.told.tell(|| "> stop s1\n> open s3".to_owned());
+        self.succeed();
         self.ask(Slot::Lower, N2);
         self.ask(Slot::Lower, N3);
         // What n2 was asked since: to adopt its own log, and to join it.
