@@ -104,7 +104,8 @@ impl Clocks {
         let mut state = self.lock();
         state.timers += 1;
         let number = state.timers;
-        SimTimer { clocks: self.clone(), host: host.clone(), number, alarm: Alarm::default() }
+        let (alarm, pulse) = Default::default();
+        SimTimer { clocks: self.clone(), host: host.clone(), number, alarm, pulse }
     }
 
     fn change(&self, host: &Address, change: impl FnOnce(&mut Clock)) {
@@ -131,6 +132,28 @@ pub struct SimTimer {
     host: Address,
     number: u64,
     alarm: Alarm,
+    pulse: Pulse,
+}
+
+/// Notices a loop that never sleeps. Time would pass so slowly that its run takes hours.
+#[derive(Debug, Default)]
+struct Pulse {
+    since: Time,
+    polls: u32,
+}
+
+impl Pulse {
+    const WINDOW: Duration = Duration::from_millis(50);
+    /// A loop that is only busy is polled a hundredth as often.
+    const MOST_POLLS: u32 = 100_000;
+
+    fn beat(&mut self, now: Time, host: &Address) {
+        if now.since(self.since) > Self::WINDOW {
+            *self = Self { since: now, polls: 0 };
+        }
+        self.polls += 1;
+        assert!(self.polls < Self::MOST_POLLS, "{host} spins: it is polled and never sleeps");
+    }
 }
 
 impl Timer for SimTimer {
@@ -140,8 +163,9 @@ impl Timer for SimTimer {
     }
 
     fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Option<Time>) -> Poll<()> {
-        let Some(deadline) = deadline else { return Poll::Pending };
         let now = self.clocks.time.now();
+        self.pulse.beat(now, &self.host);
+        let Some(deadline) = deadline else { return Poll::Pending };
         let mut state = self.clocks.lock();
         let host = state.hosts.get_mut(&self.host).expect("only a booted host has a clock");
         host.sleepers.remove(&self.number);
@@ -215,6 +239,21 @@ mod tests {
             madsim::time::sleep(Duration::from_secs(10)).await;
             let (elapsed, true_time) = (timer.now().since(local), clocks.time.now().since(begun));
             assert!(elapsed.abs_diff(true_time * 3 / 2) < Duration::from_micros(1));
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "a spins")]
+    fn a_loop_that_never_sleeps_ends_its_run() {
+        simulate(1, HOUR, |world| async move {
+            let host = Address("a".into());
+            world.clocks().boot(&host);
+            let mut timer = world.clocks().timer(&host);
+            poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                timer.poll_until(cx, None)
+            })
+            .await;
         });
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use waltz_core::id::{ClusterKey, NodeId};
 use waltz_core::io::{Address, Report};
-use waltz_core::journal::{Damage, EntryHead, Fold, FoundEntry};
+use waltz_core::journal::{Damage, EntryHead, Fold, FoundEntry, Place};
 use waltz_core::limits::Limits;
 use waltz_core::membership::ControllerConfig;
 use waltz_core::node::{CoordinatorAt, Node, NodeConfig, Recovered, Roles};
@@ -58,6 +58,11 @@ impl Cluster {
     /// Where the nodes listen.
     pub(crate) fn addresses(&self) -> Vec<Address> {
         (0..self.plan.shape.nodes).map(address).collect()
+    }
+
+    /// What the nodes' disks hold.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
     }
 
     /// Boots a node on what its disk holds; one that still runs is killed first.
@@ -131,12 +136,15 @@ impl Cluster {
             limits: config.limits,
         };
         let recovered = Recovered::new(config.limits, config.planted);
-        let mut replay = Replay { recovered, found: Vec::new() };
+        let mut replay = Replay { recovered, found: Vec::new(), damaged: Vec::new() };
         let opened = host.journal(journal_config, &mut replay);
         let (journal, recovery) = opened.map_err(|error| match error {
             JournalError::Io { .. } => Failure::Disk(error.to_string()),
             other => Failure::Broken(other.to_string()),
         })?;
+        if !self.plan.rots() && !replay.damaged.is_empty() {
+            return Err(Failure::Broken(replay.damaged.join(", ")));
+        }
         self.history.recovered(host.address(), &replay.found).map_err(Failure::Broken)?;
         let node = Node::new(config, replay.recovered, recovery.storage, host.random().bits());
         let journal = Watched::new(journal, host.address().clone(), self.history.clone());
@@ -190,7 +198,9 @@ const WINDOW_BYTES: usize = 2 * LIMITS.record as usize;
 /// A node's state, and the entries that made it.
 struct Replay {
     recovered: Recovered,
-    found: Vec<EntryHead>,
+    found: Vec<(EntryHead, Option<Place>)>,
+    /// What of it is damaged, in words.
+    damaged: Vec<String>,
 }
 
 impl Fold for Replay {
@@ -199,11 +209,15 @@ impl Fold for Replay {
     }
 
     fn entry(&mut self, entry: FoundEntry<'_>) -> Result<(), String> {
-        self.found.push(entry.head.clone());
+        self.found.push((entry.head.clone(), entry.place));
+        if entry.is_damaged {
+            self.damaged.push(format!("{:?} at {:?} is damaged", entry.head, entry.place));
+        }
         self.recovered.entry(entry)
     }
 
     fn end(&mut self, suspect: Option<&Damage>) -> Result<(), String> {
+        self.damaged.extend(suspect.map(|damage| format!("the journal is suspect: {damage}")));
         self.recovered.end(suspect)
     }
 }

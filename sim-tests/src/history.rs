@@ -20,6 +20,15 @@ pub(crate) struct Stored {
     pub(crate) bytes: Bytes,
 }
 
+/// A run of records in one host's journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) partition: PartitionId,
+    pub(crate) first: TransactionId,
+    pub(crate) count: u32,
+    pub(crate) place: Place,
+}
+
 impl Stored {
     /// The record.
     pub(crate) fn record(&self) -> RecordView<'_> {
@@ -33,6 +42,8 @@ impl Stored {
 struct HostHistory {
     /// Entries that the disk said are durable, and what recovery accepted beyond them.
     durable: Vec<Entry>,
+    /// Where the runs among them are.
+    kept: Vec<Kept>,
     /// Entries given to the journal since, in order.
     pending: VecDeque<(Ticket, Entry)>,
     /// The fold of the durable ones.
@@ -46,7 +57,11 @@ pub(crate) struct History(Arc<Mutex<BTreeMap<Address, HostHistory>>>);
 impl History {
     /// Compares what recovery read with what must be there: everything that was durable, then
     /// some of what was on its way, nothing else.
-    pub(crate) fn recovered(&self, host: &Address, found: &[EntryHead]) -> Result<(), String> {
+    pub(crate) fn recovered(
+        &self,
+        host: &Address,
+        found: &[(EntryHead, Option<Place>)],
+    ) -> Result<(), String> {
         let mut hosts = self.lock();
         let history = hosts.entry(host.clone()).or_default();
         let pending = history.pending.drain(..).map(|(_, entry)| entry);
@@ -59,7 +74,7 @@ impl History {
                 found.len()
             ));
         }
-        for (index, head) in found.iter().enumerate() {
+        for (index, (head, _)) in found.iter().enumerate() {
             let entry = expected
                 .get(index)
                 .ok_or_else(|| format!("{host} recovered an entry nobody wrote: {head:?}"))?;
@@ -67,8 +82,9 @@ impl History {
                 return Err(format!("{host}: entry {index} was {:?} and is {head:?}", entry.head));
             }
         }
-        for entry in expected.drain(durable..found.len()) {
-            history.fold(entry);
+        let accepted = expected.drain(durable..found.len()).zip(&found[durable..]);
+        for (entry, (_, place)) in accepted {
+            history.fold(entry, *place);
         }
         Ok(())
     }
@@ -86,6 +102,11 @@ impl History {
             log.and_then(|log| log.get(id.0 as usize)).is_some_and(&is)
         };
         hosts.values().filter(has).count()
+    }
+
+    /// Where a host keeps its runs of records, those included that were cut since.
+    pub(crate) fn kept(&self, host: &Address) -> Vec<Kept> {
+        self.lock().get(host).map(|history| history.kept.clone()).unwrap_or_default()
     }
 
     /// The most bytes that any host has given to its journal and that are not durable.
@@ -108,7 +129,7 @@ impl History {
 }
 
 impl HostHistory {
-    fn fold(&mut self, entry: Entry) {
+    fn fold(&mut self, entry: Entry, place: Option<Place>) {
         match &entry.head {
             EntryHead::Cut { partition, keep } => {
                 self.logs.entry(*partition).or_default().truncate(keep.count() as usize);
@@ -120,6 +141,8 @@ impl HostHistory {
                 let log = self.logs.entry(*partition).or_default();
                 assert_eq!(Mark::before(run.first).count(), log.len() as u64, "runs follow on");
                 log.extend(stored(&run));
+                let (partition, first, count) = (*partition, *first, *count);
+                self.kept.extend(place.map(|place| Kept { partition, first, count, place }));
             }
             _ => {}
         }
@@ -173,14 +196,15 @@ impl<J: JournalPort> JournalPort for Watched<J> {
         let before = events.len();
         let poll = self.journal.poll(cx, events);
         for event in &events[before..] {
-            let JournalEvent::Durable { up_to, .. } = event else {
+            let JournalEvent::Durable { up_to, places } = event else {
                 continue;
             };
+            let places: BTreeMap<_, _> = places.iter().copied().collect();
             let mut hosts = self.history.lock();
             let history = hosts.entry(self.host.clone()).or_default();
             while history.pending.front().is_some_and(|(ticket, _)| ticket <= up_to) {
-                let (_, entry) = history.pending.pop_front().expect("checked");
-                history.fold(entry);
+                let (ticket, entry) = history.pending.pop_front().expect("checked");
+                history.fold(entry, places.get(&ticket).copied());
             }
         }
         poll

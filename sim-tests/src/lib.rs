@@ -18,6 +18,7 @@ compile_error!(
      replaces it"
 );
 
+mod atlas;
 mod chaos;
 pub mod checks;
 mod cluster;
@@ -31,5 +32,5 @@ mod witness;
 mod workloads;
 
 pub use plan::{FaultKind, Overrides, Plan, Shape, Size, Strength};
-pub use run::{Outcome, Request, Summary, run};
+pub use run::{Outcome, PINNED, Request, Summary, run};
 pub use workloads::WorkloadKind;

@@ -21,6 +21,9 @@ use crate::workloads::{self, Stage};
 /// No run takes this long of virtual time; a live-lock ends here.
 const LIMIT: Duration = Duration::from_secs(900);
 
+/// The seeds whose trace hashes are pinned in `tests/pinned.txt`.
+pub const PINNED: std::ops::Range<u64> = 0..12;
+
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {

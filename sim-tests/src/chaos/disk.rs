@@ -1,10 +1,16 @@
 //! What happens to disks.
 
+use std::sync::PoisonError;
+
+use waltz_core::journal::segment_name;
 use waltz_runtime_sim::{Chance, DiskQuality, Latency};
 
 use super::Injector;
 use crate::cluster::address;
 use crate::plan::FaultKind;
+
+/// What a disk writes whole.
+const SECTOR_BYTES: u64 = 512;
 
 impl Injector {
     /// A disk has a fault for a while. A node that stops because of it is booted again when the
@@ -31,5 +37,24 @@ impl Injector {
             _ => quality.sync = sound.sync,
         });
         self.cluster.revive(index);
+    }
+
+    /// Harms one run of records on one disk, unless it holds the last good copy of any of them.
+    pub(super) fn harm_record(&mut self, fault: FaultKind) {
+        let mut atlas = self.atlas.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((host, place)) = atlas.pick(self.cluster.history(), &mut self.random) else {
+            return;
+        };
+        drop(atlas);
+        let file = segment_name(place.segment);
+        let offset = u64::from(place.offset) + self.random.bits() % u64::from(place.length.max(1));
+        self.note(&[&host], format_args!("{} at {offset} of {file}", fault.name()));
+        let harmed = if fault == FaultKind::Rot {
+            self.world.disks().flip(&host, &file, offset, self.random.bits() as u8)
+        } else {
+            // The segment's header strays: what belongs there is as it was.
+            self.world.disks().misdirect(&host, &file, 0, offset - offset % SECTOR_BYTES)
+        };
+        harmed.expect("the atlas knows what is on the disk");
     }
 }

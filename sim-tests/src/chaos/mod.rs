@@ -8,6 +8,7 @@ mod network;
 mod process;
 
 use std::fmt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use madsim::time::sleep;
@@ -15,6 +16,7 @@ use waltz_core::io::Address;
 use waltz_core::time::Random;
 use waltz_runtime_sim::{Event, SimWorld};
 
+use crate::atlas::Atlas;
 use crate::cluster::{Cluster, address};
 use crate::plan::{FaultKind, Plan, Strength};
 
@@ -26,7 +28,7 @@ pub(crate) async fn storm(world: &SimWorld, cluster: &Cluster, plan: &Plan, clie
     let until = world.now() + plan.storm;
     let seed = world.random().bits();
     network::set_weather(world, plan);
-    let mut injectors = Vec::new();
+    let (mut injectors, atlas) = (Vec::new(), Arc::default());
     for (fault, strength) in &plan.faults {
         let mut injector = Injector {
             world: world.clone(),
@@ -34,6 +36,7 @@ pub(crate) async fn storm(world: &SimWorld, cluster: &Cluster, plan: &Plan, clie
             nodes: plan.shape.nodes,
             clients: clients.to_vec(),
             random: Random::new(seed ^ fault_seed(*fault)),
+            atlas: Arc::clone(&atlas),
         };
         if *fault == FaultKind::Drift {
             injector.drift(*strength);
@@ -87,6 +90,8 @@ struct Injector {
     nodes: u32,
     clients: Vec<Address>,
     random: Random,
+    /// What all injectors together have harmed.
+    atlas: Arc<Mutex<Atlas>>,
 }
 
 impl Injector {
@@ -107,6 +112,7 @@ impl Injector {
             | FaultKind::FailingWrite
             | FaultKind::FailingRead
             | FaultKind::FullDisk => self.harm_disk(fault).await,
+            FaultKind::Rot | FaultKind::Misdirect => self.harm_record(fault),
             FaultKind::Loss
             | FaultKind::Duplication
             | FaultKind::Forgetting

@@ -140,6 +140,11 @@ impl Plan {
         }
     }
 
+    /// Whether anything is damaged at rest.
+    pub(crate) fn rots(&self) -> bool {
+        [FaultKind::Rot, FaultKind::Misdirect].iter().any(|kind| self.faults.contains_key(kind))
+    }
+
     /// The same with some things changed.
     #[must_use]
     pub fn with(mut self, overrides: &Overrides) -> Self {
@@ -192,7 +197,8 @@ mod tests {
         }
         assert!(plans().any(|plan| plan.shape.nodes > plan.shape.replicas));
         for fault in FaultKind::ALL {
-            assert!(plans().any(|plan| plan.faults.contains_key(fault)), "{fault:?}");
+            let comes = fault.odds().0 > 0;
+            assert_eq!(plans().any(|plan| plan.faults.contains_key(fault)), comes, "{fault:?}");
             assert!(plans().any(|plan| !plan.faults.contains_key(fault)), "{fault:?}");
         }
     }

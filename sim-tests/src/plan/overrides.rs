@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{FaultKind, Plan};
+use super::{FaultKind, Plan, Strength};
 
 /// Changes to a plan. Written `nodes=3,services=1,without=kill+power`; nothing, if nothing differs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -24,6 +24,10 @@ pub struct Overrides {
     pub operations: Option<u32>,
     /// Faults for so many milliseconds.
     pub storm_ms: Option<u32>,
+    /// Bits rot about every so many milliseconds.
+    pub rot_ms: Option<u32>,
+    /// Writes are misdirected about every so many milliseconds.
+    pub misdirect_ms: Option<u32>,
     /// None of these faults.
     pub without: BTreeSet<FaultKind>,
     /// The same plan with other luck: schedule, delays and moments of faults are drawn anew.
@@ -50,11 +54,15 @@ impl Overrides {
         plan.workers = self.workers.map_or(plan.workers, |workers| workers as usize).max(1);
         plan.operations = self.operations.map_or(plan.operations, u64::from).max(1);
         plan.storm = self.storm_ms.map_or(plan.storm, |ms| Duration::from_millis(ms.into()));
+        let at_rest = [(FaultKind::Rot, self.rot_ms), (FaultKind::Misdirect, self.misdirect_ms)];
+        for (fault, every_ms) in at_rest {
+            plan.faults.extend(every_ms.map(|every_ms| (fault, Strength(every_ms.max(1).into()))));
+        }
         plan.faults.retain(|fault, _| !self.without.contains(fault));
     }
 
     /// Its numbers by name.
-    fn numbers(&self) -> [(&'static str, Option<u32>); 8] {
+    fn numbers(&self) -> [(&'static str, Option<u32>); 10] {
         [
             ("nodes", self.nodes),
             ("replicas", self.replicas),
@@ -63,6 +71,8 @@ impl Overrides {
             ("workers", self.workers),
             ("operations", self.operations),
             ("storm_ms", self.storm_ms),
+            ("rot_ms", self.rot_ms),
+            ("misdirect_ms", self.misdirect_ms),
             ("luck", self.luck),
         ]
     }
@@ -76,6 +86,8 @@ impl Overrides {
             "workers" => Some(&mut self.workers),
             "operations" => Some(&mut self.operations),
             "storm_ms" => Some(&mut self.storm_ms),
+            "rot_ms" => Some(&mut self.rot_ms),
+            "misdirect_ms" => Some(&mut self.misdirect_ms),
             "luck" => Some(&mut self.luck),
             _ => None,
         }

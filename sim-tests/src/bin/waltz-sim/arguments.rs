@@ -19,6 +19,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FROM..TO", group = "what", value_parser = range)]
     pub(crate) seeds: Option<(u64, u64)>,
 
+    /// Print the trace hashes that tests/pinned.txt holds
+    #[arg(long, group = "what")]
+    pub(crate) pin: bool,
+
     /// Longer runs
     #[arg(long)]
     long: bool,
