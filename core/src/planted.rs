@@ -11,6 +11,8 @@ pub enum PlantedBug {
     SkipPromiseCheck,
     /// A server takes one replica fewer than a majority for a quorum.
     QuorumMinusOne,
+    /// Recovery takes batches of a former life of the journal for its own.
+    OldBytesRevive,
 }
 
 /// Which rule is broken; none outside simulations.

@@ -134,6 +134,7 @@ impl Cluster {
             node: config.node,
             segment_bytes: self.plan.segment_bytes,
             limits: config.limits,
+            planted: config.planted,
         };
         let recovered = Recovered::new(config.limits, config.planted);
         let mut replay = Replay { recovered, found: Vec::new(), damaged: Vec::new() };

@@ -199,15 +199,26 @@ impl BatchHeader {
 
     /// The header at the start of `bytes`, if a sound one of this segment is there.
     pub(super) fn decode(bytes: &[u8], identity: Identity) -> Option<Self> {
-        let mut input = bytes.get(..BATCH_HEADER_BYTES)?;
-        let checked = &input[..CHECKED_BYTES];
-        if input.get_u32_le() != MAGIC
-            || input.get_u32_le() != identity.segment
-            || Incarnation(input.get_u64_le()) != identity.incarnation
+        let input = bytes.get(..BATCH_HEADER_BYTES)?;
+        let mut owner = &input[4..16];
+        if owner.get_u32_le() != identity.segment
+            || Incarnation(owner.get_u64_le()) != identity.incarnation
         {
             return None;
         }
-        let header = Self {
+        let (checked, mut checksum) = input.split_at(CHECKED_BYTES);
+        let is_sound = checksum.get_u32_le() == crc32c::crc32c_append(identity.seed, checked);
+        Self::parse(input).filter(|_| is_sound)
+    }
+
+    /// The header at the start of `bytes`, whosever it is, if one may be there.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut input = bytes.get(..BATCH_HEADER_BYTES)?;
+        if input.get_u32_le() != MAGIC {
+            return None;
+        }
+        input.advance(12);
+        Some(Self {
             number: input.get_u64_le(),
             offset: input.get_u32_le(),
             length: input.get_u32_le(),
@@ -216,9 +227,7 @@ impl BatchHeader {
             seal_offset: input.get_u32_le(),
             seal_length: input.get_u32_le(),
             previous: input.get_u32_le(),
-        };
-        input.advance(8);
-        (input.get_u32_le() == crc32c::crc32c_append(identity.seed, checked)).then_some(header)
+        })
     }
 }
 

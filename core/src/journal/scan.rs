@@ -19,6 +19,8 @@
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::planted::Planted;
+
 use super::damage::{BatchFault, Damage, Evidence, Fault, Lost, Torn};
 use super::decode::{Contents, Decoded};
 use super::evidence::Seals;
@@ -40,6 +42,7 @@ pub struct SegmentScan {
     seals: Option<Seals>,
     torn: Option<Torn>,
     suspect: Option<Damage>,
+    planted: Planted,
 }
 
 /// The last batch found.
@@ -96,7 +99,14 @@ impl SegmentScan {
             seals: None,
             torn: None,
             suspect: None,
+            planted: Planted::NONE,
         }
+    }
+
+    /// A scan that breaks a rule.
+    #[must_use]
+    pub fn with_planted(self, planted: Planted) -> Self {
+        Self { planted, ..self }
     }
 
     /// The next batch; `None` at the end, which [`Self::torn`] and [`Self::suspect`] may say more
@@ -109,7 +119,7 @@ impl SegmentScan {
             return Ok(None);
         }
         let (start, limit) = (self.end, self.limit());
-        let contents = Contents::new(&self.header, self.identity, &self.bytes);
+        let contents = Contents::new(&self.header, self.identity, &self.bytes, self.planted);
         let (decoded, damage) = match contents.batch(start, limit) {
             Ok(decoded) => (decoded, None),
             Err(fault) => {
@@ -152,7 +162,7 @@ impl SegmentScan {
     /// What to write again before anyone is answered: the last batch found, if any.
     pub fn rewrite(&self) -> Option<Rewrite> {
         let Last { start, length, is_damaged } = self.last?;
-        let contents = Contents::new(&self.header, self.identity, &self.bytes);
+        let contents = Contents::new(&self.header, self.identity, &self.bytes, self.planted);
         let (seal_offset, seal) = if is_damaged {
             let (at, seal) = self.seals.as_ref()?.of(start.next_batch, contents)?;
             (at, self.bytes.slice_ref(seal.bytes))

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use crate::id::{ClusterKey, Epoch, Incarnation, Mark, NodeId, PartitionId, SessionId, StorageId};
 use crate::id::{CreationId, ReplicaSet, TransactionId};
+use crate::planted::Planted;
 
 use super::batch::BatchHeader;
 use super::decode::Contents;
@@ -59,18 +60,23 @@ fn batch(entries: impl IntoIterator<Item = Entry>) -> Batch {
 /// A segment as it would be on the disk.
 fn segment(batches: Vec<Batch>) -> Vec<u8> {
     let mut segment = vec![0; SEGMENT_BYTES as usize];
+    write(&mut segment, &header(), batches);
+    segment
+}
+
+/// Writes a segment over what is there.
+fn write(segment: &mut [u8], header: &SegmentHeader, batches: Vec<Batch>) {
     let mut put = |offset: usize, bytes: &[u8]| {
         segment[offset..offset + bytes.len()].copy_from_slice(bytes);
     };
-    put(0, &header().encode());
-    put(header().layout.copy_offset() as usize, &header().encode());
-    let mut writer = SegmentWriter::new(&header());
+    put(0, &header.encode());
+    put(header.layout.copy_offset() as usize, &header.encode());
+    let mut writer = SegmentWriter::new(header);
     for batch in batches {
         let encoded = writer.place(batch).expect("it fits");
         put(encoded.offset as usize, &encoded.slices.concat());
         put(encoded.seal_offset as usize, &encoded.seal);
     }
-    segment
 }
 
 /// Everything that is not zero, as offsets and hexadecimal bytes, 16 a line.
@@ -228,6 +234,37 @@ fn a_segment_that_ends_elsewhere_than_the_next_one_says_is_suspect() {
     }
 }
 
+/// A segment written over one of a former life, which had more batches.
+fn recycled() -> Bytes {
+    let batches = |count| (0..count).map(|n| batch([records(n, b"some")])).collect();
+    let former = SegmentHeader { segment: 1, incarnation: Incarnation(4), ..header() };
+    let mut segment = vec![0; SEGMENT_BYTES as usize];
+    write(&mut segment, &former, batches(3));
+    write(&mut segment, &header(), batches(1));
+    Bytes::from(segment)
+}
+
+fn count(mut scan: SegmentScan) -> usize {
+    let mut count = 0;
+    while scan.next_batch().expect("all kinds of entries are known").is_some() {
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn batches_of_a_former_life_do_not_count() {
+    assert_eq!(count(SegmentScan::new(header(), recycled(), None)), 1);
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn old_bytes_that_revive_show() {
+    let planted = Planted::bug(crate::planted::PlantedBug::OldBytesRevive);
+    let scan = SegmentScan::new(header(), recycled(), None);
+    assert_eq!(count(scan.with_planted(planted)), 3);
+}
+
 #[test]
 fn a_batch_takes_no_more_than_one_sync_should() {
     let layout = header().layout;
@@ -298,7 +335,8 @@ proptest! {
         segment[at..].fill(filling);
         header.encode(identity, &mut segment[at..at + 64]);
         let limit = segment_header.layout.data().end;
-        let decoded = Contents::new(&segment_header, identity, &segment).batch(start, limit);
+        let contents = Contents::new(&segment_header, identity, &segment, Planted::NONE);
+        let decoded = contents.batch(start, limit);
         prop_assert!(decoded.is_err_and(|fault| fault != BatchFault::Header));
     }
 }

@@ -11,6 +11,7 @@ use waltz_core::id::{ClusterKey, Epoch, Mark, NodeId, PartitionId, SessionId, Tr
 use waltz_core::io::Ticket;
 use waltz_core::journal::{Damage, Entry, EntryHead, Fold, FoundEntry, Place};
 use waltz_core::limits::Limits;
+use waltz_core::planted::Planted;
 use waltz_core::time::Random;
 use waltz_runtime::journal::{JournalConfig, JournalError};
 use waltz_runtime::{JournalEvent, JournalPort};
@@ -26,6 +27,7 @@ fn config() -> JournalConfig {
         node: NodeId(1),
         segment_bytes: 128 << 10,
         limits: Limits { frame_head: 1 << 10, frame_payload: 8 << 10, ..Limits::default() },
+        planted: Planted::NONE,
     }
 }
 

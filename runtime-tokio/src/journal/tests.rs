@@ -9,6 +9,7 @@ use bytes::Bytes;
 use waltz_core::id::{ClusterKey, Epoch, Mark, NodeId, PartitionId, SessionId, TransactionId};
 use waltz_core::journal::{Damage, EntryHead, Fold, FoundEntry};
 use waltz_core::limits::Limits;
+use waltz_core::planted::Planted;
 use waltz_runtime::journal::{JournalConfig, JournalError};
 
 use super::*;
@@ -93,8 +94,8 @@ impl Disk for TestDisk {
 
 fn config() -> JournalConfig {
     let limits = Limits { frame_head: 1 << 10, frame_payload: 32 << 10, ..Limits::default() };
-    let (cluster, node) = (ClusterKey(1), NodeId(2));
-    JournalConfig { cluster, node, segment_bytes: 64 << 10, limits }
+    let (cluster, node, planted) = (ClusterKey(1), NodeId(2), Planted::NONE);
+    JournalConfig { cluster, node, segment_bytes: 64 << 10, limits, planted }
 }
 
 fn entry(number: u64, body: usize) -> Entry {

@@ -32,6 +32,7 @@ use waltz_core::id::{ClusterKey, NodeId};
 use waltz_core::io::Ticket;
 use waltz_core::journal::{Batch, Entry, Fold, Layout, Place};
 use waltz_core::limits::Limits;
+use waltz_core::planted::{Planted, PlantedBug};
 
 use crate::disk::Disk;
 
@@ -57,6 +58,8 @@ pub struct JournalConfig {
     /// Bounds an entry: its head as a frame's head, its body as a frame's payload. A segment has
     /// to have room for it.
     pub limits: Limits,
+    /// The rule that a simulation breaks.
+    pub planted: Planted,
 }
 
 impl JournalConfig {
@@ -91,17 +94,12 @@ pub struct Journal<D: Disk> {
     /// What the next sync reports.
     synced: Synced,
     failure: Option<String>,
+    planted: Planted,
 }
 
 impl<D: Disk> Journal<D> {
-    fn new(disk: D, tail: Tail<D::File>, segments: BTreeSet<u32>, spares: Spares) -> Self {
-        let layout = tail.header().layout;
-        let synced = Synced::default();
-        Self { disk, layout, tail: Some(tail), segments, spares, synced, failure: None }
-    }
-
-    /// A suspect journal.
-    fn read_only(disk: D, layout: Layout) -> Self {
+    /// A journal without a segment to write to: a suspect one.
+    fn read_only(disk: D, layout: Layout, planted: Planted) -> Self {
         Self {
             disk,
             layout,
@@ -110,6 +108,7 @@ impl<D: Disk> Journal<D> {
             spares: Spares::default(),
             synced: Synced::default(),
             failure: None,
+            planted,
         }
     }
 
@@ -190,6 +189,10 @@ impl<D: Disk> Journal<D> {
             tail.sync(&mut journal.disk)?;
             journal.rotate(below)?;
             journal.segments = journal.segments.split_off(&below);
+            if journal.planted.has(PlantedBug::OldBytesRevive) {
+                journal.spares.take_over(&mut journal.disk, &released)?;
+                return Ok(Vec::new());
+            }
             Ok(released)
         })
     }

@@ -13,6 +13,7 @@ use waltz_core::journal::{
     Damage, Fold, Previous, Rewrite, SegmentHeader, SegmentScan, Torn, parse_segment_name,
     parse_spare_name, segment_name,
 };
+use waltz_core::planted::Planted;
 use waltz_core::time::Random;
 
 use crate::disk::Disk;
@@ -73,10 +74,10 @@ pub(super) fn open<D: Disk>(
     };
     let refused = |reason| JournalError::Refused { reason };
     fold.begin(chain.is_released).map_err(refused)?;
-    let end = recover(&mut disk, &chain, &mut recovery, fold)?;
+    let end = recover(&mut disk, &chain, config.planted, &mut recovery, fold)?;
     fold.end(recovery.suspect.as_ref()).map_err(refused)?;
     if recovery.suspect.is_some() {
-        return Ok((Journal::read_only(disk, layout), recovery));
+        return Ok((Journal::read_only(disk, layout, config.planted), recovery));
     }
     if let Some((segment, rewrite)) = end.rewrite {
         write_again(&mut disk, segment, rewrite)?;
@@ -106,7 +107,14 @@ pub(super) fn open<D: Disk>(
         disk.remove(&name).map_err(failed("remove", &name))?;
     }
     kept.insert(header.segment);
-    Ok((Journal::new(disk, tail, kept, spares), recovery))
+    let segments = kept;
+    let journal = Journal {
+        tail: Some(tail),
+        segments,
+        spares,
+        ..Journal::read_only(disk, layout, config.planted)
+    };
+    Ok((journal, recovery))
 }
 
 /// The segments and spares of the directory; other files are none of ours.
@@ -122,6 +130,7 @@ fn list<D: Disk>(disk: &mut D) -> Result<(BTreeSet<u32>, BTreeSet<u64>), Journal
 fn recover<D: Disk>(
     disk: &mut D,
     chain: &Chain,
+    planted: Planted,
     recovery: &mut Recovery,
     fold: &mut dyn Fold,
 ) -> Result<End, JournalError> {
@@ -136,7 +145,8 @@ fn recover<D: Disk>(
         let (file, _) = disk.open(&name).map_err(failed("open", &name))?;
         let length = header.layout.segment_bytes() as usize;
         let bytes = disk.read_at(&file, 0, length).map_err(failed("read", &name))?;
-        let mut scan = SegmentScan::new(*header, bytes, later.map(|later| later.end));
+        let known_end = later.map(|later| later.end);
+        let mut scan = SegmentScan::new(*header, bytes, known_end).with_planted(planted);
         scan_segment(&mut scan, &name, recovery, fold)?;
         if let Some(damage) = scan.suspect() {
             recovery.suspect = Some(damage);

@@ -18,11 +18,16 @@ impl Released {
         Self { segment }
     }
 
+    /// The file's name.
+    pub(super) fn file(&self) -> String {
+        segment_name(self.segment)
+    }
+
     /// Removes the file; meant for another thread.
     ///
     /// # Errors
     /// When the disk fails. That harms nothing but the space.
     pub fn remove<D: Disk>(&self, disk: &mut D) -> io::Result<()> {
-        disk.remove(&segment_name(self.segment))
+        disk.remove(&self.file())
     }
 }

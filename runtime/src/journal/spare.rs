@@ -10,6 +10,7 @@ use waltz_core::journal::{Layout, SegmentHeader, segment_name, spare_name};
 use crate::disk::Disk;
 
 use super::error::{JournalError, failed};
+use super::release::Released;
 
 const CHECKED_AT_ONCE_BYTES: u64 = 1 << 20;
 
@@ -82,6 +83,21 @@ impl Spares {
 
     pub(super) fn add(&mut self, spare: Spare) {
         self.ready.push_back(spare);
+    }
+
+    /// Makes spares of released segments, with all that is in them. Only a planted bug does that.
+    pub(super) fn take_over<D: Disk>(
+        &mut self,
+        disk: &mut D,
+        released: &[Released],
+    ) -> Result<(), JournalError> {
+        for segment in released {
+            let (segment, name) = (segment.file(), spare_name(self.next));
+            self.next = self.next.wrapping_add(1);
+            disk.rename(&segment, &name).map_err(failed("rename", &segment))?;
+            self.add(Spare { name });
+        }
+        Ok(())
     }
 
     pub(super) fn request(&mut self, layout: Layout) -> SpareRequest {

@@ -9,6 +9,7 @@ use waltz_core::journal::{
     Damage, Entry, EntryHead, Fold, FoundEntry, HeaderError, Layout, Place, segment_name,
 };
 use waltz_core::limits::Limits;
+use waltz_core::planted::Planted;
 
 use super::memory_disk::MemoryDisk;
 use super::{Journal, JournalConfig, JournalError, Reader, Recovery, SpareRequest};
@@ -18,7 +19,8 @@ pub(super) const SEGMENT_BYTES: u32 = 64 << 10;
 
 pub(super) fn config() -> JournalConfig {
     let limits = Limits { frame_head: 1 << 10, frame_payload: 32 << 10, ..Limits::default() };
-    JournalConfig { cluster: ClusterKey(1), node: NodeId(2), segment_bytes: SEGMENT_BYTES, limits }
+    let (cluster, node, planted) = (ClusterKey(1), NodeId(2), Planted::NONE);
+    JournalConfig { cluster, node, segment_bytes: SEGMENT_BYTES, limits, planted }
 }
 
 fn session() -> SessionId {

@@ -142,7 +142,8 @@ pub fn journal_directory(data: &Path) -> PathBuf {
 
 /// Whose journal it is.
 pub fn journal_config(node: NodeId, cluster: ClusterKey, limits: Limits) -> JournalConfig {
-    JournalConfig { cluster, node, segment_bytes: DEFAULT_SEGMENT_BYTES, limits }
+    let (segment_bytes, planted) = (DEFAULT_SEGMENT_BYTES, Planted::NONE);
+    JournalConfig { cluster, node, segment_bytes, limits, planted }
 }
 
 fn node_config(args: &ServeArgs, listen: SocketAddr) -> anyhow::Result<NodeConfig> {
