@@ -3,6 +3,7 @@
 //! A [`Mark`] is inclusive ("everything up to this id"), a `next_*` id is exclusive. "Nothing yet"
 //! is [`Mark::NONE`], never a magic id.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,10 @@ names! {
     MountId(u64), "m{}";
     /// One life of a journal; each opening starts the next.
     Incarnation(u64), "i{}";
+    /// Counts the checkpoints of a journal.
+    CheckpointNumber(u64), "{}";
+    /// Counts the changes of a partition's replica set: the set of its creation is 0.
+    SetVersion(u64), "v{}";
 }
 
 impl TransactionId {
@@ -163,6 +168,9 @@ pub struct Member {
     pub storage: StorageId,
 }
 
+/// The most replicas of a partition, one that is being replaced beside its successor included.
+pub const MAX_MEMBERS: usize = 8;
+
 /// The replicas of a partition; every majority is counted against one of these.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ReplicaSet(pub Vec<Member>);
@@ -178,8 +186,81 @@ impl ReplicaSet {
         self.0.contains(&member)
     }
 
+    /// Whether there are members, not too many, and none twice.
+    pub fn is_sound(&self) -> bool {
+        let distinct: BTreeSet<_> = self.0.iter().collect();
+        (1..=MAX_MEMBERS).contains(&self.0.len()) && distinct.len() == self.0.len()
+    }
+
+    /// This set with one more member.
+    pub fn with(&self, member: Member) -> Self {
+        Self(self.0.iter().copied().chain([member]).collect())
+    }
+
+    /// This set with one member less.
+    pub fn without(&self, member: Member) -> Self {
+        Self(self.0.iter().copied().filter(|other| *other != member).collect())
+    }
+
     /// The nodes of the set.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.0.iter().map(|member| member.node)
+    }
+}
+
+/// A point in a log: after a record, and after a change of the replica set.
+///
+/// Of one log's points the later one is greater in both.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Position {
+    /// The last record.
+    pub last: Mark,
+    /// The last change of the replica set.
+    pub version: SetVersion,
+}
+
+impl Default for SetVersion {
+    fn default() -> Self {
+        Self::FIRST
+    }
+}
+
+impl SetVersion {
+    /// The set a partition is created with.
+    pub const FIRST: Self = Self(0);
+
+    /// The version of the next change.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.last, self.version)
+    }
+}
+
+/// Consecutive records, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct IdRange {
+    /// The first.
+    pub first: TransactionId,
+    /// The last; not before the first.
+    pub last: TransactionId,
+}
+
+impl IdRange {
+    /// Whether the range has this id.
+    pub fn contains(self, id: TransactionId) -> bool {
+        self.first <= id && id <= self.last
+    }
+}
+
+impl fmt::Display for IdRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..={}", self.first, self.last)
     }
 }

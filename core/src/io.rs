@@ -148,6 +148,11 @@ pub enum Effect {
         /// Which bodies.
         places: Vec<Place>,
     },
+    /// No segment below this one is needed any more, neither its entries nor its bodies.
+    Release {
+        /// The lowest segment that is needed.
+        below: u32,
+    },
     /// Send `Timer` at this time. A later one replaces an earlier one.
     WakeAt(Time),
     /// Something an operator should see in the log.

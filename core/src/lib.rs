@@ -13,6 +13,7 @@ pub mod journal;
 pub mod limits;
 pub mod lock;
 pub mod locks;
+pub mod log;
 pub mod membership;
 pub mod node;
 pub mod partition;

@@ -7,12 +7,110 @@
 pub enum PlantedBug {
     /// A replica answers `Acked` before the records are durable.
     AcknowledgeBeforeSync,
+    /// A replica answers `Opened` before the promise is durable.
+    PromiseBeforeSync,
+    /// A replica answers `Joined` before the join is durable.
+    JoinBeforeSync,
     /// A replica serves sessions lower than its promise.
     SkipPromiseCheck,
+    /// A replica still acknowledges a lower session after it has received an `Open`, if the
+    /// records were on their way to the disk.
+    OpenBeforeInFlight,
+    /// What completes of a lower session is acknowledged under the promised one.
+    StaleCompletion,
     /// A server takes one replica fewer than a majority for a quorum.
     QuorumMinusOne,
+    /// A server counts copies on replicas that are still catching up.
+    CountBeforeJoin,
+    /// A server chooses the longest log, whatever session joined it last.
+    ChooseByLength,
+    /// A server counts majorities against the replica set it was told, not the log's.
+    TrustStaleSet,
+    /// A replica keeps what lies beyond the chosen log's end.
+    KeepLongerTail,
+    /// A replica cuts everything above its low-water mark, not only what differs.
+    CutToLowWater,
+    /// A replica joins before its log equals the chosen one.
+    JoinAnywhere,
+    /// A server opens every session of an epoch under one name.
+    ReuseSession,
+    /// After a reconnection a server takes everything it had sent for durable.
+    ResumeBlindly,
+    /// Copied records are taken for records of the copying session.
+    CopyAsOwn,
+    /// A suspect replica promises, votes and joins like any other.
+    SuspectVotes,
+    /// A replica takes repaired records of whatever session.
+    RepairUnchecked,
+    /// A server replaces a replica in one change of the set.
+    ReplaceInOneStep,
+    /// A server changes the set again before the last change is committed.
+    ChangeBeforeCommitted,
+    /// A server counts replicas that the set does not name.
+    CountLearner,
+    /// A replica trims beyond what it knows to be committed.
+    TrimUncommitted,
+    /// A new session serves with an empty lock table that claims to know everything.
+    ForgetLocks,
+    /// Locks of records that are not committed yet do not count.
+    IgnoreInFlightLocks,
+    /// A mark below the lock window passes as if nothing had changed.
+    IgnoreLockFloor,
+    /// Clients are fed records before they are committed.
+    FeedUncommitted,
+    /// A feed that moves from the disk to memory leaves out a run.
+    FeedGap,
+    /// A mount is ready before earlier requests of its client are decided.
+    ReadyWithoutDrain,
+    /// A mount is ready without a quorum round.
+    ReadyWithoutRound,
+    /// Appends of a former mount are taken.
+    AcceptStaleMount,
+    /// A client sends an undecided append again under its old ReqId.
+    DuplicateRequest,
     /// Recovery takes batches of a former life of the journal for its own.
     OldBytesRevive,
+    /// The coordinator never ends a lease.
+    LeaseForEver,
+}
+
+impl PlantedBug {
+    /// Every rule that can be broken.
+    pub const ALL: [Self; 33] = [
+        Self::AcknowledgeBeforeSync,
+        Self::PromiseBeforeSync,
+        Self::JoinBeforeSync,
+        Self::SkipPromiseCheck,
+        Self::OpenBeforeInFlight,
+        Self::StaleCompletion,
+        Self::QuorumMinusOne,
+        Self::CountBeforeJoin,
+        Self::ChooseByLength,
+        Self::TrustStaleSet,
+        Self::KeepLongerTail,
+        Self::CutToLowWater,
+        Self::JoinAnywhere,
+        Self::ReuseSession,
+        Self::ResumeBlindly,
+        Self::CopyAsOwn,
+        Self::SuspectVotes,
+        Self::RepairUnchecked,
+        Self::ReplaceInOneStep,
+        Self::ChangeBeforeCommitted,
+        Self::CountLearner,
+        Self::TrimUncommitted,
+        Self::ForgetLocks,
+        Self::IgnoreInFlightLocks,
+        Self::IgnoreLockFloor,
+        Self::FeedUncommitted,
+        Self::FeedGap,
+        Self::ReadyWithoutDrain,
+        Self::ReadyWithoutRound,
+        Self::AcceptStaleMount,
+        Self::DuplicateRequest,
+        Self::OldBytesRevive,
+        Self::LeaseForEver,
+    ];
 }
 
 /// Which rule is broken; none outside simulations.

@@ -1,19 +1,52 @@
 //! The protocol as a reader of transcripts sees it: entries, requests, answers and what sessions
 //! say, a line each. Sessions go by their epochs. Words for people: no program reads them.
 
-use crate::id::{SessionId, TransactionId};
+use crate::id::{IdRange, Position, SessionId, SetVersion, TransactionId};
 use crate::journal::EntryHead;
+use crate::log::{LogSummary, SetChange};
 use crate::sequencer::SequencerOutput;
-use crate::wire::{LogSummary, ReplicaAnswer, ReplicaRequest};
+use crate::wire::{ReplicaAnswer, ReplicaRequest};
 
 /// A log: which session begins where, and the end.
 pub fn summary_text(log: &LogSummary) -> String {
-    if log.sessions.is_empty() {
-        return "nothing".to_owned();
-    }
+    let start = match log.start.id() {
+        Some(id) => format!("trimmed to {id}, "),
+        None => String::new(),
+    };
     let sessions =
         log.sessions.iter().map(|(session, first)| format!("{}@{first} ", short(session)));
-    sessions.collect::<String>() + &format!("to {}", log.last)
+    let sessions = match log.sessions.is_empty() {
+        true => "nothing".to_owned(),
+        false => sessions.collect::<String>() + &format!("to {}", log.last),
+    };
+    let changes = log.sets.iter().filter(|set| set.session.is_some());
+    let changes = changes.map(|set| format!(", {}", change_text(set)));
+    start + &sessions + &changes.collect::<String>()
+}
+
+/// A replica set and where it came to be: `v2 at 17 = n1 n3 n4`.
+pub fn change_text(change: &SetChange) -> String {
+    let nodes = change.replicas.nodes().map(|node| format!(" {node}"));
+    format!("{} at {} ={}", change.version, change.at, nodes.collect::<String>())
+}
+
+/// The last id, and the replica set's version unless it is the first.
+pub fn position_text(at: Position) -> String {
+    match at.version {
+        SetVersion::FIRST => at.last.to_string(),
+        version => format!("{} ({version})", at.last),
+    }
+}
+
+fn ranges_text(ranges: &[IdRange]) -> String {
+    ranges.iter().map(|range| format!(" {}..{}", range.first, range.last)).collect()
+}
+
+fn damaged_text(ranges: &[IdRange]) -> String {
+    match ranges.is_empty() {
+        true => String::new(),
+        false => format!(", can't read{}", ranges_text(ranges)),
+    }
 }
 
 /// A session by its epoch.
@@ -31,12 +64,24 @@ pub fn entry_text(head: &EntryHead) -> String {
     match head {
         EntryHead::Create { .. } => "create".to_owned(),
         EntryHead::Promise { session, .. } => format!("promise {}", short(session)),
-        EntryHead::Cut { keep, .. } => format!("cut to {keep}"),
+        EntryHead::Cut { keep, .. } => format!("cut to {}", position_text(*keep)),
+        EntryHead::Change { change, .. } => format!("change to {}", change_text(change)),
+        EntryHead::Trim { start, .. } => format!("trim to {start}"),
+        EntryHead::Reset { base, .. } => {
+            format!("start over at {}", position_text(base.position()))
+        }
+        EntryHead::Repair { session, first, count, .. } => {
+            format!("repair {} of {}", ids(*first, *count), short(session))
+        }
         EntryHead::Join { session, .. } => format!("join {}", short(session)),
         EntryHead::Records { session, first, count, low_water, .. } => {
             format!("records {} of {}, low water {low_water}", ids(*first, *count), short(session))
         }
         EntryHead::LowWater { mark, .. } => format!("low water {mark}"),
+        EntryHead::Checkpoint { number, part } => format!("checkpoint {}, part {part}", number.0),
+        EntryHead::CheckpointEnd { number, parts } => {
+            format!("checkpoint {} of {parts} parts ends", number.0)
+        }
         EntryHead::Coordinator(change) => format!("coordinator change {}", change.revision.0),
     }
 }
@@ -44,12 +89,20 @@ pub fn entry_text(head: &EntryHead) -> String {
 /// What a server asks of a replica.
 pub fn request_text(request: &ReplicaRequest) -> String {
     match request {
+        ReplicaRequest::Open { learner: Some(member), .. } => {
+            format!("open, {} learns", member.node)
+        }
         ReplicaRequest::Open { .. } => "open".to_owned(),
         ReplicaRequest::Adopt { chosen } => format!("adopt {}", summary_text(chosen)),
         ReplicaRequest::Copy { origin, first, count } => {
             format!("copy {} of {}", ids(*first, *count), short(origin))
         }
-        ReplicaRequest::Join { at } => format!("join at {at}"),
+        ReplicaRequest::Join { at } => format!("join at {}", position_text(*at)),
+        ReplicaRequest::Change(change) => format!("change to {}", change_text(change)),
+        ReplicaRequest::Trim { start } => format!("trim to {start}"),
+        ReplicaRequest::Repair { origin, first, count } => {
+            format!("repair {} of {}", ids(*first, *count), short(origin))
+        }
         ReplicaRequest::Append { first, count, committed } => {
             format!("append {}, committed {committed}", ids(*first, *count))
         }
@@ -63,18 +116,29 @@ pub fn request_text(request: &ReplicaRequest) -> String {
 /// What a replica answers.
 pub fn answer_text(answer: &ReplicaAnswer) -> String {
     match answer {
-        ReplicaAnswer::Opened { normal, log, low_water, .. } => {
+        ReplicaAnswer::Opened { normal, log, low_water, damaged, .. } => {
             let normal = normal.as_ref().map_or_else(|| "none".to_owned(), short);
-            format!("opened: normal {normal}, log {}, low water {low_water}", summary_text(log))
+            let (log, damaged) = (summary_text(log), damaged_text(damaged));
+            format!("opened: normal {normal}, log {log}, low water {low_water}{damaged}")
         }
         ReplicaAnswer::Fenced { promise } => format!("fenced by {}", short(promise)),
         ReplicaAnswer::Unknown => "unknown".to_owned(),
-        ReplicaAnswer::Adopted { last } => format!("adopted, last {last}"),
+        ReplicaAnswer::Suspect { last } => format!("suspect, last {last}"),
+        ReplicaAnswer::Adopted { at, damaged } => {
+            format!("adopted, last {}{}", position_text(*at), damaged_text(damaged))
+        }
+        ReplicaAnswer::Changed { at } => format!("changed, last {}", position_text(*at)),
+        ReplicaAnswer::Damaged { ranges } => match ranges.is_empty() {
+            true => "whole again".to_owned(),
+            false => format!("can't read{}", ranges_text(ranges)),
+        },
         ReplicaAnswer::Copied { last } => format!("copied to {last}"),
         ReplicaAnswer::Joined => "joined".to_owned(),
         ReplicaAnswer::Acked { last } => format!("acked {last}"),
         ReplicaAnswer::Confirmed { round } => format!("confirmed {round}"),
-        ReplicaAnswer::Resumed { joined, last } => format!("resumed: joined {joined}, last {last}"),
+        ReplicaAnswer::Resumed { joined, at, .. } => {
+            format!("resumed: joined {joined}, last {}", position_text(*at))
+        }
         ReplicaAnswer::Records { origin, first, count, done, .. } => {
             let more = if *done { "" } else { ", more comes" };
             format!("records {} of {}{more}", ids(*first, *count), short(origin))
@@ -90,6 +154,9 @@ pub fn output_text(output: &SequencerOutput) -> String {
         SequencerOutput::ToReplica { node, request, .. } => {
             format!("asks {node} to {}", request_text(&request.request))
         }
+        SequencerOutput::Reach { node } => format!("wants to reach {node}"),
+        SequencerOutput::SetCommitted(change) => format!("commits {}", change_text(change)),
+        SequencerOutput::Notice(text) => format!("notes: {text}"),
         SequencerOutput::Opened { committed } => format!("is open, committed {committed}"),
         SequencerOutput::Committed(run) => format!("commits {}", ids(run.first, run.count)),
         SequencerOutput::Confirmed { round, committed } => {

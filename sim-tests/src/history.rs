@@ -132,7 +132,7 @@ impl HostHistory {
     fn fold(&mut self, entry: Entry, place: Option<Place>) {
         match &entry.head {
             EntryHead::Cut { partition, keep } => {
-                self.logs.entry(*partition).or_default().truncate(keep.count() as usize);
+                self.logs.entry(*partition).or_default().truncate(keep.last.count() as usize);
             }
             EntryHead::Records { partition, session, first, count, .. } => {
                 let limits = Limits::default();

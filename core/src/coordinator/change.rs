@@ -1,5 +1,7 @@
 //! The coordinator's durable vocabulary.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +27,15 @@ pub struct Versioned {
     pub value: Bytes,
     /// The lease it dies with, if any.
     pub lease: Option<LeaseId>,
+}
+
+/// The coordinator's whole durable state, as a checkpoint keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The last change in it.
+    pub revision: Revision,
+    /// Every key.
+    pub entries: BTreeMap<Key, Versioned>,
 }
 
 /// One change of the coordinator's state, as its node's journal keeps it.

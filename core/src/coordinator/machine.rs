@@ -7,7 +7,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::coordinator::leases::{LEASE_GRACE, Leases};
-use crate::coordinator::{Change, Key, LeaseId, Revision, Versioned, limits};
+use crate::coordinator::{Change, Key, LeaseId, Revision, Snapshot, Versioned, limits};
 use crate::io::{Caller, Context, Level, Ticket};
 use crate::journal::{Entry, EntryHead};
 use crate::time::Time;
@@ -48,6 +48,18 @@ impl Coordinator {
     /// A coordinator that knows nothing.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A coordinator as it was when the snapshot was taken, before the replay of what came since.
+    pub fn restored(snapshot: Snapshot) -> Self {
+        let Snapshot { revision, entries } = snapshot;
+        let bytes = entries.iter().map(|(key, entry)| limits::entry_bytes(key, &entry.value));
+        Self { revision, state_bytes: bytes.sum(), entries, ..Self::default() }
+    }
+
+    /// Its state, with every change decided so far, durable or not.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { revision: self.revision, entries: self.entries.clone() }
     }
 
     /// Takes in the next change of the journal.

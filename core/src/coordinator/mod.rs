@@ -18,6 +18,6 @@ mod machine;
 #[cfg(test)]
 mod tests;
 
-pub use change::{Change, Key, LeaseId, Revision, Versioned};
+pub use change::{Change, Key, LeaseId, Revision, Snapshot, Versioned};
 pub use leases::{LEASE_GRACE, LONGEST_LEASE};
 pub use machine::{Coordinator, ReplayError};

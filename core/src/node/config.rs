@@ -13,6 +13,7 @@ use crate::partition::mounts::MountsConfig;
 use crate::partition::server::PartitionConfig;
 use crate::planted::Planted;
 use crate::sequencer::SequencerConfig;
+use crate::storage::StorageConfig;
 
 /// What a node does; any combination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct NodeConfig {
     pub links: LinkConfig,
     /// How partitions are served.
     pub partition: PartitionConfig,
+    /// How replicas kept here are looked after.
+    pub storage: StorageConfig,
     /// Bounds of what peers send.
     pub limits: Limits,
     /// The rule broken on purpose, in simulations.
@@ -90,6 +93,7 @@ impl NodeConfig {
                 retry_min: Duration::from_millis(10),
                 retry_max: Duration::from_millis(100),
             },
+            storage: StorageConfig::default(),
             limits,
             planted: Planted::NONE,
         }

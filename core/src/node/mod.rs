@@ -14,6 +14,7 @@
 mod clients;
 mod config;
 mod links;
+mod recovered;
 mod tasks;
 mod timers;
 
@@ -21,58 +22,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::coordinator::Coordinator;
 use crate::id::{Member, NodeId, PartitionId, StorageId};
-use crate::io::{Address, ConnectionId, Context, Effect, Input, Ticket, Tickets};
-use crate::journal::{Damage, EntryHead, Fold, FoundEntry, Place};
-use crate::limits::Limits;
+use crate::io::{Address, ConnectionId, Context, Effect, Input, Level, Ticket, Tickets};
+use crate::journal::Place;
 use crate::membership::{Agent, AgentConfig};
 use crate::partition::server::PartitionServer;
-use crate::planted::Planted;
 use crate::storage::Storage;
 use crate::time::{Random, Time};
 pub use config::{CoordinatorAt, NodeConfig, Roles};
 pub use links::LinkConfig;
 use links::{Links, Peer};
+pub use recovered::Recovered;
 use tasks::Task;
 use timers::{Alarm, Timers};
-
-/// A node's durable state while it is folded from its journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recovered {
-    storage: Storage,
-    coordinator: Coordinator,
-}
-
-impl Recovered {
-    /// The state of an empty journal.
-    pub fn new(limits: Limits, planted: Planted) -> Self {
-        Self { storage: Storage::new(limits, planted), coordinator: Coordinator::new() }
-    }
-
-    /// The replicas found.
-    pub fn storage(&self) -> &Storage {
-        &self.storage
-    }
-}
-
-impl Fold for Recovered {
-    fn begin(&mut self, released: bool) -> Result<(), String> {
-        if released { Err("its oldest segments are gone".into()) } else { Ok(()) }
-    }
-
-    fn entry(&mut self, entry: FoundEntry<'_>) -> Result<(), String> {
-        if entry.is_damaged {
-            return Err("its body is damaged".into());
-        }
-        if let EntryHead::Coordinator(change) = &entry.head {
-            return self.coordinator.replay(change).map_err(|error| error.to_string());
-        }
-        self.storage.replay(&entry.head, entry.place).map_err(|error| error.to_string())
-    }
-
-    fn end(&mut self, suspect: Option<&Damage>) -> Result<(), String> {
-        suspect.map_or(Ok(()), |damage| Err(damage.to_string()))
-    }
-}
 
 /// One process of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +49,8 @@ struct Body {
     config: NodeConfig,
     storage: Storage,
     coordinator: Option<Coordinator>,
+    /// What the journal has of a coordinator that this node does not host.
+    former: Coordinator,
     agent: Agent,
     links: Links,
     partitions: BTreeMap<PartitionId, PartitionServer>,
@@ -105,7 +68,7 @@ impl Node {
     /// A node with the state its journal holds. Random numbers come from `seed`.
     pub fn new(config: NodeConfig, recovered: Recovered, storage: StorageId, seed: u64) -> Self {
         let Recovered { storage: mut replicas, coordinator } = recovered;
-        replicas.identify(Member { node: config.node, storage });
+        replicas.identify(Member { node: config.node, storage }, config.storage);
         let mut random = Random::new(seed);
         let controller = match &config.coordinator {
             CoordinatorAt::Here(controller) => Some(*controller),
@@ -122,8 +85,14 @@ impl Node {
         };
         let agent = Agent::new(agent, &mut random);
         let links = Links::new(config.node, config.cluster, config.links);
+        // On a suspect journal nothing is written, so no coordinator can be hosted either.
+        let (hosted, former) = match controller {
+            Some(_) if !replicas.is_suspect() => (Some(coordinator), Coordinator::new()),
+            _ => (None, coordinator),
+        };
         let body = Body {
-            coordinator: controller.map(|_| coordinator),
+            coordinator: hosted,
+            former,
             storage: replicas,
             agent,
             links,
@@ -182,6 +151,12 @@ impl Body {
     }
 
     fn start(&mut self, cx: &mut Context<'_>) {
+        self.storage.start(cx);
+        if self.storage.is_suspect() && matches!(self.config.coordinator, CoordinatorAt::Here(_)) {
+            let text = "nothing can be written to a suspect journal: this node can't host the \
+                        coordinator before it has a new one";
+            cx.report(Level::Error, None, text.to_owned());
+        }
         if let Some(coordinator) = &mut self.coordinator {
             coordinator.start(cx);
             let mut out = Vec::new();
@@ -197,6 +172,7 @@ impl Body {
         let mut replies = Vec::new();
         self.storage.on_durable(cx, up_to, places, &mut replies);
         self.answer(cx, replies);
+        self.storage.checkpoint(cx, self.coordinator.as_ref().unwrap_or(&self.former));
         if let Some(coordinator) = &mut self.coordinator {
             let mut replies = Vec::new();
             coordinator.on_durable(up_to, &mut replies);
@@ -242,6 +218,7 @@ impl Body {
                     self.agent.on_timer(cx, &mut out);
                     self.tell_coordinator(cx, out);
                 }
+                Alarm::Storage => self.storage.on_timer(cx),
                 Alarm::Partition(partition) => {
                     self.with_partition(cx, partition, |server, cx, out| server.on_timer(cx, out));
                 }
@@ -263,6 +240,7 @@ impl Body {
         }
         self.timers.set(Alarm::Links, self.links.deadline());
         self.timers.set(Alarm::Agent, self.agent.deadline());
+        self.timers.set(Alarm::Storage, self.storage.deadline());
         let coordinator = self.coordinator.as_ref().and_then(Coordinator::deadline);
         self.timers.set(Alarm::Coordinator, coordinator);
         if let Some(time) = self.timers.announce() {

@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use super::links::{LinkEvent, Links, Origin, Peer};
 use super::{Alarm, Body};
-use crate::id::{NodeId, PartitionId};
+use crate::id::{NodeId, PartitionId, SetVersion};
 use crate::io::{Caller, ConnectionId, Context};
+use crate::log::SetChange;
 use crate::membership::AgentEvent;
 use crate::partition::server::{Outputs, PartitionOutput, PartitionServer};
 use crate::storage::StorageReply;
@@ -261,7 +262,7 @@ impl Body {
                 partition,
                 generation,
                 meta.creation,
-                meta.replicas,
+                SetChange::initial(SetVersion::FIRST, meta.replicas),
                 &mut outputs,
             );
             self.partitions.insert(partition, server);
@@ -272,6 +273,17 @@ impl Body {
         for conn in self.watchers.clone() {
             let message = Message::Server(ServerReply::Cluster(view.clone()));
             self.links.send(cx, conn, message.frame());
+        }
+    }
+
+    /// Connects to a node that a partition's server wants to reach, or says that it is reached.
+    fn reach(&mut self, cx: &mut Context<'_>, partition: PartitionId, node: NodeId) {
+        if self.is_here(node) || self.links.is_up(Peer::Node(node)) {
+            self.with_partition(cx, partition, |server, cx, out| {
+                server.on_reachable(cx, node, out);
+            });
+        } else if let Some(address) = self.agent.directory().address(node).cloned() {
+            self.want(cx, Peer::Node(node), &address);
         }
     }
 
@@ -303,6 +315,7 @@ impl Body {
             PartitionOutput::Reply { conn, reply, payload } => {
                 self.links.send(cx, conn, Message::Server(reply).with(payload));
             }
+            PartitionOutput::Reach { node } => self.reach(cx, partition, node),
             PartitionOutput::NeedEpoch { above } => {
                 let mut out = Vec::new();
                 self.agent.take_epoch(cx, partition, above, &mut out);

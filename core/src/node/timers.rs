@@ -14,6 +14,8 @@ pub(super) enum Alarm {
     Coordinator,
     /// The agent's.
     Agent,
+    /// The storage's.
+    Storage,
     /// A served partition's.
     Partition(PartitionId),
 }

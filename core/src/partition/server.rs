@@ -19,12 +19,12 @@ use super::mounts::{MountName, MountRequest, Mounts, MountsConfig, MountsOutput}
 use super::refuse::refuse;
 use super::serving::{Append, Serving};
 use crate::id::{
-    ClientId, CreationId, Epoch, Generation, Mark, NodeId, PartitionId, ReplicaSet, SessionId,
-    TransactionId,
+    ClientId, CreationId, Epoch, Generation, Mark, NodeId, PartitionId, SessionId, TransactionId,
 };
 use crate::io::{ConnectionId, Context, Level};
 use crate::limits::Limits;
 use crate::locks::{LockTable, LockWindow};
+use crate::log::SetChange;
 use crate::record::Run;
 use crate::sequencer::{Sequencer, SequencerConfig, SequencerOutput};
 use crate::time::Time;
@@ -70,6 +70,11 @@ pub enum PartitionOutput {
         /// Records, or nothing.
         payload: Bytes,
     },
+    /// Connect to a replica's node and say so, or that it is connected.
+    Reach {
+        /// The node.
+        node: NodeId,
+    },
     /// Get an epoch above this one from the coordinator.
     NeedEpoch {
         /// The highest epoch known to be used.
@@ -103,7 +108,7 @@ pub struct PartitionServer {
     partition: PartitionId,
     generation: Generation,
     creation: CreationId,
-    set: ReplicaSet,
+    hint: SetChange,
     highest: Option<Epoch>,
     state: State,
 }
@@ -118,12 +123,12 @@ impl PartitionServer {
         partition: PartitionId,
         generation: Generation,
         creation: CreationId,
-        set: ReplicaSet,
+        hint: SetChange,
         outputs: &mut Outputs,
     ) -> Self {
         outputs.push(PartitionOutput::NeedEpoch { above: None });
         let (highest, state) = (None, State::Seeking);
-        Self { config, partition, generation, creation, set, highest, state }
+        Self { config, partition, generation, creation, hint, highest, state }
     }
 
     /// The assignment served under.
@@ -131,9 +136,9 @@ impl PartitionServer {
         self.generation
     }
 
-    /// The nodes of its replica set.
+    /// The nodes of the newest replica set heard of.
     pub fn replica_nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.set.nodes()
+        self.hint.replicas.nodes()
     }
 
     /// The partition, for people.
@@ -162,9 +167,9 @@ impl PartitionServer {
         self.highest = Some(epoch);
         let server = self.config.sequencer.node;
         let session = SessionId { epoch, server, nonce: cx.random.bits() };
-        let set = self.set.clone();
+        let hint = self.hint.clone();
         let mut sequencer =
-            Sequencer::new(self.config.sequencer, self.partition, self.creation, session, set);
+            Sequencer::new(self.config.sequencer, self.partition, self.creation, session, hint);
         let mut said = Vec::new();
         for node in reachable {
             sequencer.on_reachable(node, &mut said);
@@ -180,7 +185,10 @@ impl PartitionServer {
 
     /// A replica's node can't be reached.
     pub fn on_unreachable(&mut self, cx: &mut Context<'_>, node: NodeId, outputs: &mut Outputs) {
-        self.with_sequencer(cx, outputs, |sequencer, said| sequencer.on_unreachable(node, said));
+        let now = cx.now;
+        self.with_sequencer(cx, outputs, |sequencer, said| {
+            sequencer.on_unreachable(now, node, said);
+        });
     }
 
     /// A replica answered. Answers to former sessions are nobody's.
@@ -346,6 +354,9 @@ impl PartitionServer {
             SequencerOutput::ToReplica { node, request, payload } => {
                 outputs.push(PartitionOutput::ToReplica { node, request, payload });
             }
+            SequencerOutput::Reach { node } => outputs.push(PartitionOutput::Reach { node }),
+            SequencerOutput::SetCommitted(change) => self.hint = change,
+            SequencerOutput::Notice(text) => cx.report(Level::Warning, Some(self.partition), text),
             SequencerOutput::Opened { committed } => self.rebuild(cx, committed, next),
             SequencerOutput::Over { promise, reason } => self.over(cx, promise, reason, outputs),
             SequencerOutput::Records { run, done, .. }
@@ -376,6 +387,7 @@ impl PartitionServer {
             unreachable!("a session opens once");
         };
         let first = LockTable::rebuild_from(committed, self.config.locks);
+        let first = first.max(sequencer.start().next());
         let locks = LockTable::new(self.config.locks, Mark::before(first));
         self.state = State::Rebuilding { sequencer, locks };
         self.rebuild_on(cx, first, next);

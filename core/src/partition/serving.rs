@@ -50,6 +50,9 @@ impl Serving {
             }
             SequencerOutput::ToReplica { .. }
             | SequencerOutput::Opened { .. }
+            | SequencerOutput::Reach { .. }
+            | SequencerOutput::SetCommitted(_)
+            | SequencerOutput::Notice(_)
             | SequencerOutput::Over { .. } => unreachable!("handled for every state"),
         }
         self.on_mounts(said, next, outputs);

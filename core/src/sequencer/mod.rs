@@ -10,29 +10,36 @@
 //! ```
 //!
 //! Invariants: the choice is made once; ids are given out only while open; the committed mark
-//! never goes back; a replica that has not joined counts for nothing. A session that can't go on
-//! is [over](SequencerOutput::Over): its owner opens a higher one, if it still should.
+//! never goes back; a replica that has not joined counts for nothing, nor does one that the newest
+//! replica set does not name with the disk it has. A session that can't go on is
+//! [over](SequencerOutput::Over): its owner opens a higher one, if it still should.
 //!
 //! It does not know clients, locks or the coordinator, and it keeps nothing on disk.
 
+mod changes;
 mod choose;
 mod pipeline;
 mod progress;
 mod reads;
+mod repair;
 mod replication;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::id::{CreationId, Mark, NodeId, PartitionId, ReplicaSet, SessionId, TransactionId};
+use crate::id::{
+    CreationId, Mark, Member, NodeId, PartitionId, ReplicaSet, SessionId, TransactionId,
+};
 use crate::limits::Limits;
-use crate::planted::Planted;
+use crate::log::{LogSummary, SetChange};
+use crate::planted::{Planted, PlantedBug};
 use crate::record::{RecordView, Run};
 use crate::time::Time;
-use crate::wire::{LogSummary, ReplicaAnswer, ReplicaRequest, ReplicaStatus, ToReplica};
-use choose::{Choice, Vote, choose, quorum};
+use crate::wire::{ReplicaAnswer, ReplicaRequest, ReplicaStatus, ToReplica};
+use choose::{Choice, Suspects, Vote, Votes, choose, choose_by_force, quorum};
 use pipeline::Pipeline;
 use progress::{Progress, Stage};
 use reads::{Purpose, Reads};
@@ -54,6 +61,10 @@ pub struct SequencerConfig {
     pub idle_commit: Duration,
     /// How long a replica whose answers do not fit is left alone.
     pub rest: Duration,
+    /// How long an open session goes on without a quorum before it is over.
+    pub patience: Duration,
+    /// How many records a new replica may lack when it is added to the set.
+    pub learner_lag: u64,
     /// Bounds of what peers send.
     pub limits: Limits,
     /// The rule broken on purpose, in simulations.
@@ -71,6 +82,8 @@ impl SequencerConfig {
             run_bytes: 1 << 20,
             idle_commit: Duration::from_millis(100),
             rest: Duration::from_millis(500),
+            patience: Duration::from_secs(3),
+            learner_lag: 1024,
             limits,
             planted: Planted::NONE,
         }
@@ -119,6 +132,16 @@ pub enum SequencerOutput {
         /// Why, for people.
         reason: String,
     },
+    /// A replica's node should be reached, if it is not: say so with
+    /// [`Sequencer::on_reachable`].
+    Reach {
+        /// The node.
+        node: NodeId,
+    },
+    /// A change of the replica set is committed.
+    SetCommitted(SetChange),
+    /// Something that an operator should know, in words.
+    Notice(String),
     /// The session can't go on.
     Over {
         /// The promise that fenced it, if one did.
@@ -132,11 +155,12 @@ pub enum SequencerOutput {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Phase {
     /// Collecting promises.
-    Opening { votes: BTreeMap<NodeId, Vote> },
+    Opening { votes: Votes },
     /// The log to continue is chosen; fewer than a quorum have joined.
     Chosen { log: LogSummary, source: NodeId },
-    /// Appends are numbered.
-    Open { prefix: LogSummary },
+    /// Appends are numbered. The log is what is committed; what is in flight is in the pipeline,
+    /// and a change of the replica set that is not committed is the pending one.
+    Open { log: LogSummary, pending: Option<SetChange> },
     /// Nothing more happens.
     Over,
 }
@@ -155,13 +179,22 @@ pub struct Sequencer {
     partition: PartitionId,
     creation: CreationId,
     session: SessionId,
-    set: ReplicaSet,
+    hint: SetChange,
+    /// The replicas that an operator recovers the partition with, whatever the others hold.
+    survivors: Option<BTreeSet<NodeId>>,
+    target: Option<ReplicaSet>,
     phase: Phase,
     replicas: BTreeMap<NodeId, Progress>,
     pipeline: Pipeline,
     reads: Reads,
     round: Option<Round>,
     quiet_since: Time,
+    /// Since when fewer than a quorum were joined, in an open session.
+    alone_since: Option<Time>,
+    /// Until when the choice waits for a record; then everyone is asked again.
+    waits_until: Option<Time>,
+    /// Whether nodes may be dealt with that are no longer of any concern.
+    has_strangers: bool,
 }
 
 /// Where a session's outputs go.
@@ -169,27 +202,44 @@ pub type Outputs = Vec<SequencerOutput>;
 
 impl Sequencer {
     /// A session that has asked nobody yet: tell it who is [reachable](Self::on_reachable).
+    /// `hint` is the newest replica set heard of; the one that counts is in the log.
     pub fn new(
         config: SequencerConfig,
         partition: PartitionId,
         creation: CreationId,
         session: SessionId,
-        set: ReplicaSet,
+        hint: SetChange,
     ) -> Self {
-        let replicas = set.nodes().map(|node| (node, Progress::new())).collect();
+        let replicas = hint.replicas.nodes().map(|node| (node, Progress::new())).collect();
         Self {
             config,
             partition,
             creation,
             session,
-            set,
-            phase: Phase::Opening { votes: BTreeMap::new() },
+            hint,
+            survivors: None,
+            target: None,
+            phase: Phase::Opening { votes: Votes::new() },
             replicas,
             pipeline: Pipeline::new(session, Mark::NONE, config.keep_bytes),
             reads: Reads::default(),
             round: None,
             quiet_since: Time::ZERO,
+            alone_since: None,
+            waits_until: None,
+            has_strangers: false,
         }
+    }
+
+    /// An operator's recovery when too many replicas are lost for good: the session continues the
+    /// greatest log of exactly these nodes, as far as they can read it, and they are the replica
+    /// set from then on. Committed records that none of them holds are lost. Only before anyone
+    /// was reached.
+    pub fn force(&mut self, survivors: BTreeSet<NodeId>) {
+        let reached = self.replicas.values().any(|p| p.stage != Stage::Unreachable);
+        assert!(!reached, "a recovery is decided before the session begins");
+        self.replicas = survivors.iter().map(|node| (*node, Progress::new())).collect();
+        self.survivors = Some(survivors);
     }
 
     /// The session.
@@ -215,6 +265,25 @@ impl Sequencer {
     /// Whether another append may come now.
     pub fn has_room(&self) -> bool {
         self.pipeline.in_flight_bytes() < self.config.in_flight_bytes
+    }
+
+    /// Everything up to here was trimmed.
+    pub fn start(&self) -> Mark {
+        self.log().map_or(Mark::NONE, |log| log.start)
+    }
+
+    /// The newest replica set, committed or not; before the choice, the newest heard of.
+    pub fn set(&self) -> &SetChange {
+        match &self.phase {
+            Phase::Open { pending: Some(pending), .. } => pending,
+            Phase::Open { log, .. } | Phase::Chosen { log, .. } => log.set(),
+            Phase::Opening { .. } | Phase::Over => &self.hint,
+        }
+    }
+
+    /// The nodes that the session deals with.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.replicas.keys().copied()
     }
 
     /// Every replica and how far it is.
@@ -257,7 +326,23 @@ impl Sequencer {
         }
     }
 
-    /// Reads committed records from a replica; `Records` or `ReadFailed` follows, perhaps late.
+    /// Moves the log's start, as far as it is chosen or committed. Replicas forget what comes
+    /// before.
+    pub fn trim(&mut self, start: Mark, outputs: &mut Outputs) {
+        let (Phase::Open { log, .. } | Phase::Chosen { log, .. }) = &mut self.phase else {
+            return;
+        };
+        let start = start.min(log.last);
+        if start > log.start {
+            log.trim(start);
+            for node in self.joined() {
+                self.tell_start(node, outputs);
+            }
+        }
+    }
+
+    /// Reads committed records that are not trimmed from a replica; `Records` or `ReadFailed`
+    /// follows, perhaps late.
     pub fn read(
         &mut self,
         asked: u64,
@@ -267,6 +352,11 @@ impl Sequencer {
         outputs: &mut Outputs,
     ) {
         assert!(to <= self.committed(), "only committed records are shown");
+        if self.start().includes(first) {
+            let reason = format!("{first} was trimmed: the log starts after {}", self.start());
+            outputs.push(SequencerOutput::ReadFailed { asked, reason });
+            return;
+        }
         let request = self.reads.begin(Purpose::Asked(asked), first, to, max_bytes);
         self.assign_read(request, outputs);
     }
@@ -279,12 +369,12 @@ impl Sequencer {
     }
 
     /// The connection to a replica's node is gone, with whatever was on it.
-    pub fn on_unreachable(&mut self, node: NodeId, outputs: &mut Outputs) {
+    pub fn on_unreachable(&mut self, now: Time, node: NodeId, outputs: &mut Outputs) {
         let Some(progress) = self.replicas.get_mut(&node) else {
             return;
         };
         progress.stage = Stage::Unreachable;
-        progress.reading = false;
+        progress.forget_reads();
         self.withdraw_vote(node);
         self.reads.abandon(node);
         self.reads.end_for(node);
@@ -293,6 +383,7 @@ impl Sequencer {
             self.end(None, reason, outputs);
             return;
         }
+        self.watch_quorum(now);
         self.assign_waiting_reads(outputs);
     }
 
@@ -309,21 +400,32 @@ impl Sequencer {
             return;
         }
         match answer {
-            ReplicaAnswer::Opened { normal, log, low_water, start: _, replicas } => {
-                self.on_opened(now, node, Vote { normal, log, low_water, replicas }, outputs);
+            ReplicaAnswer::Opened { storage, normal, log, low_water, damaged } => {
+                let vote = Vote { storage, normal, log, low_water, damaged };
+                self.on_opened(now, node, vote, outputs);
             }
             ReplicaAnswer::Fenced { promise } => {
                 let reason = format!("{node} has promised {promise}");
                 self.end(Some(promise), reason, outputs);
             }
+            // One that should learn may not have been asked as a learner yet.
+            ReplicaAnswer::Unknown if self.learner(node).is_some() => self.rest(now, node),
             ReplicaAnswer::Unknown => self.progress(node).stage = Stage::Foreign,
-            ReplicaAnswer::Adopted { last } => self.on_adopted(now, node, last, outputs),
+            ReplicaAnswer::Suspect { last } => self.on_suspect(now, node, last, outputs),
+            ReplicaAnswer::Adopted { at, damaged } => {
+                self.on_adopted(now, node, at, damaged, outputs);
+            }
+            ReplicaAnswer::Damaged { ranges } => self.on_damaged(now, node, ranges, outputs),
             ReplicaAnswer::Copied { last } => self.on_copied(now, node, last, outputs),
+            ReplicaAnswer::Changed { at } => self.on_changed(now, node, at, outputs),
             ReplicaAnswer::Joined => self.on_joined(now, node, outputs),
             ReplicaAnswer::Acked { last } => self.on_acked(now, node, last, outputs),
             ReplicaAnswer::Confirmed { round } => self.on_confirmed(node, round, outputs),
-            ReplicaAnswer::Resumed { joined, last } => {
-                self.on_resumed(now, node, joined, last, outputs);
+            ReplicaAnswer::Resumed { storage, joined, at } => {
+                if self.progress(node).stage == Stage::Resuming {
+                    self.progress(node).storage = Some(storage);
+                    self.on_resumed(now, node, joined, at, outputs);
+                }
             }
             ReplicaAnswer::Records { request, origin, first, count, done } => {
                 let run = Run::verify(origin, first, count, payload, &self.config.limits)
@@ -335,6 +437,7 @@ impl Sequencer {
             }
             ReplicaAnswer::OutOfPlace { .. } => self.rest(now, node),
         }
+        self.drop_strangers(outputs);
     }
 
     /// When [`Self::on_timer`] wants to be called.
@@ -344,13 +447,22 @@ impl Sequencer {
             _ => None,
         });
         let idle = self.untold().next().map(|_| self.quiet_since + self.config.idle_commit);
-        resting.chain(idle).min()
+        let lonely = self.alone_since.map(|since| since + self.config.patience);
+        let waits = self.waits_until.filter(|_| matches!(self.phase, Phase::Opening { .. }));
+        resting.chain(idle).chain(lonely).chain(waits).min()
     }
 
     /// Some time has passed.
     pub fn on_timer(&mut self, now: Time, outputs: &mut Outputs) {
         if self.phase == Phase::Over {
             return;
+        }
+        if self.alone_since.is_some_and(|since| since + self.config.patience <= now) {
+            let reason = "too few replicas can be reached to go on".to_owned();
+            return self.end(None, reason, outputs);
+        }
+        if self.waits_until.is_some_and(|until| until <= now) {
+            self.ask_again(now, outputs);
         }
         let rested =
             |progress: &Progress| matches!(progress.stage, Stage::Resting(until) if until <= now);
@@ -360,11 +472,13 @@ impl Sequencer {
             self.begin_with(node, outputs);
         }
         self.assign_waiting_reads(outputs);
+        self.repair_all(outputs);
         if now >= self.quiet_since + self.config.idle_commit {
             let (committed, untold) = (self.committed(), self.untold().collect::<Vec<_>>());
             for node in untold {
                 self.progress(node).told = committed;
                 self.ask(node, ReplicaRequest::Commit { committed }, Bytes::new(), outputs);
+                self.tell_start(node, outputs);
             }
         }
     }
@@ -377,27 +491,52 @@ impl Sequencer {
             self.rest(now, node);
             return;
         }
-        self.progress(node).promised = true;
-        self.progress(node).stage = Stage::Answered;
-        let Phase::Opening { votes } = &mut self.phase else {
-            self.adopt(node, outputs);
+        let trimmed = vote.log.start;
+        let agreed = self.log().and_then(|log| log.common(&vote.log));
+        let progress = self.progress(node);
+        progress.promised = true;
+        progress.stage = Stage::Answered;
+        progress.storage = Some(vote.storage);
+        progress.agreed = agreed.map_or(Mark::NONE, |at| at.last);
+        match &mut self.phase {
+            Phase::Opening { votes } => {
+                votes.insert(node, vote);
+                self.decide(now, outputs);
+            }
+            _ => {
+                self.trim(trimmed, outputs);
+                self.adopt(node, outputs);
+            }
+        }
+    }
+
+    /// Makes the choice if it stands.
+    fn decide(&mut self, now: Time, outputs: &mut Outputs) {
+        let Phase::Opening { votes } = &self.phase else {
             return;
         };
-        votes.insert(node, vote);
-        match choose(votes, self.config.planted) {
-            Choice::Undecided => {}
-            Choice::Log(source) => {
-                let Vote { log, replicas, .. } = votes[&source].clone();
-                self.set = replicas;
-                self.phase = Phase::Chosen { log, source };
-                let answered = |(node, progress): (&NodeId, &Progress)| {
-                    (progress.stage == Stage::Answered).then_some(*node)
-                };
-                let answered: Vec<_> = self.replicas.iter().filter_map(answered).collect();
-                for node in answered {
-                    self.adopt(node, outputs);
+        if let Some(survivors) = &self.survivors {
+            if survivors.iter().all(|node| votes.contains_key(node)) {
+                self.recover_by_force(outputs);
+            }
+            return;
+        }
+        match choose(votes, &self.suspects(), &self.hint.replicas, self.config.planted) {
+            Choice::Undecided { ask } => {
+                for node in ask.nodes() {
+                    self.deal_with(node, outputs);
                 }
             }
+            Choice::Waiting { id } => {
+                let until = now + self.config.rest;
+                if self.waits_until.replace(until).is_none() {
+                    outputs.push(SequencerOutput::Notice(format!(
+                        "record {id} may be committed and no replica at hand can read it: waiting \
+                         for one that can"
+                    )));
+                }
+            }
+            Choice::Log { source, log } => self.choose(source, log, outputs),
             Choice::Contradiction { witness, greatest } => {
                 let reason = format!(
                     "{witness} knows records to be committed that the log of {greatest} lacks; \
@@ -408,9 +547,81 @@ impl Sequencer {
         }
     }
 
+    /// Whoever has answered may be able to read more by now.
+    fn ask_again(&mut self, now: Time, outputs: &mut Outputs) {
+        self.waits_until = Some(now + self.config.rest);
+        let Phase::Opening { votes } = &self.phase else {
+            return;
+        };
+        let nodes: Vec<_> = votes.keys().copied().collect();
+        for node in nodes {
+            self.withdraw_vote(node);
+            self.begin_with(node, outputs);
+        }
+    }
+
+    fn recover_by_force(&mut self, outputs: &mut Outputs) {
+        let Phase::Opening { votes } = &self.phase else {
+            return;
+        };
+        let Some((source, mut log)) = choose_by_force(votes, &self.suspects()) else {
+            return;
+        };
+        let member = |(node, vote): (&NodeId, &Vote)| Member { node: *node, storage: vote.storage };
+        let replicas = ReplicaSet(votes.iter().map(member).collect());
+        outputs.push(SequencerOutput::Notice(format!(
+            "recovered by force: the log of {source}, up to {}, goes on with {} replicas; what only \
+             others held is lost",
+            log.last,
+            replicas.0.len()
+        )));
+        log.change(SetChange {
+            version: log.set().version.next(),
+            session: Some(self.session),
+            at: log.last,
+            replicas,
+        });
+        self.choose(source, log, outputs);
+    }
+
+    /// The choice is made, once. Whoever has answered is asked to adopt it.
+    fn choose(&mut self, source: NodeId, log: LogSummary, outputs: &mut Outputs) {
+        let phase = Phase::Chosen { log: log.clone(), source };
+        let Phase::Opening { votes } = std::mem::replace(&mut self.phase, phase) else {
+            unreachable!("the choice is made once");
+        };
+        for (node, vote) in votes {
+            let agreed = log.common(&vote.log).map_or(Mark::NONE, |at| at.last);
+            let progress = self.progress(node);
+            progress.agreed = agreed;
+            progress.damaged = vote.damaged;
+            self.adopt(node, outputs);
+        }
+        let members: Vec<_> = log.set().replicas.nodes().collect();
+        for node in members {
+            self.deal_with(node, outputs);
+        }
+    }
+
+    fn suspects(&self) -> Suspects {
+        let last = |(node, progress): (&NodeId, &Progress)| match progress.stage {
+            Stage::Suspect(last) => Some((*node, last)),
+            _ => None,
+        };
+        self.replicas.iter().filter_map(last).collect()
+    }
+
+    /// Takes a node in, and asks to be told when it can be reached.
+    fn deal_with(&mut self, node: NodeId, outputs: &mut Outputs) {
+        if let std::collections::btree_map::Entry::Vacant(entry) = self.replicas.entry(node) {
+            entry.insert(Progress::new());
+            outputs.push(SequencerOutput::Reach { node });
+        }
+    }
+
     fn on_confirmed(&mut self, node: NodeId, number: u64, outputs: &mut Outputs) {
         let quorum = self.quorum();
-        let joined = self.progress(node).stage == Stage::Joined;
+        let joined = self.progress(node).stage == Stage::Joined && self.counts(node);
         let Some(round) = self.round.as_mut().filter(|round| round.number == number && joined)
         else {
             return;
@@ -448,7 +659,35 @@ impl Sequencer {
     }
 
     fn quorum(&self) -> usize {
-        quorum(&self.set, self.config.planted)
+        quorum(&self.set().replicas, self.config.planted)
+    }
+
+    /// Whether the newest replica set names this node with the disk that it has.
+    fn counts(&self, node: NodeId) -> bool {
+        self.is_member(node, &self.set().replicas)
+    }
+
+    fn is_member(&self, node: NodeId, set: &ReplicaSet) -> bool {
+        if self.config.planted.has(PlantedBug::CountLearner) {
+            return true;
+        }
+        let storage = self.replicas.get(&node).and_then(|progress| progress.storage);
+        storage.is_some_and(|storage| set.contains(Member { node, storage }))
+    }
+
+    /// The log as far as it is chosen or committed.
+    fn log(&self) -> Option<&LogSummary> {
+        match &self.phase {
+            Phase::Chosen { log, .. } | Phase::Open { log, .. } => Some(log),
+            Phase::Opening { .. } | Phase::Over => None,
+        }
+    }
+
+    /// Notices when an open session loses its quorum, and when it has one again.
+    fn watch_quorum(&mut self, now: Time) {
+        let joined = self.joined().into_iter().filter(|node| self.counts(*node)).count();
+        let alone = self.is_open() && joined < self.quorum();
+        self.alone_since = alone.then(|| self.alone_since.unwrap_or(now));
     }
 
     fn progress(&mut self, node: NodeId) -> &mut Progress {

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use crate::id::Mark;
+use crate::id::{IdRange, Mark, Position, SetVersion, StorageId};
 use crate::time::Time;
 
 /// Where a replica stands.
 ///
 /// ```text
-/// Unreachable ─▶ Opening ─▶ Answered ─▶ Adopting ─▶ Copying ─▶ Joining ─▶ Joined
+/// Unreachable ─▶ Opening ─▶ Answered ─▶ Adopting ─▶ Repairing ─▶ Copying ─▶ Joining ─▶ Joined
 ///      ▲            ▲                      ▲           (back to Unreachable on a lost
 ///      └─ any ──────┴── Resuming ──────────┴─────────── connection, then Resuming)
 /// ```
@@ -22,6 +22,8 @@ pub(super) enum Stage {
     Answered,
     /// Asked to cut what differs from the chosen log.
     Adopting,
+    /// Being given again what it can't read of the chosen log.
+    Repairing,
     /// Being given the rest of the chosen log.
     Copying,
     /// Asked to join.
@@ -34,6 +36,8 @@ pub(super) enum Stage {
     Resting(Time),
     /// It is no replica of this partition: not with the disk it has on this connection.
     Foreign,
+    /// It can't tell what it had promised; it gives records up to here, if they are sound.
+    Suspect(Mark),
 }
 
 impl Stage {
@@ -44,12 +48,14 @@ impl Stage {
             Self::Opening => "opening",
             Self::Answered => "answered",
             Self::Adopting => "adopting",
+            Self::Repairing => "repairing",
             Self::Copying => "copying",
             Self::Joining => "joining",
             Self::Joined => "joined",
             Self::Resuming => "resuming",
             Self::Resting(_) => "resting",
             Self::Foreign => "foreign",
+            Self::Suspect(_) => "suspect",
         }
     }
 }
@@ -61,14 +67,30 @@ pub(super) struct Progress {
     pub(super) stage: Stage,
     /// Whether it has promised this session.
     pub(super) promised: bool,
+    /// The disk that promised; it is that disk that counts, or does not.
+    pub(super) storage: Option<StorageId>,
+    /// Up to here its log was the chosen one when it promised.
+    pub(super) agreed: Mark,
+    /// The end of the chosen log as it was told.
+    pub(super) goal: Position,
     /// Its last durable id that the session may count on, once adopted.
     pub(super) last: Mark,
+    /// The newest replica set that it durably has, once adopted.
+    pub(super) version: SetVersion,
     /// What was sent to it.
     pub(super) sent: Mark,
+    /// The newest replica set that was sent to it.
+    pub(super) sent_version: SetVersion,
     /// The committed mark it was last told.
     pub(super) told: Mark,
+    /// The start mark it was last told.
+    pub(super) trimmed: Mark,
     /// A read for its catching up is under way.
     pub(super) reading: bool,
+    /// What it can't read, as it said last.
+    pub(super) damaged: Vec<IdRange>,
+    /// A repair is under way.
+    pub(super) repairing: bool,
     /// What was sent and not yet acknowledged: where each part ends, and its bytes.
     unacknowledged: VecDeque<(Mark, usize)>,
     unacknowledged_bytes: usize,
@@ -80,19 +102,27 @@ impl Progress {
         Self {
             stage: Stage::Unreachable,
             promised: false,
+            storage: None,
+            agreed: Mark::NONE,
+            goal: Position::default(),
             last: Mark::NONE,
+            version: SetVersion::FIRST,
             sent: Mark::NONE,
+            sent_version: SetVersion::FIRST,
             told: Mark::NONE,
+            trimmed: Mark::NONE,
             reading: false,
+            damaged: Vec::new(),
+            repairing: false,
             unacknowledged: VecDeque::new(),
             unacknowledged_bytes: 0,
         }
     }
 
-    /// It durably has everything up to `last` and nothing is on its way.
-    pub(super) fn stands_at(&mut self, last: Mark) {
-        self.last = last;
-        self.sent = last;
+    /// It durably has everything up to `at` and nothing is on its way.
+    pub(super) fn stands_at(&mut self, at: Position) {
+        (self.last, self.version) = (at.last, at.version);
+        (self.sent, self.sent_version) = (at.last, at.version);
         self.unacknowledged.clear();
         self.unacknowledged_bytes = 0;
     }
@@ -120,6 +150,12 @@ impl Progress {
             self.unacknowledged_bytes -= bytes;
         }
         true
+    }
+
+    /// What is under way for it is void.
+    pub(super) fn forget_reads(&mut self) {
+        self.reading = false;
+        self.repairing = false;
     }
 
     /// Bytes on their way to it.

@@ -12,6 +12,8 @@ use crate::id::{Mark, NodeId, TransactionId};
 pub(super) enum Purpose {
     /// A replica is being caught up.
     CatchUp(NodeId),
+    /// A replica can't read them.
+    Repair(NodeId),
     /// The partition's server asked, under this number.
     Asked(u64),
 }
@@ -72,7 +74,8 @@ impl Reads {
 
     /// Ends what was read for a replica.
     pub(super) fn end_for(&mut self, node: NodeId) {
-        self.under_way.retain(|_, read| read.purpose != Purpose::CatchUp(node));
+        let is_for = |read: &Read| matches!(read.purpose, Purpose::CatchUp(other) | Purpose::Repair(other) if other == node);
+        self.under_way.retain(|_, read| !is_for(read));
     }
 
     /// Takes every read away from a lost source. Who failed before may be asked again: it may be

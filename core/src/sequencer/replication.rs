@@ -2,24 +2,29 @@
 
 use bytes::Bytes;
 
-use super::{Outputs, Phase, Purpose, Sequencer, SequencerOutput, Stage};
-use crate::id::{Mark, NodeId};
+use super::{Outputs, Phase, Progress, Purpose, Sequencer, SequencerOutput, Stage, quorum};
+use crate::id::{IdRange, Mark, NodeId, Position, ReplicaSet};
+use crate::log::LogSummary;
+use crate::planted::PlantedBug;
 use crate::record::Run;
 use crate::time::Time;
-use crate::wire::{LogSummary, ReplicaRequest};
+use crate::wire::ReplicaRequest;
 
 impl Sequencer {
     /// Asks a replica to promise, or, if it has, where it stands.
     pub(super) fn begin_with(&mut self, node: NodeId, outputs: &mut Outputs) {
         let progress = self.progress(node);
-        progress.reading = false;
+        progress.forget_reads();
         if progress.promised {
             progress.stage = Stage::Resuming;
             self.ask(node, ReplicaRequest::Resume, Bytes::new(), outputs);
         } else {
             progress.stage = Stage::Opening;
-            let replicas = self.set.clone();
-            self.ask(node, ReplicaRequest::Open { replicas }, Bytes::new(), outputs);
+            let set = self.set();
+            let (version, replicas) = (set.version, set.replicas.clone());
+            let learner = self.learner(node);
+            let open = ReplicaRequest::Open { version, replicas, learner };
+            self.ask(node, open, Bytes::new(), outputs);
         }
     }
 
@@ -30,10 +35,11 @@ impl Sequencer {
         let progress = self.progress(node);
         progress.promised &= progress.stage != Stage::Resuming;
         progress.stage = Stage::Resting(until);
-        progress.reading = false;
+        progress.forget_reads();
         self.withdraw_vote(node);
         self.reads.abandon(node);
         self.reads.end_for(node);
+        self.watch_quorum(now);
     }
 
     /// Before the choice, a replica that is lost does not count: its log may be needed. Any
@@ -50,26 +56,36 @@ impl Sequencer {
         now: Time,
         node: NodeId,
         joined: bool,
-        last: Mark,
+        at: Position,
         outputs: &mut Outputs,
     ) {
-        if self.progress(node).stage != Stage::Resuming {
-            return;
-        }
-        if joined && self.is_open() {
-            if last > self.pipeline.sealed() {
-                self.rest(now, node);
-                return;
-            }
-            self.join(node, last, outputs);
-        } else {
+        let end = Position { last: self.pipeline.sealed(), version: self.set().version };
+        let at = self.resumed_at(node, at);
+        // One that ends before the log's start has to start over, joined or not.
+        if !joined || !self.is_open() || at.last < self.start() {
             self.adopt(node, outputs);
+        } else if at.last > end.last || at.version > end.version {
+            self.rest(now, node);
+        } else {
+            self.join(now, node, at, outputs);
+        }
+    }
+
+    fn resumed_at(&self, node: NodeId, at: Position) -> Position {
+        match self.config.planted.has(PlantedBug::ResumeBlindly) {
+            true => {
+                let progress = &self.replicas[&node];
+                Position { last: progress.sent, version: progress.sent_version }.max(at)
+            }
+            false => at,
         }
     }
 
     pub(super) fn adopt(&mut self, node: NodeId, outputs: &mut Outputs) {
-        self.progress(node).stage = Stage::Adopting;
         let chosen = self.chosen().clone();
+        let progress = self.progress(node);
+        progress.stage = Stage::Adopting;
+        progress.goal = chosen.position();
         self.ask(node, ReplicaRequest::Adopt { chosen }, Bytes::new(), outputs);
     }
 
@@ -77,20 +93,24 @@ impl Sequencer {
         &mut self,
         now: Time,
         node: NodeId,
-        last: Mark,
+        at: Position,
+        damaged: Vec<IdRange>,
         outputs: &mut Outputs,
     ) {
         if self.progress(node).stage != Stage::Adopting {
             return;
         }
-        if last > self.chosen().last {
+        let progress = self.progress(node);
+        if at > progress.goal {
             self.rest(now, node);
             return;
         }
-        let progress = self.progress(node);
-        progress.stands_at(last);
-        progress.stage = Stage::Copying;
-        self.copy_or_join(node, outputs);
+        progress.stands_at(at);
+        progress.agreed = progress.agreed.min(at.last);
+        progress.stage = Stage::Repairing;
+        self.on_damaged(now, node, damaged, outputs);
+        // What it has of the chosen log may be read from it.
+        self.assign_waiting_reads(outputs);
     }
 
     pub(super) fn on_copied(&mut self, now: Time, node: NodeId, last: Mark, outputs: &mut Outputs) {
@@ -105,42 +125,61 @@ impl Sequencer {
     }
 
     /// Gives a copying replica the next part of the chosen log, or asks it to join at its end.
-    fn copy_or_join(&mut self, node: NodeId, outputs: &mut Outputs) {
-        let end = self.chosen().last;
+    pub(super) fn copy_or_join(&mut self, node: NodeId, outputs: &mut Outputs) {
         let progress = self.progress(node);
-        if progress.last == end {
+        let (at, end) =
+            (Position { last: progress.last, version: progress.version }, progress.goal);
+        if at == end {
             progress.stage = Stage::Joining;
             self.ask(node, ReplicaRequest::Join { at: end }, Bytes::new(), outputs);
-        } else if progress.sent == progress.last {
-            self.catch_up(node, end, outputs);
+        } else if progress.sent == progress.last
+            && progress.sent_version == progress.version
+            && !self.send_change(node, outputs)
+        {
+            let to = self.boundary(node, end.last);
+            self.catch_up(node, to, outputs);
         }
+    }
+
+    /// As far as records go before the next change of the replica set.
+    fn boundary(&self, node: NodeId, to: Mark) -> Mark {
+        self.next_change(node).map_or(to, |change| to.min(change.at))
     }
 
     pub(super) fn on_joined(&mut self, now: Time, node: NodeId, outputs: &mut Outputs) {
         if self.progress(node).stage != Stage::Joining {
             return;
         }
-        self.join(node, self.chosen().last, outputs);
+        let progress = self.progress(node);
+        let at = Position { last: progress.last, version: progress.version };
+        self.join(now, node, at, outputs);
         let Phase::Chosen { log, .. } = &self.phase else {
             return;
         };
-        if self.joined().len() < self.quorum() {
+        let joined = self.joined().into_iter().filter(|node| self.counts(*node));
+        if joined.count() < self.quorum() {
             return;
         }
-        let prefix = log.clone();
-        let committed = prefix.last;
+        let (log, committed) = (log.clone(), log.last);
         self.pipeline = super::Pipeline::new(self.session, committed, self.config.keep_bytes);
-        self.phase = Phase::Open { prefix };
+        let set = log.set().clone();
+        self.phase = Phase::Open { log, pending: None };
+        self.has_strangers = true;
         self.quiet_since = now;
+        if set.version > self.hint.version {
+            outputs.push(SequencerOutput::SetCommitted(set));
+        }
         outputs.push(SequencerOutput::Opened { committed });
+        self.drive(outputs);
     }
 
-    /// A replica has joined and durably stands at `last`.
-    fn join(&mut self, node: NodeId, last: Mark, outputs: &mut Outputs) {
+    /// A replica has joined and durably stands at a point of the log.
+    fn join(&mut self, now: Time, node: NodeId, at: Position, outputs: &mut Outputs) {
         let progress = self.progress(node);
         progress.stage = Stage::Joined;
-        progress.stands_at(last);
+        progress.stands_at(at);
         progress.told = Mark::NONE;
+        progress.trimmed = Mark::NONE;
         if !self.is_open() {
             return;
         }
@@ -148,6 +187,7 @@ impl Sequencer {
             let request = ReplicaRequest::Confirm { round: round.number };
             self.ask(node, request, Bytes::new(), outputs);
         }
+        self.watch_quorum(now);
         self.advance(outputs);
         self.supply(node, outputs);
         self.assign_waiting_reads(outputs);
@@ -164,24 +204,55 @@ impl Sequencer {
         self.quiet_since = now;
         self.advance(outputs);
         self.supply(node, outputs);
+        self.tell_start(node, outputs);
     }
 
-    /// Commits what a quorum of the joined durably holds.
-    fn advance(&mut self, outputs: &mut Outputs) {
-        let mut lasts: Vec<_> = self
-            .replicas
-            .values()
-            .filter(|progress| progress.stage == Stage::Joined)
-            .map(|progress| progress.last)
-            .collect();
-        let quorum = self.quorum();
-        if lasts.len() < quorum {
-            return;
+    /// Commits what a quorum of the joined durably holds: records, and a change of the replica set
+    /// between them.
+    pub(super) fn advance(&mut self, outputs: &mut Outputs) {
+        loop {
+            let held = self.held();
+            if held > self.committed() {
+                self.commit(held, outputs);
+            }
+            if !self.commit_change(outputs) {
+                break;
+            }
         }
+        self.drive(outputs);
+    }
+
+    /// The highest id that may be committed now. What comes before a pending change must be held
+    /// by a quorum of both sets: the change may still be lost.
+    fn held(&self) -> Mark {
+        let held = self.held_by(&self.set().replicas);
+        match &self.phase {
+            Phase::Open { log, pending: Some(change) } => {
+                held.min(self.held_by(&log.set().replicas)).min(change.at)
+            }
+            _ => held,
+        }
+    }
+
+    /// The highest id that a quorum of a set's joined members durably holds.
+    fn held_by(&self, set: &ReplicaSet) -> Mark {
+        let early = self.config.planted.has(PlantedBug::CountBeforeJoin);
+        let counted = |(node, progress): &(&NodeId, &Progress)| {
+            (progress.stage == Stage::Joined || early && progress.stage == Stage::Copying)
+                && self.is_member(**node, set)
+        };
+        let counted = self.replicas.iter().filter(counted);
+        let mut lasts: Vec<_> = counted.map(|(_, progress)| progress.last).collect();
         lasts.sort_unstable();
-        let held = lasts[lasts.len() - quorum];
-        if held > self.committed() {
-            self.pipeline.commit(held, |run| outputs.push(SequencerOutput::Committed(run)));
+        let quorum = quorum(set, self.config.planted);
+        lasts.len().checked_sub(quorum).map_or(Mark::NONE, |nth| lasts[nth])
+    }
+
+    fn commit(&mut self, to: Mark, outputs: &mut Outputs) {
+        let (session, first) = (self.session, self.committed().next());
+        self.pipeline.commit(to, |run| outputs.push(SequencerOutput::Committed(run)));
+        if let Phase::Open { log, .. } = &mut self.phase {
+            log.extend(session, first, to);
         }
     }
 
@@ -190,23 +261,26 @@ impl Sequencer {
         let (sealed, committed) = (self.pipeline.sealed(), self.pipeline.committed());
         let window = self.config.window_bytes;
         loop {
+            if self.send_change(node, outputs) {
+                continue;
+            }
+            let to = self.boundary(node, sealed);
             let progress = self.progress(node);
-            if progress.reading
-                || progress.sent >= sealed
-                || progress.unacknowledged_bytes() >= window
+            if progress.reading || progress.sent >= to || progress.unacknowledged_bytes() >= window
             {
                 return;
             }
             let next = progress.sent.next();
             let Some(run) = self.pipeline.run_from(next) else {
-                self.catch_up(node, committed, outputs);
+                self.catch_up(node, to.min(committed), outputs);
                 return;
             };
+            let run = run.slice(next, to.min(run.last())).expect("it starts at the next record");
             self.send_run(node, run, outputs);
         }
     }
 
-    fn send_run(&mut self, node: NodeId, run: Run, outputs: &mut Outputs) {
+    pub(super) fn send_run(&mut self, node: NodeId, run: Run, outputs: &mut Outputs) {
         let committed = self.committed();
         let copying = self.progress(node).stage == Stage::Copying;
         let Run { session: origin, first, count, ref bytes } = run;
@@ -233,105 +307,18 @@ impl Sequencer {
         self.assign_read(request, outputs);
     }
 
-    pub(super) fn on_records(
-        &mut self,
-        now: Time,
-        node: NodeId,
-        request: u64,
-        run: Result<Run, String>,
-        done: bool,
-        outputs: &mut Outputs,
-    ) {
-        let Some(read) = self.reads.asked_of(request, node) else {
-            return;
-        };
-        let fits = |run: Run| run.slice(read.next, read.to).filter(|run| run.first == read.next);
-        let run = run.and_then(|run| fits(run).ok_or_else(|| "not what was asked".to_owned()));
-        let run = match run {
-            Ok(run) => run,
-            Err(reason) => {
-                read.failed.insert(node);
-                read.source = None;
-                self.retry_or_fail(now, request, reason, outputs);
-                return;
-            }
-        };
-        let purpose = read.purpose;
-        read.next = run.last().next();
-        if done {
-            self.reads.end(request);
+    /// Tells a joined replica how far the log is trimmed, once it was told that so much is
+    /// committed.
+    pub(super) fn tell_start(&mut self, node: NodeId, outputs: &mut Outputs) {
+        let start = self.start();
+        let progress = self.progress(node);
+        if progress.trimmed < start && progress.told >= start && progress.stage == Stage::Joined {
+            progress.trimmed = start;
+            self.ask(node, ReplicaRequest::Trim { start }, Bytes::new(), outputs);
         }
-        match purpose {
-            Purpose::Asked(asked) => outputs.push(SequencerOutput::Records { asked, run, done }),
-            Purpose::CatchUp(laggard) => {
-                self.send_run(laggard, run, outputs);
-                if done {
-                    self.progress(laggard).reading = false;
-                    if self.progress(laggard).stage == Stage::Joined {
-                        self.supply(laggard, outputs);
-                    }
-                }
-            }
-        }
-    }
-
-    /// A source could not give the records: another may, or whoever wanted them hears of it.
-    fn retry_or_fail(&mut self, now: Time, request: u64, reason: String, outputs: &mut Outputs) {
-        if self.assign_read(request, outputs) {
-            return;
-        }
-        let Some(read) = self.reads.end(request) else {
-            return;
-        };
-        match read.purpose {
-            Purpose::Asked(asked) => outputs.push(SequencerOutput::ReadFailed { asked, reason }),
-            Purpose::CatchUp(_) if matches!(self.phase, Phase::Chosen { .. }) => {
-                let reason = format!("the chosen log could not be read: {reason}");
-                self.end(None, reason, outputs);
-            }
-            Purpose::CatchUp(laggard) => self.rest(now, laggard),
-        }
-    }
-
-    pub(super) fn assign_waiting_reads(&mut self, outputs: &mut Outputs) {
-        for request in self.reads.waiting() {
-            self.assign_read(request, outputs);
-        }
-    }
-
-    /// Asks the best source for a read: this node's own replica if it can, else any that can.
-    /// With none (false) the read waits for one.
-    pub(super) fn assign_read(&mut self, request: u64, outputs: &mut Outputs) -> bool {
-        let chosen_source = match &self.phase {
-            Phase::Chosen { source, .. } => Some(*source),
-            _ => None,
-        };
-        let Some(read) = self.reads.find(request) else {
-            return false;
-        };
-        let can = |node: &NodeId| {
-            let progress = &self.replicas[node];
-            let whole = progress.stage == Stage::Joined && progress.last >= read.to;
-            (whole || chosen_source == Some(*node)) && !read.failed.contains(node)
-        };
-        let nodes = std::iter::once(self.config.node).chain(self.replicas.keys().copied());
-        let mut nodes = nodes.filter(|node| self.replicas.contains_key(node));
-        let Some(node) = nodes.find(can) else {
-            return false;
-        };
-        read.source = Some(node);
-        let (first, to, max_bytes) = (read.next, read.to, read.max_bytes);
-        let request = ReplicaRequest::Read { request, first, to, max_bytes };
-        self.ask(node, request, Bytes::new(), outputs);
-        true
     }
 
     fn chosen(&self) -> &LogSummary {
-        match &self.phase {
-            Phase::Chosen { log, .. } | Phase::Open { prefix: log } => log,
-            Phase::Opening { .. } | Phase::Over => {
-                unreachable!("promises count, and are resumed, only after the choice")
-            }
-        }
+        self.log().expect("promises count, and are resumed, only after the choice")
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::id::{PartitionId, SessionId};
+use crate::id::SessionId;
 use crate::io::{Caller, Ticket};
 use crate::wire::ReplicaAnswer;
 
@@ -40,22 +40,20 @@ impl Answers {
         }
     }
 
-    /// Everything up to a ticket is durable: sends what waited for it. `promise` is the session
-    /// promised in memory, if lower ones are to be refused.
+    /// Everything up to a ticket is durable: sends what waited for it. `judge` says which session
+    /// an answer of a session leaves for, or which one fences it.
     pub(super) fn release(
         &mut self,
         up_to: Ticket,
-        promise: impl Fn(PartitionId) -> Option<SessionId>,
+        judge: impl Fn(&Asker) -> Result<SessionId, SessionId>,
         replies: &mut Vec<StorageReply>,
     ) {
         assert!(up_to >= self.durable, "durability never goes back");
         self.durable = up_to;
         while let Some((_, asker, answer)) = self.waiting.pop_front_if(|(at, ..)| *at <= up_to) {
-            let reply = match promise(asker.partition) {
-                Some(promise) if asker.session < promise => {
-                    asker.reply(ReplicaAnswer::Fenced { promise })
-                }
-                _ => asker.reply(answer),
+            let reply = match judge(&asker) {
+                Ok(session) => Asker { session, ..asker }.reply(answer),
+                Err(promise) => asker.reply(ReplicaAnswer::Fenced { promise }),
             };
             match replies.last_mut() {
                 Some(earlier) if supersedes(&reply, earlier) => *earlier = reply,

@@ -1,20 +1,38 @@
-//! What a replica does about a request: the replica's side of the session protocol.
+//! What a replica does about a request: the replica's side of the session protocol. How a log comes
+//! to be the chosen one is in [`choice`], how it grows from there in [`growth`].
 //!
 //! Deciding changes nothing durable by itself: it yields at most one entry, which is then
 //! journalled and folded in, and the answer.
 
+mod choice;
+mod growth;
+
 use bytes::Bytes;
 
-use crate::id::{Mark, SessionId, TransactionId};
+use crate::id::{Mark, SessionId, StorageId, TransactionId};
+use crate::io::Caller;
 use crate::journal::{Entry, EntryHead};
 use crate::limits::Limits;
+use crate::log::LogSummary;
 use crate::planted::{Planted, PlantedBug};
 use crate::record::Run;
-use crate::wire::{LogSummary, ReplicaAnswer, ReplicaRequest};
+use crate::wire::{ReplicaAnswer, ReplicaRequest};
 
-use super::named;
+use super::ranges::{RangeMap, named_ranges};
 use super::refusal::Refusal;
 use super::replica::{ReplayError, Replica};
+use super::{Asker, named};
+
+/// What every decision rests on beside the replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Terms {
+    /// This disk.
+    pub(super) storage: StorageId,
+    /// Bounds of what comes.
+    pub(super) limits: Limits,
+    /// The rule that is broken, if one is.
+    pub(super) planted: Planted,
+}
 
 /// A replica, and what the promised session told it so far.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,8 +40,11 @@ pub(super) struct Hosted {
     /// The durable state.
     pub(super) replica: Replica,
     /// The log chosen by the promised session, from `Adopt` until `Join`. Lost in a crash: the
-    /// session then adopts again. While it is set the log is a prefix of it.
+    /// session then adopts again. While it is set the log is a prefix of it, unless the session was
+    /// joined before and has gone on since.
     adopted: Option<LogSummary>,
+    /// Where the promised session asked from last, while that connection lives.
+    server: Option<Caller>,
 }
 
 /// What comes of a request.
@@ -48,12 +69,12 @@ impl Decision {
 
 impl Hosted {
     pub(super) fn new(replica: Replica) -> Self {
-        Self { replica, adopted: None }
+        Self { replica, adopted: None, server: None }
     }
 
     /// Folds in a promise: what a lower session chose is void.
     pub(super) fn promise(&mut self, session: SessionId) -> Result<(), ReplayError> {
-        self.adopted = None;
+        (self.adopted, self.server) = (None, None);
         self.replica.promise_session(session)
     }
 
@@ -63,41 +84,76 @@ impl Hosted {
         self.replica.join(session)
     }
 
+    /// Who is to hear of damage: the promised session, once the log at hand is its own.
+    pub(super) fn concerned(&self) -> Option<Asker> {
+        let session = self.replica.promise()?;
+        let (to, partition) = (self.server?, self.replica.partition());
+        let is_its_own = self.adopted.is_some() || self.replica.joined(session);
+        is_its_own.then_some(Asker { to, partition, session })
+    }
+
+    /// What can't be read of what is kept; where a chosen log was adopted, of what that keeps.
+    pub(super) fn unrepaired(&self) -> RangeMap<()> {
+        let own = self.replica.summary().start;
+        let start = self.adopted.as_ref().map_or(own, |chosen| own.max(chosen.start));
+        let mut left = self.replica.unrepaired();
+        left.trim(start);
+        left
+    }
+
+    /// Notes where a session asks from.
+    pub(super) fn asked_from(&mut self, session: SessionId, caller: Caller) {
+        if self.replica.promise() == Some(session) {
+            self.server = Some(caller);
+        }
+    }
+
+    /// A connection is gone.
+    pub(super) fn on_closed(&mut self, caller: Caller) {
+        self.server.take_if(|server| *server == caller);
+    }
+
     /// Decides about any request but a read.
     pub(super) fn decide(
         &mut self,
         session: SessionId,
         request: ReplicaRequest,
         payload: Bytes,
-        limits: &Limits,
-        planted: Planted,
+        terms: Terms,
     ) -> Result<Decision, Refusal> {
         if matches!(request, ReplicaRequest::Open { .. }) && Some(session) > self.replica.promise()
         {
-            return Ok(self.on_open(session));
+            return Ok(self.on_open(session, terms));
         }
-        let session = self.served_as(session, planted)?;
+        let session = self.served_as(session, terms.planted)?;
         match request {
-            ReplicaRequest::Open { .. } => Ok(Decision::answer(self.opened())),
-            ReplicaRequest::Adopt { chosen } => self.on_adopt(session, chosen),
+            ReplicaRequest::Open { .. } => Ok(Decision::answer(self.opened(terms))),
+            ReplicaRequest::Adopt { chosen } => self.on_adopt(session, chosen, terms.planted),
             ReplicaRequest::Copy { origin, first, count } => {
                 self.check_reaches(first)?;
-                let run = Run::verify(origin, first, count, payload, limits)?;
-                self.on_copy(session, &run)
+                let run = Run::verify(origin, first, count, payload, &terms.limits)?;
+                self.on_copy(session, &run, terms.planted)
             }
-            ReplicaRequest::Join { at } => self.on_join(session, at),
+            ReplicaRequest::Join { at } => self.on_join(session, at, terms.planted),
             ReplicaRequest::Append { first, count, committed } => {
                 self.check_joined(session)?;
                 self.check_reaches(first)?;
-                let run = Run::verify(session, first, count, payload, limits)?;
+                let run = Run::verify(session, first, count, payload, &terms.limits)?;
                 self.on_append(&run, committed)
             }
             ReplicaRequest::Commit { committed } => self.on_commit(session, committed),
+            ReplicaRequest::Change(change) => self.on_change(session, change),
+            ReplicaRequest::Trim { start } => self.on_trim(session, start, terms.planted),
+            ReplicaRequest::Repair { origin, first, count } => {
+                self.check_reaches(first)?;
+                let run = Run::verify(origin, first, count, payload, &terms.limits)?;
+                self.on_repair(session, run, terms.planted)
+            }
             ReplicaRequest::Confirm { round } => {
                 self.check_joined(session)?;
                 Ok(Decision::AtOnce(ReplicaAnswer::Confirmed { round }))
             }
-            ReplicaRequest::Resume => Ok(self.on_resume(session)),
+            ReplicaRequest::Resume => Ok(self.on_resume(session, terms.storage)),
             ReplicaRequest::Read { .. } => unreachable!("reads ask for no decision"),
         }
     }
@@ -120,108 +176,32 @@ impl Hosted {
         }
     }
 
-    fn on_open(&self, session: SessionId) -> Decision {
+    fn on_open(&self, session: SessionId, terms: Terms) -> Decision {
         let head = EntryHead::Promise { partition: self.replica.partition(), session };
-        Decision::control(Some(head), Some(self.opened()))
+        Decision::control(Some(head), Some(self.opened(terms)))
     }
 
     /// The log as it is now, in memory. It is sent when all of it is durable, and what changes it
     /// meanwhile can only come of the session that asked.
-    fn opened(&self) -> ReplicaAnswer {
+    fn opened(&self, terms: Terms) -> ReplicaAnswer {
         let replica = &self.replica;
+        let mut log = replica.summary().clone();
+        if terms.planted.has(PlantedBug::OpenBeforeInFlight) {
+            let durable = replica.index().readable(log.last).max(log.start);
+            log.cut(log.position_at(durable));
+        }
         ReplicaAnswer::Opened {
+            storage: terms.storage,
             normal: replica.normal(),
-            log: replica.summary().clone(),
-            low_water: replica.low_water(),
-            start: replica.start(),
-            replicas: replica.replicas().clone(),
+            low_water: replica.low_water().min(log.last),
+            damaged: named_ranges(&self.unrepaired()),
+            log,
         }
     }
 
-    /// Cuts exactly what differs from the chosen log. A joined replica has nothing to cut: it says
-    /// that it has the whole chosen log, so that a server that did not hear of the join asks for
-    /// it once more and hears of it. A chosen log may be told again, or told longer.
-    fn on_adopt(&mut self, session: SessionId, chosen: LogSummary) -> Result<Decision, Refusal> {
-        let latest = chosen.sessions.last().map(|(latest, _)| *latest);
-        if !chosen.is_sound() || latest > Some(session) {
-            return Err(Refusal::Unsound);
-        }
-        let (last, low_water) = (self.replica.last(), self.replica.low_water());
-        let keep = self.replica.summary().common(&chosen);
-        if self.replica.joined(session) {
-            return match keep == chosen.last {
-                true => Ok(Decision::answer(ReplicaAnswer::Adopted { last: keep })),
-                false => Err(Refusal::AlreadyJoined),
-            };
-        }
-        if self.adopted.as_ref().is_some_and(|before| before.common(&chosen) != before.last) {
-            return Err(Refusal::OtherChoice);
-        }
-        if keep < low_water {
-            return Err(Refusal::BelowLowWater { keep, low_water });
-        }
-        self.adopted = Some(chosen);
-        let partition = self.replica.partition();
-        let cut = (last > keep).then_some(EntryHead::Cut { partition, keep });
-        Ok(Decision::control(cut, Some(ReplicaAnswer::Adopted { last: keep })))
-    }
-
-    fn on_copy(&self, session: SessionId, run: &Run) -> Result<Decision, Refusal> {
-        if self.replica.joined(session) {
-            return Err(Refusal::AlreadyJoined);
-        }
-        let chosen = self.adopted.as_ref().ok_or(Refusal::NotAdopted)?;
-        let wrote = |id| chosen.session_at(id) == Some(run.session);
-        if !wrote(run.first) || !run.last().id().is_some_and(wrote) {
-            return Err(Refusal::NotChosen { first: run.first });
-        }
-        let entry = self.unknown_part(run, self.replica.low_water());
-        let copied = ReplicaAnswer::Copied { last: run.last() };
-        Ok(Decision::Durably { entry, answer: Some(copied) })
-    }
-
-    /// Joins a log that equals the chosen one; a repeat changes nothing.
-    fn on_join(&self, session: SessionId, at: Mark) -> Result<Decision, Refusal> {
-        let last = self.replica.last();
-        if self.replica.joined(session) {
-            return match at <= last {
-                true => Ok(Decision::answer(ReplicaAnswer::Joined)),
-                false => Err(Refusal::JoinElsewhere { at, last, chosen: last }),
-            };
-        }
-        let chosen = self.adopted.as_ref().ok_or(Refusal::NotAdopted)?.last;
-        if at != chosen || at != last {
-            return Err(Refusal::JoinElsewhere { at, last, chosen });
-        }
-        let head = EntryHead::Join { partition: self.replica.partition(), session };
-        Ok(Decision::control(Some(head), Some(ReplicaAnswer::Joined)))
-    }
-
-    /// Takes what is new of a run. The answer names the run's end, even where the log already
-    /// reaches further: what a lost connection still delivers late must not surprise the server.
-    fn on_append(&self, run: &Run, committed: Mark) -> Result<Decision, Refusal> {
-        let before = self.replica.last();
-        if before.includes(run.first)
-            && self.replica.summary().session_at(run.first) != Some(run.session)
-        {
-            return Err(Refusal::OtherSession { first: run.first });
-        }
-        let end = before.max(run.last());
-        let low_water = self.replica.low_water().max(committed.min(end));
-        let entry = self.unknown_part(run, low_water).or_else(|| self.raised(low_water));
-        let acked = ReplicaAnswer::Acked { last: run.last() };
-        Ok(Decision::Durably { entry, answer: Some(acked) })
-    }
-
-    fn on_commit(&self, session: SessionId, committed: Mark) -> Result<Decision, Refusal> {
-        self.check_joined(session)?;
-        let entry = self.raised(committed.min(self.replica.last()));
-        Ok(Decision::Durably { entry, answer: None })
-    }
-
-    fn on_resume(&self, session: SessionId) -> Decision {
-        let joined = self.replica.joined(session);
-        Decision::answer(ReplicaAnswer::Resumed { joined, last: self.replica.last() })
+    fn on_resume(&self, session: SessionId, storage: StorageId) -> Decision {
+        let (joined, at) = (self.replica.joined(session), self.replica.summary().position());
+        Decision::answer(ReplicaAnswer::Resumed { storage, joined, at })
     }
 
     fn check_joined(&self, session: SessionId) -> Result<(), Refusal> {

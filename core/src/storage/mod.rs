@@ -20,32 +20,44 @@
 //! entries reach the disk.
 
 mod answers;
+mod checkpoint;
+mod config;
 mod decide;
+mod examine;
+mod fold;
 mod index;
+mod ranges;
 mod reads;
 mod refusal;
 mod replica;
+mod salvage;
+mod scrub;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use crate::id::{CreationId, Member, PartitionId, ReplicaSet, SessionId};
-use crate::io::{Caller, Context, Level, Ticket};
+use crate::id::{CreationId, Mark, Member, PartitionId, SessionId};
+use crate::io::{Caller, Context, Ticket};
 use crate::journal::{Entry, EntryHead, Place};
 use crate::limits::Limits;
+use crate::log::SetChange;
 use crate::planted::{Planted, PlantedBug};
 use crate::wire::{FromReplica, ReplicaAnswer, ReplicaRequest, ToReplica};
 
 use answers::Answers;
-use decide::{Decision, Hosted};
+use checkpoint::{Checkpoints, Replay};
+use decide::{Decision, Hosted, Terms};
 use index::Body;
 use reads::{Query, Reads};
+use scrub::Scrub;
 
+pub use checkpoint::{NoCheckpoint, Replayed};
+pub use config::{CheckpointConfig, ScrubConfig, StorageConfig};
 pub use replica::{Inconsistency, ReplayError, Replica};
 
 /// An answer on its way to whoever asked.
@@ -78,6 +90,13 @@ impl Asker {
     }
 }
 
+/// Whose body is on its way to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Owner {
+    Replica(PartitionId),
+    Checkpoint,
+}
+
 /// All replicas of one storage node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Storage {
@@ -87,8 +106,15 @@ pub struct Storage {
     hosted: BTreeMap<PartitionId, Hosted>,
     answers: Answers,
     /// Entries with a body whose place is not known yet, in ticket order.
-    unplaced: VecDeque<(Ticket, PartitionId)>,
+    unplaced: VecDeque<(Ticket, Owner)>,
     reads: Reads,
+    scrub: Scrub,
+    checkpoints: Checkpoints,
+    replay: Replay,
+    /// The journal lost entries: what these replicas promised is not known.
+    suspect: bool,
+    /// Bodies that recovery could not read; until the replay is over.
+    damaged_places: BTreeSet<Place>,
 }
 
 impl Storage {
@@ -102,21 +128,32 @@ impl Storage {
             answers: Answers::default(),
             unplaced: VecDeque::new(),
             reads: Reads::default(),
+            scrub: Scrub::default(),
+            checkpoints: Checkpoints::default(),
+            replay: Replay::default(),
+            suspect: false,
+            damaged_places: BTreeSet::new(),
         }
     }
 
-    /// Folds in an entry that recovery read; `place` is where its body is, if it has one.
-    ///
-    /// # Errors
-    /// When the entry does not follow from those before it.
-    pub fn replay(&mut self, head: &EntryHead, place: Option<Place>) -> Result<(), ReplayError> {
-        self.fold(head, place.map_or(Body::Missing, Body::At))
+    /// The journal lost entries, nobody can tell which: from now on these replicas give sound
+    /// records and nothing else, and write nothing.
+    pub fn mark_suspect(&mut self) {
+        self.suspect = true;
+    }
+
+    /// Whether the journal lost entries.
+    pub fn is_suspect(&self) -> bool {
+        self.suspect
     }
 
     /// Says who this node is. Once, after replay and before requests.
-    pub fn identify(&mut self, member: Member) {
+    pub fn identify(&mut self, member: Member, config: StorageConfig) {
         assert!(self.member.is_none(), "a storage node is identified once");
         self.member = Some(member);
+        self.scrub.configure(config.scrub);
+        self.checkpoints.configure(config.checkpoints);
+        self.find_damage();
     }
 
     /// A server asks something; `payload` is the frame's.
@@ -130,9 +167,20 @@ impl Storage {
     ) {
         let ToReplica { partition, creation, session, request } = request;
         let asker = Asker { to: from, partition, session };
-        if let ReplicaRequest::Open { replicas } = &request {
-            self.create_if_named(cx, partition, creation, replicas);
+        let is_read = matches!(request, ReplicaRequest::Read { .. });
+        if self.suspect && !is_read && !self.planted.has(PlantedBug::SuspectVotes) {
+            let replica = self.hosted.get(&partition).map(|hosted| &hosted.replica);
+            let last = replica.filter(|replica| replica.creation() == creation);
+            let last = last.map_or(Mark::NONE, Replica::last);
+            replies.push(asker.reply(ReplicaAnswer::Suspect { last }));
+            return;
         }
+        if let ReplicaRequest::Open { version, replicas, learner } = &request {
+            let set = SetChange::initial(*version, replicas.clone());
+            self.create_if_named(cx, partition, creation, set, *learner);
+        }
+        let terms =
+            Terms { storage: self.member().storage, limits: self.limits, planted: self.planted };
         let known = self.hosted.get_mut(&partition);
         let known = known.filter(|hosted| hosted.replica.creation() == creation);
         let Some(hosted) = known else {
@@ -147,7 +195,8 @@ impl Storage {
             }
             return;
         }
-        match hosted.decide(session, request, payload, &self.limits, self.planted) {
+        let resumes = matches!(request, ReplicaRequest::Resume);
+        match hosted.decide(session, request, payload, terms) {
             Ok(Decision::AtOnce(answer)) => replies.push(asker.reply(answer)),
             Ok(Decision::Durably { entry, answer }) => {
                 if let Some(entry) = entry {
@@ -163,6 +212,13 @@ impl Storage {
                 }
                 replies.push(asker.reply(refusal.answer()));
             }
+        }
+        if let Some(hosted) = self.hosted.get_mut(&partition) {
+            hosted.asked_from(session, from);
+        }
+        if resumes {
+            // It may have been found out while there was no connection.
+            self.tell_damage(partition, replies);
         }
         self.check(partition);
     }
@@ -182,38 +238,16 @@ impl Storage {
             self.unplaced.front().is_none_or(|(ticket, _)| *ticket > up_to),
             "every durable body has a place"
         );
+        self.checkpoints.on_durable(up_to);
         let (hosted, planted) = (&self.hosted, self.planted);
-        let promise = |partition: PartitionId| match planted.has(PlantedBug::SkipPromiseCheck) {
-            true => None,
-            false => hosted.get(&partition).and_then(|hosted| hosted.replica.promise()),
-        };
-        self.answers.release(up_to, promise, replies);
-    }
-
-    /// A read ended. Tickets of others are ignored.
-    pub fn on_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        ticket: Ticket,
-        result: &Result<Vec<Bytes>, String>,
-        replies: &mut Vec<StorageReply>,
-    ) {
-        let Some(read) = self.reads.take(ticket) else { return };
-        let partition = read.query.asker.partition;
-        let Some(hosted) = self.hosted.get(&partition) else {
-            // Replicas are never removed, and a read starts only at one that is here.
-            unreachable!("a read of {partition}, which this node does not keep");
-        };
-        let outcome = read.finish(&hosted.replica, result, &self.limits, replies);
-        if let Err(fault) = outcome {
-            cx.report(Level::Error, Some(partition), fault);
-        }
+        self.answers.release(up_to, |asker| judge(hosted, planted, asker), replies);
     }
 
     /// Whoever asked is gone: its answers and reads are forgotten.
     pub fn on_closed(&mut self, from: Caller) {
         self.answers.forget(from);
         self.reads.forget(from);
+        self.hosted.values_mut().for_each(|hosted| hosted.on_closed(from));
     }
 
     /// Every replica of this node, by partition.
@@ -221,63 +255,39 @@ impl Storage {
         self.hosted.iter().map(|(partition, hosted)| (*partition, &hosted.replica))
     }
 
-    /// A partition this node never had comes to be here when its replica set names exactly this
-    /// node with exactly this disk.
+    /// A partition this node never had comes to be here when its replica set, or the server that
+    /// wants it to catch up, names exactly this node with exactly this disk.
     fn create_if_named(
         &mut self,
         cx: &mut Context<'_>,
         partition: PartitionId,
         creation: CreationId,
-        replicas: &ReplicaSet,
+        set: SetChange,
+        learner: Option<Member>,
     ) {
-        let member = self.member.expect("a storage node is identified before it is asked anything");
-        if self.hosted.contains_key(&partition) || !replicas.contains(member) {
+        let member = self.member();
+        let named = set.replicas.contains(member) || learner == Some(member);
+        if self.hosted.contains_key(&partition) || !named || !set.replicas.is_sound() {
             return;
         }
-        let head = EntryHead::Create { partition, creation, replicas: replicas.clone() };
+        let head = EntryHead::Create { partition, creation, set };
         self.record(cx, Entry { head, body: Bytes::new() });
+    }
+
+    fn member(&self) -> Member {
+        self.member.expect("a storage node is identified before it is asked anything")
     }
 
     /// Gives an entry to the journal and folds it in.
     fn record(&mut self, cx: &mut Context<'_>, entry: Entry) {
         let head = entry.head.clone();
+        self.checkpoints.count(entry.body.len());
         let ticket = cx.append(entry);
         self.answers.appended(ticket);
-        if let EntryHead::Records { partition, .. } = head {
-            self.unplaced.push_back((ticket, partition));
+        if let EntryHead::Records { partition, .. } | EntryHead::Repair { partition, .. } = head {
+            self.unplaced.push_back((ticket, Owner::Replica(partition)));
         }
         self.fold(&head, Body::Awaited(ticket)).expect("a decided entry follows from the state");
-    }
-
-    /// The fold: what an entry makes of the state, in replay and live.
-    fn fold(&mut self, head: &EntryHead, body: Body) -> Result<(), ReplayError> {
-        match head {
-            EntryHead::Create { partition, creation, replicas } => {
-                if self.hosted.contains_key(partition) {
-                    return Err(Inconsistency::Created.at(*partition));
-                }
-                let replica = Replica::new(*partition, *creation, replicas.clone());
-                self.hosted.insert(*partition, Hosted::new(replica));
-                Ok(())
-            }
-            EntryHead::Promise { partition, session } => {
-                self.hosted_mut(*partition)?.promise(*session)
-            }
-            EntryHead::Join { partition, session } => self.hosted_mut(*partition)?.join(*session),
-            EntryHead::Cut { partition, keep } => self.hosted_mut(*partition)?.replica.cut(*keep),
-            EntryHead::Records { partition, session, first, count, low_water } => {
-                let replica = &mut self.hosted_mut(*partition)?.replica;
-                replica.extend(*session, *first, *count, *low_water, body)
-            }
-            EntryHead::LowWater { partition, mark } => {
-                self.hosted_mut(*partition)?.replica.raise_low_water(*mark)
-            }
-            EntryHead::Coordinator(_) => Ok(()),
-        }
-    }
-
-    fn hosted_mut(&mut self, partition: PartitionId) -> Result<&mut Hosted, ReplayError> {
-        self.hosted.get_mut(&partition).ok_or(Inconsistency::NotCreated.at(partition))
     }
 
     fn answer_durably(
@@ -286,8 +296,12 @@ impl Storage {
         answer: ReplicaAnswer,
         replies: &mut Vec<StorageReply>,
     ) {
-        let early = self.planted.has(PlantedBug::AcknowledgeBeforeSync)
-            && matches!(answer, ReplicaAnswer::Acked { .. });
+        let early = match answer {
+            ReplicaAnswer::Acked { .. } => self.planted.has(PlantedBug::AcknowledgeBeforeSync),
+            ReplicaAnswer::Opened { .. } => self.planted.has(PlantedBug::PromiseBeforeSync),
+            ReplicaAnswer::Joined => self.planted.has(PlantedBug::JoinBeforeSync),
+            _ => false,
+        };
         match early {
             true => replies.push(asker.reply(answer)),
             false => self.answers.wait(asker, answer, replies),
@@ -296,9 +310,14 @@ impl Storage {
 
     fn place(&mut self, ticket: Ticket, place: Place) {
         match self.unplaced.front() {
-            Some((awaited, partition)) if *awaited == ticket => {
-                let hosted = self.hosted.get_mut(partition);
-                hosted.expect("replicas are never removed").replica.placed(ticket, place);
+            Some((awaited, owner)) if *awaited == ticket => {
+                match owner {
+                    Owner::Replica(partition) => {
+                        let hosted = self.hosted.get_mut(partition);
+                        hosted.expect("replicas are never removed").replica.placed(ticket, place);
+                    }
+                    Owner::Checkpoint => self.checkpoints.placed(ticket, place),
+                }
                 self.unplaced.pop_front();
             }
             Some((awaited, _)) => assert!(*awaited > ticket, "a place was left out"),
@@ -312,6 +331,23 @@ impl Storage {
             "{:?}",
             self.hosted.get(&partition)
         );
+    }
+}
+
+/// For which session an answer leaves that waited for the disk. From the moment a session is
+/// promised in memory, nothing of a lower one leaves: the higher one is the error.
+fn judge(
+    hosted: &BTreeMap<PartitionId, Hosted>,
+    planted: Planted,
+    asker: &Asker,
+) -> Result<SessionId, SessionId> {
+    let promise = hosted.get(&asker.partition).and_then(|hosted| hosted.replica.promise());
+    let unfenced =
+        planted.has(PlantedBug::SkipPromiseCheck) || planted.has(PlantedBug::OpenBeforeInFlight);
+    match promise.filter(|promise| asker.session < *promise) {
+        Some(promise) if planted.has(PlantedBug::StaleCompletion) => Ok(promise),
+        Some(promise) if !unfenced => Err(promise),
+        _ => Ok(asker.session),
     }
 }
 

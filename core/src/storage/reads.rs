@@ -1,17 +1,19 @@
-//! Reading records back: where they are, what came from the disk, and whether it is what was
-//! written. Only durable records are read, and a corrupt one is never served.
+//! Reading records back for those who ask: where they are, what came from the disk, and whether it
+//! is what was written. Only durable records are read, and a corrupt one is never served.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::id::{Mark, SessionId, TransactionId};
+use crate::id::{IdRange, Mark, SessionId, TransactionId};
 use crate::io::{Caller, Context, Ticket};
+use crate::journal::Place;
 use crate::limits::Limits;
 use crate::record::Run;
 use crate::wire::ReplicaAnswer;
 
-use super::index::LocatedRun;
+use super::index::Piece;
+use super::salvage::Contents;
 use super::{Asker, Replica, StorageReply};
 
 /// How many reads one caller may have under way.
@@ -48,12 +50,56 @@ impl Query {
     }
 }
 
+/// A piece to read, and the session that sequenced it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Wanted {
+    pub(super) session: SessionId,
+    pub(super) piece: Piece,
+}
+
+impl Wanted {
+    /// The durable records from `first` up to `to`.
+    pub(super) fn all(
+        replica: &Replica,
+        first: TransactionId,
+        to: Mark,
+    ) -> impl Iterator<Item = Self> {
+        replica.index().pieces(first, to, replica.last()).map(|piece| {
+            let session = replica.summary().session_at(piece.ids.first);
+            Self { session: session.expect("the index is within the log"), piece }
+        })
+    }
+
+    /// The durable records from `first` up to `to`: at least one piece if there is any, then as
+    /// many as fit in `max_bytes` and a bounded number of runs.
+    pub(super) fn locate(
+        replica: &Replica,
+        first: TransactionId,
+        to: Mark,
+        max_bytes: u32,
+    ) -> Vec<Self> {
+        let mut bytes = 0_u64;
+        let fits = |wanted: &Self| {
+            let before = bytes;
+            bytes += u64::from(wanted.piece.run.place.length);
+            before == 0 || bytes <= u64::from(max_bytes)
+        };
+        Self::all(replica, first, to).take(RUNS_PER_READ).take_while(fits).collect()
+    }
+
+    /// Where it is, in the order of asking for it.
+    pub(super) fn places(wanted: &[Self]) -> Vec<Place> {
+        wanted.iter().map(|wanted| wanted.piece.run.place).collect()
+    }
+}
+
 /// A read on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Read {
     /// What is wanted.
     pub(super) query: Query,
-    runs: Vec<(SessionId, LocatedRun)>,
+    /// Where it is.
+    pub(super) wanted: Vec<Wanted>,
 }
 
 /// All reads on their way, by ticket.
@@ -75,20 +121,26 @@ impl Reads {
         if busy >= READS_PER_CALLER {
             return Err(format!("busy: {busy} reads are under way"));
         }
-        let (index, last) = (replica.index(), replica.last());
         let Query { first, to, max_bytes, .. } = query;
-        let located = index.locate(first, to, last, max_bytes, RUNS_PER_READ);
-        if located.is_empty() {
-            let readable = index.readable(last);
+        let start = replica.summary().start;
+        if start.includes(first) {
+            return Err(format!("{first} was trimmed: the log starts after {start}"));
+        }
+        let to = match replica.damage_from(first) {
+            Some(damaged) if damaged.first == first => {
+                return Err(format!(
+                    "records {damaged} can't be read here until they are repaired"
+                ));
+            }
+            Some(IdRange { first: damaged, .. }) => to.min(Mark::before(damaged)),
+            None => to,
+        };
+        let wanted = Wanted::locate(replica, first, to, max_bytes);
+        if wanted.is_empty() {
+            let readable = replica.index().readable(replica.last());
             return Err(format!("no durable record from {first} to {to}: they end at {readable}"));
         }
-        let places = located.iter().map(|run| run.place).collect();
-        let origin = |id| replica.summary().session_at(id);
-        let runs = located
-            .into_iter()
-            .map(|run| (origin(run.first).expect("the index is within the log"), run))
-            .collect();
-        self.under_way.insert(cx.read(places), Read { query, runs });
+        self.under_way.insert(cx.read(Wanted::places(&wanted)), Read { query, wanted });
         Ok(())
     }
 
@@ -105,89 +157,92 @@ impl Reads {
 
 impl Read {
     /// Answers with the sound records up to the first fault, or with the fault if it comes first.
-    ///
-    /// # Errors
-    /// The fault, for the operator: the disk failed, or it gave back something else.
+    /// Returns the pieces whose bodies are not what was written.
     pub(super) fn finish(
         &self,
         replica: &Replica,
-        result: &Result<Vec<Bytes>, String>,
+        bodies: &[Bytes],
         limits: &Limits,
         replies: &mut Vec<StorageReply>,
-    ) -> Result<(), String> {
+    ) -> Vec<(Wanted, Contents)> {
         let served = replies.len();
-        let outcome = self.serve(replica, result, limits, replies);
+        let rotten = self.serve(replica, bodies, limits, replies);
         if replies.len() > served {
             let answer = &mut replies.last_mut().expect("some were served").message.answer;
             if let ReplicaAnswer::Records { done, .. } = answer {
                 *done = true;
             }
         } else {
-            let reason = match &outcome {
-                Ok(()) => "the records were cut meanwhile".to_owned(),
-                Err(fault) => fault.clone(),
+            let fault = rotten.last().and_then(|(_, contents)| contents.fault.as_deref());
+            let reason = match fault {
+                None => "the records were cut meanwhile".to_owned(),
+                Some(fault) => format!("they are corrupt: {fault}"),
             };
             replies.push(self.query.failed(reason));
         }
-        outcome
+        rotten
     }
 
     fn serve(
         &self,
         replica: &Replica,
-        result: &Result<Vec<Bytes>, String>,
+        bodies: &[Bytes],
         limits: &Limits,
         replies: &mut Vec<StorageReply>,
-    ) -> Result<(), String> {
-        let Query { asker, first, to, max_bytes, .. } = self.query;
-        let bodies = result.as_ref().map_err(|error| {
-            format!("records of partition {} from {first} can't be read: {error}", asker.partition)
-        })?;
-        if bodies.len() != self.runs.len() {
-            let (asked, came) = (self.runs.len(), bodies.len());
-            return Err(format!("the journal gave {came} bodies where {asked} were asked for"));
-        }
-        let (mut left, mut least) = (max_bytes as usize, 1);
-        for ((origin, located), body) in self.runs.iter().zip(bodies) {
-            let run = self.verified(*origin, located, body, limits)?;
-            let (first, last) = (run.first.max(first), located.last.min(to));
-            let still = |id| replica.summary().session_at(id) == Some(*origin);
-            if !still(first) || !last.id().is_some_and(still) {
-                return Ok(());
+    ) -> Vec<(Wanted, Contents)> {
+        let mut left = Left { next: self.query.first, bytes: self.query.max_bytes as usize };
+        let mut rotten = Vec::new();
+        for (wanted, body) in self.wanted.iter().zip(bodies) {
+            let Wanted { session, piece } = *wanted;
+            let contents = Contents::of(session, piece.run, body, limits);
+            // What was cut meanwhile, and perhaps written anew by another session, is left out.
+            let still = |id| replica.summary().session_at(id) == Some(session);
+            let goes_on = still(piece.ids.first)
+                && still(piece.ids.last)
+                && self.serve_piece(piece, &contents, &mut left, replies);
+            if contents.fault.is_some() {
+                rotten.push((*wanted, contents));
             }
-            let Some(wanted) = run.slice(first, last) else { return Ok(()) };
-            let fitting = fitting(&wanted, left).max(least);
-            let end = Mark::before(TransactionId(first.0 + fitting));
-            let Some(part) = wanted.slice(first, end) else { return Ok(()) };
-            left = left.saturating_sub(part.bytes.len());
-            least = 0;
-            let whole = part.count == wanted.count;
-            replies.push(self.query.records(part));
-            if !whole {
-                return Ok(());
+            if !goes_on {
+                break;
             }
         }
-        Ok(())
+        rotten
     }
 
-    fn verified(
+    /// Answers with what is sound and wanted of one piece. Whether that was all of it.
+    fn serve_piece(
         &self,
-        origin: SessionId,
-        located: &LocatedRun,
-        body: &Bytes,
-        limits: &Limits,
-    ) -> Result<Run, String> {
-        Run::verify(origin, located.first, located.count, body.clone(), limits).map_err(|error| {
-            format!(
-                "partition {}: the run of {} records from {} (segment {}, offset {}) is corrupt and not served: {error}",
-                self.query.asker.partition,
-                located.count,
-                located.first,
-                located.place.segment,
-                located.place.offset,
-            )
-        })
+        piece: Piece,
+        contents: &Contents,
+        left: &mut Left,
+        replies: &mut Vec<StorageReply>,
+    ) -> bool {
+        let end = Mark::at(piece.ids.last).min(self.query.to);
+        for run in &contents.sound {
+            let wanted = run.slice(left.next, end).filter(|run| run.first == left.next);
+            let Some(run) = wanted else { continue };
+            // One record always comes, however long it is.
+            let least = u64::from(left.next == self.query.first);
+            let fitting = fitting(&run, left.bytes).max(least);
+            let fits = Mark::before(TransactionId(run.first.0 + fitting));
+            let Some(part) = run.slice(run.first, fits) else { return false };
+            left.bytes = left.bytes.saturating_sub(part.bytes.len());
+            left.next = part.last().next();
+            let whole = part.count == run.count;
+            replies.push(self.query.records(part));
+            if !whole {
+                return false;
+            }
+        }
+        !end.includes(left.next)
     }
+}
+
+/// What a read has yet to answer with.
+struct Left {
+    next: TransactionId,
+    bytes: usize,
 }
 
 /// How many records of a run, from its first on, fit in so many bytes.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::id::{Mark, SessionId, TransactionId};
+use crate::id::{IdRange, Mark, Position, SessionId, SetVersion, TransactionId};
 use crate::io::Level;
 use crate::record::RecordError;
 use crate::wire::ReplicaAnswer;
@@ -28,16 +28,28 @@ pub(super) enum Refusal {
     OtherSession { first: TransactionId },
     #[error("the chosen log's sessions do not ascend up to the asking one")]
     Unsound,
+    #[error("the chosen log was told longer before")]
+    Late,
     #[error("another log was chosen before in this session")]
     OtherChoice,
     #[error("the chosen log agrees up to {keep}, and {low_water} is known to be committed")]
     BelowLowWater { keep: Mark, low_water: Mark },
     #[error("records from {first} are not the chosen log's")]
     NotChosen { first: TransactionId },
+    #[error("records beyond {at} need the replica set {version} first")]
+    ChangeFirst { version: SetVersion, at: Mark },
+    #[error("the replica set {version} is another here")]
+    OtherChange { version: SetVersion },
+    #[error("the replica set {version} is neither the chosen log's nor the joined session's")]
+    NotChosenChange { version: SetVersion },
+    #[error("a replica set at {at} does not follow the log, which ends at {own}")]
+    ChangeElsewhere { at: Position, own: Position },
+    #[error("records {first} can't be read here: they must be repaired before the log joins")]
+    Damaged { first: IdRange },
     #[error(
-        "joining at {at} needs a log that ends there: it ends at {last}, the chosen at {chosen}"
+        "joining at {at} needs a log that ends there: it ends at {own}, the chosen at {chosen}"
     )]
-    JoinElsewhere { at: Mark, last: Mark, chosen: Mark },
+    JoinElsewhere { at: Position, own: Position, chosen: Position },
 }
 
 impl Refusal {
@@ -57,6 +69,8 @@ impl Refusal {
             | Self::Unsound
             | Self::OtherChoice
             | Self::BelowLowWater { .. }
+            | Self::OtherChange { .. }
+            | Self::NotChosenChange { .. }
             | Self::NotChosen { .. } => Some(Level::Error),
             _ => None,
         }

@@ -2,40 +2,80 @@
 
 use thiserror::Error;
 
-use crate::id::{CreationId, Mark, PartitionId, ReplicaSet, SessionId, TransactionId};
+use crate::id::{CreationId, IdRange, Mark, PartitionId, Position, SessionId, TransactionId};
 use crate::io::Ticket;
 use crate::journal::Place;
-use crate::wire::LogSummary;
+use crate::log::{LogSummary, SetChange};
+use crate::planted::{Planted, PlantedBug};
 
-use super::index::{Body, RunIndex};
+use super::checkpoint::{IndexPart, ReplicaState};
+use super::index::{Body, Piece, RunIndex, StoredRun};
 use super::named;
+use super::ranges::RangeMap;
 
-/// What one storage node keeps of one partition. Everything here comes from journal entries; in a
-/// running node it is ahead of the disk by what is in flight.
+/// What one storage node keeps of one partition. Everything here but the damage comes from journal
+/// entries; in a running node it is ahead of the disk by what is in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Replica {
     partition: PartitionId,
     creation: CreationId,
-    replicas: ReplicaSet,
     promise: Option<SessionId>,
     normal: Option<SessionId>,
     summary: LogSummary,
     low_water: Mark,
     index: RunIndex,
+    /// Records of the log that were found out to be unreadable: durable ones, and not repaired as
+    /// far as is durable.
+    damage: RangeMap<()>,
 }
 
 impl Replica {
     /// A replica that has promised nothing and holds nothing.
-    pub(super) fn new(partition: PartitionId, creation: CreationId, replicas: ReplicaSet) -> Self {
+    pub(super) fn new(partition: PartitionId, creation: CreationId, set: SetChange) -> Self {
         Self {
             partition,
             creation,
-            replicas,
             promise: None,
             normal: None,
-            summary: LogSummary::default(),
+            summary: LogSummary::new(set),
             low_water: Mark::NONE,
             index: RunIndex::default(),
+            damage: RangeMap::default(),
+        }
+    }
+
+    /// All of it but the index, for a checkpoint.
+    pub(super) fn state(&self) -> ReplicaState {
+        ReplicaState {
+            partition: self.partition,
+            creation: self.creation,
+            promise: self.promise,
+            normal: self.normal,
+            summary: self.summary.clone(),
+            low_water: self.low_water,
+        }
+    }
+
+    /// As a checkpoint tells, but for the index.
+    pub(super) fn restored(state: ReplicaState) -> Self {
+        let ReplicaState { partition, creation, promise, normal, summary, low_water } = state;
+        let (index, damage) = (RunIndex::default(), RangeMap::default());
+        Self { partition, creation, promise, normal, summary, low_water, index, damage }
+    }
+
+    /// Takes in a part of the index that a checkpoint tells.
+    pub(super) fn load(&mut self, part: IndexPart) {
+        self.index.load(part);
+    }
+
+    /// All parts of the index were told.
+    pub(super) fn loaded(&mut self) -> Result<(), ReplayError> {
+        // While parts were missing, a trim may not have seen where a run ends.
+        self.index.trim(self.summary.start);
+        self.forget_runs_of_no_record();
+        match self.is_consistent() {
+            true => Ok(()),
+            false => Err(self.inconsistent(Inconsistency::Checkpoint)),
         }
     }
 
@@ -47,11 +87,6 @@ impl Replica {
     /// The partition's creation: the only one this replica answers for.
     pub fn creation(&self) -> CreationId {
         self.creation
-    }
-
-    /// The replica set in this log.
-    pub fn replicas(&self) -> &ReplicaSet {
-        &self.replicas
     }
 
     /// Every session lower than this one is refused; `None` before the first was promised.
@@ -79,19 +114,14 @@ impl Replica {
         self.low_water
     }
 
-    /// The first id kept.
-    pub fn start(&self) -> TransactionId {
-        TransactionId::FIRST
-    }
-
     /// Whether this session is the last one joined.
     pub fn joined(&self, session: SessionId) -> bool {
         self.normal == Some(session)
     }
 
-    /// The session of the last record.
+    /// The highest session that wrote in the log.
     pub(super) fn last_session(&self) -> Option<SessionId> {
-        self.summary.sessions.last().map(|(session, _)| *session)
+        self.summary.latest_session()
     }
 
     /// Where the records are.
@@ -101,7 +131,47 @@ impl Replica {
 
     /// A body on its way to the disk has arrived.
     pub(super) fn placed(&mut self, ticket: Ticket, place: Place) {
-        self.index.placed(ticket, place);
+        if let Some(repaired) = self.index.placed(ticket, place) {
+            self.damage.remove(repaired);
+        }
+    }
+
+    /// Whether every record of the log can be read, as far as is known.
+    pub fn is_whole(&self) -> bool {
+        self.damage.is_empty()
+    }
+
+    /// The first records from `first` on that can't be read.
+    pub(super) fn damage_from(&self, first: TransactionId) -> Option<IdRange> {
+        self.damage.next_from(first).map(|(range, ())| range)
+    }
+
+    /// What can't be read even when all that is on its way to the disk is there.
+    pub(super) fn unrepaired(&self) -> RangeMap<()> {
+        let mut left = self.damage.clone();
+        self.index.awaited_repairs().for_each(|repaired| left.remove(repaired));
+        left
+    }
+
+    /// A body was read: `lost` is what can't be, of all that was written there. If that is news,
+    /// what of it the log needs: records that were cut or repaired meanwhile don't matter.
+    pub(super) fn examined(&mut self, run: StoredRun, lost: &[IdRange]) -> Option<Vec<IdRange>> {
+        let before = self.damage.clone();
+        let mut needed = Vec::new();
+        let first = run.first.max(self.summary.start.next());
+        let to = Mark::before(TransactionId(run.first.0 + u64::from(run.count)));
+        let pieces = self.index.pieces(first, to, self.last());
+        for Piece { ids, .. } in pieces.filter(|piece| piece.run == run) {
+            self.damage.remove(ids);
+            for range in lost {
+                let (first, last) = (range.first.max(ids.first), range.last.min(ids.last));
+                if first <= last {
+                    self.damage.insert(IdRange { first, last }, ());
+                    needed.push(IdRange { first, last });
+                }
+            }
+        }
+        (self.damage != before).then_some(needed)
     }
 
     pub(super) fn promise_session(&mut self, session: SessionId) -> Result<(), ReplayError> {
@@ -120,13 +190,98 @@ impl Replica {
         Ok(())
     }
 
-    pub(super) fn cut(&mut self, keep: Mark) -> Result<(), ReplayError> {
-        if keep < self.low_water || keep >= self.last() {
-            let (low_water, last) = (self.low_water, self.last());
-            return Err(self.inconsistent(Inconsistency::Cut { keep, low_water, last }));
+    pub(super) fn cut(&mut self, keep: Position) -> Result<(), ReplayError> {
+        let (low_water, own) = (self.low_water, self.summary.position());
+        let set = self.summary.set_at(keep.version);
+        if keep.last < low_water
+            || keep.last < self.summary.start
+            || keep.last > own.last
+            || keep >= own
+            || set.is_none_or(|set| set.at > keep.last)
+        {
+            return Err(self.inconsistent(Inconsistency::Cut { keep, low_water, own }));
         }
         self.summary.cut(keep);
-        self.index.cut(keep);
+        self.index.cut(keep.last);
+        self.damage.cut(keep.last);
+        self.forget_runs_of_no_record();
+        Ok(())
+    }
+
+    pub(super) fn change(&mut self, change: SetChange) -> Result<(), ReplayError> {
+        let own = self.summary.position();
+        let follows = (change.at, change.version) == (own.last, own.version.next())
+            && change.replicas.is_sound()
+            && change.session <= self.promise
+            && change.session >= self.last_session();
+        if !follows {
+            return Err(self.inconsistent(Inconsistency::Change { at: change.position(), own }));
+        }
+        self.summary.change(change);
+        Ok(())
+    }
+
+    /// How far the log may be trimmed.
+    pub(super) fn trimmable(&self, planted: Planted) -> Mark {
+        match planted.has(PlantedBug::TrimUncommitted) {
+            true => self.last(),
+            false => self.low_water,
+        }
+    }
+
+    pub(super) fn trim(&mut self, start: Mark, planted: Planted) -> Result<(), ReplayError> {
+        if start <= self.summary.start || start > self.trimmable(planted) {
+            let low_water = self.low_water;
+            return Err(self.inconsistent(Inconsistency::Trim { start, low_water }));
+        }
+        self.summary.trim(start);
+        self.index.trim(start);
+        self.damage.trim(start);
+        self.forget_runs_of_no_record();
+        Ok(())
+    }
+
+    pub(super) fn reset(&mut self, base: LogSummary) -> Result<(), ReplayError> {
+        let low_water = self.low_water;
+        if !base.is_sound()
+            || base.start != base.last
+            || base.start < low_water
+            || base.latest_session() > self.promise
+        {
+            return Err(self.inconsistent(Inconsistency::Reset { start: base.start, low_water }));
+        }
+        self.low_water = base.start;
+        self.summary = base;
+        self.forget_runs_of_no_record();
+        Ok(())
+    }
+
+    /// A log without records may still have had a run that reached beyond its start or its end.
+    fn forget_runs_of_no_record(&mut self) {
+        if self.summary.start == self.last() {
+            self.index = RunIndex::default();
+            self.damage = RangeMap::default();
+        }
+    }
+
+    /// Takes the repaired run for those of its ids that the log has of this session.
+    pub(super) fn repair(
+        &mut self,
+        session: SessionId,
+        first: TransactionId,
+        count: u32,
+        body: Body,
+    ) -> Result<(), ReplayError> {
+        let end = first.0.checked_add(u64::from(count)).filter(|_| count > 0);
+        let Some(end) = end.filter(|_| body != Body::Missing) else {
+            return Err(self.inconsistent(Inconsistency::Repair { first, count }));
+        };
+        let Some(held) = self.summary.ids_of(session) else { return Ok(()) };
+        let wanted =
+            IdRange { first: first.max(held.first), last: TransactionId(end - 1).min(held.last) };
+        if wanted.first <= wanted.last {
+            self.index.repair(first, count, body, wanted);
+        }
         Ok(())
     }
 
@@ -171,7 +326,7 @@ impl Replica {
             && self.normal <= self.promise
             && self.last_session() <= self.promise
             && self.summary.is_sound()
-            && self.index.spans(self.last())
+            && self.index.spans(self.summary.start, self.last())
     }
 
     fn inconsistent(&self, reason: Inconsistency) -> ReplayError {
@@ -206,15 +361,50 @@ pub enum Inconsistency {
     #[error("session {0} is joined while {1} is promised")]
     Join(SessionId, String),
     /// Cut what is known to be committed, or nothing at all.
-    #[error("it is cut to {keep} while low-water mark and last id are {low_water} and {last}")]
+    #[error("it is cut to {keep} while low-water mark and end are {low_water} and {own}")]
     Cut {
         /// What the cut leaves.
-        keep: Mark,
+        keep: Position,
         /// The low-water mark.
         low_water: Mark,
-        /// The last id.
-        last: Mark,
+        /// The log's end.
+        own: Position,
     },
+    /// A replica set that does not follow.
+    #[error("the replica set is changed at {at} in a log that ends at {own}")]
+    Change {
+        /// After the change.
+        at: Position,
+        /// The log's end.
+        own: Position,
+    },
+    /// Trimmed back, or what is not known to be committed.
+    #[error("it is trimmed to {start} with low-water mark {low_water}")]
+    Trim {
+        /// The start asked for.
+        start: Mark,
+        /// The low-water mark.
+        low_water: Mark,
+    },
+    /// Started over from what is no start, or before what is known to be committed.
+    #[error("it starts over at {start} with low-water mark {low_water}")]
+    Reset {
+        /// The new start.
+        start: Mark,
+        /// The low-water mark.
+        low_water: Mark,
+    },
+    /// No records where some were written again.
+    #[error("{count} records from {first} are repaired")]
+    Repair {
+        /// The first record.
+        first: TransactionId,
+        /// How many.
+        count: u32,
+    },
+    /// A checkpoint that does not agree with itself or what came after it.
+    #[error("what its checkpoint says of it is no log")]
+    Checkpoint,
     /// Records that do not start right after the last id, or none at all.
     #[error("{count} records from {first} follow {last}")]
     Records {

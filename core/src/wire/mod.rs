@@ -19,7 +19,7 @@ pub use client::{
 pub use coordinator::{CoordinatorRefusal, FromCoordinator, ToCoordinator};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, split_frame};
 pub use hello::{Hello, Refusal, Version, Welcome, Who, agree};
-pub use replica::{FromReplica, LogSummary, ReplicaAnswer, ReplicaRequest, ToReplica};
+pub use replica::{FromReplica, MAX_RANGES, ReplicaAnswer, ReplicaRequest, ToReplica};
 
 /// The head of every frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{CreationId, Mark, PartitionId, ReplicaSet, SessionId, TransactionId};
+use crate::id::{
+    CreationId, IdRange, Mark, Member, PartitionId, Position, ReplicaSet, SessionId, SetVersion,
+    StorageId, TransactionId,
+};
+use crate::log::{LogSummary, SetChange};
+
+/// The most damaged ranges named at once.
+pub const MAX_RANGES: usize = 64;
 
 /// A server asks something of one replica.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,12 +28,17 @@ pub struct ToReplica {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ReplicaRequest {
     /// Promise this session and say what you have. Creates the replica if the node never had it
-    /// and `replicas` names the node with this very disk.
+    /// and `replicas` or `learner` names the node with this very disk.
     Open {
-        /// The partition's replica set.
+        /// The version of the newest replica set that the server has heard of.
+        version: SetVersion,
+        /// That set.
         replicas: ReplicaSet,
+        /// A replica that catches up before it is added.
+        learner: Option<Member>,
     },
-    /// Cut what differs from the chosen log. Sent to promised, not yet joined replicas.
+    /// Cut what differs from the chosen log, or, where the log ends before the chosen one's first
+    /// record, start over there. Sent to promised, not yet joined replicas.
     Adopt {
         /// The chosen log.
         chosen: LogSummary,
@@ -43,9 +55,12 @@ pub enum ReplicaRequest {
     },
     /// The log equals the chosen prefix up to here: join.
     Join {
-        /// The chosen log's last id.
-        at: Mark,
+        /// The chosen log's end.
+        at: Position,
     },
+    /// The next change of the replica set, after exactly the records it says. Sent to adopted or
+    /// joined replicas.
+    Change(SetChange),
     /// New records of this session; the frame's payload. Sent to joined replicas (the join may
     /// still be on its way to the disk).
     Append {
@@ -60,6 +75,22 @@ pub enum ReplicaRequest {
     Commit {
         /// The session's high-water mark.
         committed: Mark,
+    },
+    /// Forget the oldest records, as far as this replica knows them to be committed. Sent to joined
+    /// replicas; not answered.
+    Trim {
+        /// Everything up to here.
+        start: Mark,
+    },
+    /// Records that the replica can't read; the frame's payload is the run. Sent to adopted or
+    /// joined replicas.
+    Repair {
+        /// The session that sequenced the run.
+        origin: SessionId,
+        /// The first record.
+        first: TransactionId,
+        /// How many.
+        count: u32,
     },
     /// Is this session still the promised and joined one? Answered from memory.
     Confirm {
@@ -97,16 +128,16 @@ pub struct FromReplica {
 pub enum ReplicaAnswer {
     /// The session is durably promised; this is the log as it was then.
     Opened {
+        /// The disk that answers.
+        storage: StorageId,
         /// The last session joined, if any.
         normal: Option<SessionId>,
         /// The log.
         log: LogSummary,
         /// Known to be committed.
         low_water: Mark,
-        /// The first id still kept.
-        start: TransactionId,
-        /// The replica set in this log.
-        replicas: ReplicaSet,
+        /// Records of the log that can't be read; at most [`MAX_RANGES`], the first ones.
+        damaged: Vec<IdRange>,
     },
     /// A higher session is promised.
     Fenced {
@@ -115,10 +146,29 @@ pub enum ReplicaAnswer {
     },
     /// This node is no replica of that creation of the partition.
     Unknown,
+    /// This node lost part of its journal and can't tell what it had promised: it gives sound
+    /// records and nothing else.
+    Suspect {
+        /// The last record that it can still name.
+        last: Mark,
+    },
     /// What differed is durably cut.
     Adopted {
-        /// The last id that is left.
-        last: Mark,
+        /// Where the log now ends.
+        at: Position,
+        /// What is left and can't be read; at most [`MAX_RANGES`], the first ones.
+        damaged: Vec<IdRange>,
+    },
+    /// The change is durable.
+    Changed {
+        /// Where the log ended right after it.
+        at: Position,
+    },
+    /// What can't be read, after a repair or because it was found out; at most [`MAX_RANGES`],
+    /// the first ones.
+    Damaged {
+        /// The records.
+        ranges: Vec<IdRange>,
     },
     /// Copied records are durable.
     Copied {
@@ -139,10 +189,12 @@ pub enum ReplicaAnswer {
     },
     /// The answer to `Resume`, when the session is the promised one.
     Resumed {
+        /// The disk that answers.
+        storage: StorageId,
         /// Whether this session was durably joined.
         joined: bool,
-        /// The last durable id.
-        last: Mark,
+        /// Where the durable log ends.
+        at: Position,
     },
     /// Records read; the frame's payload is the run. One request may be answered by several.
     Records {
@@ -169,70 +221,4 @@ pub enum ReplicaAnswer {
         /// Why, for people.
         reason: String,
     },
-}
-
-/// Which sessions wrote which part of a log: two logs that name the same session at the same id
-/// are equal up to there.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub struct LogSummary {
-    /// Each session that has records, with the first of them; both ascending.
-    pub sessions: Vec<(SessionId, TransactionId)>,
-    /// The last id.
-    pub last: Mark,
-}
-
-impl LogSummary {
-    /// The session that wrote `id`, if the log has it.
-    pub fn session_at(&self, id: TransactionId) -> Option<SessionId> {
-        if !self.last.includes(id) {
-            return None;
-        }
-        let after = self.sessions.partition_point(|(_, first)| *first <= id);
-        after.checked_sub(1).map(|index| self.sessions[index].0)
-    }
-
-    /// How far this log and `other` agree: the greatest mark at which both name the same session.
-    pub fn common(&self, other: &Self) -> Mark {
-        let mut best = Mark::NONE;
-        for (index, (session, first)) in self.sessions.iter().enumerate() {
-            let there = other.sessions.binary_search_by_key(session, |(session, _)| *session);
-            // A session that begins elsewhere there is no agreement, whatever its name says.
-            let Some(there) = there.ok().filter(|there| other.sessions[*there].1 == *first) else {
-                continue;
-            };
-            best = best.max(self.end_of(index).min(other.end_of(there)));
-        }
-        best
-    }
-
-    /// Whether sessions and first ids ascend strictly and stay within the log.
-    pub fn is_sound(&self) -> bool {
-        self.sessions.first().is_none_or(|(_, first)| *first == TransactionId::FIRST)
-            && self.sessions.is_empty() == (self.last == Mark::NONE)
-            && self.sessions.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1)
-            && self.sessions.last().is_none_or(|(_, first)| self.last.includes(*first))
-    }
-
-    /// Notes that `session` wrote records from `first` up to `last`.
-    pub fn extend(&mut self, session: SessionId, first: TransactionId, last: Mark) {
-        debug_assert_eq!(self.last.next(), first);
-        if self.sessions.last().is_none_or(|(latest, _)| *latest != session) {
-            self.sessions.push((session, first));
-        }
-        self.last = last;
-    }
-
-    /// Forgets everything after `keep`.
-    pub fn cut(&mut self, keep: Mark) {
-        self.last = self.last.min(keep);
-        let last = self.last;
-        self.sessions.retain(|(_, first)| last.includes(*first));
-    }
-
-    fn end_of(&self, index: usize) -> Mark {
-        match self.sessions.get(index + 1) {
-            Some((_, next)) => Mark::before(*next),
-            None => self.last,
-        }
-    }
 }

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use waltz_core::id::{NodeId, SessionId, TransactionId};
 use waltz_core::io::{Caller, Context, Effect, Level, Ticket, Tickets};
-use waltz_core::journal::{Entry, EntryHead, Place};
+use waltz_core::journal::{Entry, EntryHead, FoundEntry, Place};
 use waltz_core::limits::Limits;
 use waltz_core::planted::Planted;
-use waltz_core::storage::{Replica, Storage, StorageReply};
+use waltz_core::storage::{Replica, Storage, StorageConfig, StorageReply};
 use waltz_core::time::{Random, Time};
 use waltz_core::transcript::entry_text;
 
@@ -95,7 +95,7 @@ impl Node {
 
     fn restart(&mut self) {
         self.storage = self.disk.clone();
-        self.storage.identify(member(self.id));
+        self.storage.identify(member(self.id), StorageConfig::default());
         self.unsynced.clear();
         self.reads.clear();
         self.tickets = Tickets::default();
@@ -129,8 +129,14 @@ impl Node {
     /// The oldest entry is on the disk.
     fn write_out(&mut self) -> Result<Unsynced, String> {
         let entry = self.unsynced.pop_front().expect("an entry waits");
-        let folded = self.disk.replay(&entry.head, entry.place);
-        folded.map(|()| entry).map_err(|error| error.to_string())
+        let found = FoundEntry {
+            head: entry.head.clone(),
+            place: entry.place,
+            body: &[],
+            is_damaged: false,
+        };
+        let folded = self.disk.replay(&found);
+        folded.map(|_| entry).map_err(|error| error.to_string())
     }
 
     fn sync(&mut self) -> NodeStep {

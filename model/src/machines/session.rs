@@ -1,7 +1,8 @@
 //! One session, driven.
 
-use waltz_core::id::{NodeId, SessionId};
+use waltz_core::id::{NodeId, SessionId, SetVersion};
 use waltz_core::limits::Limits;
+use waltz_core::log::SetChange;
 use waltz_core::planted::Planted;
 use waltz_core::record::RecordView;
 use waltz_core::sequencer::{Outputs, Sequencer, SequencerConfig, SequencerOutput};
@@ -66,7 +67,13 @@ impl Session {
         let id = session_id(epoch);
         let config =
             SequencerConfig { planted, ..SequencerConfig::new(id.server, Limits::default()) };
-        let sequencer = Sequencer::new(config, PARTITION, CREATION, id, replica_set());
+        let sequencer = Sequencer::new(
+            config,
+            PARTITION,
+            CREATION,
+            id,
+            SetChange::initial(SetVersion::FIRST, replica_set()),
+        );
         Self { sequencer, is_over: false }
     }
 
@@ -135,7 +142,7 @@ impl Machine for Session {
                 self.step(|sequencer, outputs| sequencer.on_reachable(node, outputs))
             }
             SessionOperation::Unreachable(node) => {
-                self.step(|sequencer, outputs| sequencer.on_unreachable(node, outputs))
+                self.step(|sequencer, outputs| sequencer.on_unreachable(Time::ZERO, node, outputs))
             }
             SessionOperation::Answer(node, answer) => {
                 let Answer { answer, payload } = (*answer).clone();

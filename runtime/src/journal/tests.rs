@@ -2,13 +2,15 @@
 
 use bytes::Bytes;
 use waltz_core::id::{
-    ClusterKey, CreationId, Epoch, Mark, NodeId, PartitionId, ReplicaSet, SessionId, TransactionId,
+    ClusterKey, CreationId, Epoch, Mark, NodeId, PartitionId, ReplicaSet, SessionId, SetVersion,
+    TransactionId,
 };
 use waltz_core::io::Ticket;
 use waltz_core::journal::{
     Damage, Entry, EntryHead, Fold, FoundEntry, HeaderError, Layout, Place, segment_name,
 };
 use waltz_core::limits::Limits;
+use waltz_core::log::SetChange;
 use waltz_core::planted::Planted;
 
 use super::memory_disk::MemoryDisk;
@@ -186,9 +188,9 @@ fn a_lane_without_room_rotates_too() {
     let disk = MemoryDisk::default();
     let (mut journal, ..) = opened(&disk, 7);
     let entry = |number: u64| {
-        let replicas = ReplicaSet(vec![]);
+        let set = SetChange::initial(SetVersion::FIRST, ReplicaSet(vec![]));
         let (partition, creation) = (PartitionId(number as u32), CreationId(u64::MAX));
-        let head = EntryHead::Create { partition, creation, replicas };
+        let head = EntryHead::Create { partition, creation, set };
         Entry { head, body: Bytes::new() }
     };
     let written: Vec<_> = (0..2000).map(entry).collect();

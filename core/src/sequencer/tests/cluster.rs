@@ -10,12 +10,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use crate::id::{
-    ClientId, Epoch, Generation, Mark, Member, NodeId, ReplicaSet, ReqId, SessionId, StorageId,
-    TransactionId,
+    ClientId, Epoch, Generation, Mark, Member, NodeId, ReplicaSet, ReqId, SessionId, SetVersion,
+    StorageId, TransactionId,
 };
 use crate::io::{Caller, ConnectionId, Report};
 use crate::journal::EntryHead;
 use crate::limits::Limits;
+use crate::log::SetChange;
 use crate::planted::Planted;
 use crate::record::{NewRecord, RecordView};
 use crate::sequencer::{Outputs, Sequencer, SequencerConfig, SequencerOutput};
@@ -81,13 +82,18 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) fn new(size: u32, planted: Planted) -> Self {
+        Self::with_spares(size, 0, planted)
+    }
+
+    /// A replica set of so many nodes, and nodes beyond it that may be added.
+    pub(super) fn with_spares(size: u32, spares: u32, planted: Planted) -> Self {
         let config =
             SequencerConfig { planted, ..SequencerConfig::new(NodeId(1), Limits::default()) };
-        let members = || (1..=size).map(member);
+        let all = (1..=size + spares).map(member);
         Self {
             config,
-            set: ReplicaSet(members().collect()),
-            nodes: members().map(|member| (member.node, Rig::of(member, planted))).collect(),
+            set: ReplicaSet((1..=size).map(member).collect()),
+            nodes: all.map(|member| (member.node, Rig::of(member, planted))).collect(),
             sessions: BTreeMap::new(),
             connections: BTreeMap::new(),
             now: Time::ZERO,
@@ -102,7 +108,8 @@ impl Cluster {
     pub(super) fn open(&mut self, epoch: u64, server: NodeId) {
         let session = SessionId { epoch: Epoch(epoch), server, nonce: epoch };
         let config = SequencerConfig { node: server, ..self.config };
-        let sequencer = Sequencer::new(config, PARTITION, CREATION, session, self.set.clone());
+        let hint = SetChange::initial(SetVersion::FIRST, self.set.clone());
+        let sequencer = Sequencer::new(config, PARTITION, CREATION, session, hint);
         assert!(self.sessions.insert(epoch, sequencer).is_none(), "epochs are used once");
     }
 
@@ -125,14 +132,15 @@ impl Cluster {
         let (requests, answers) = (VecDeque::new(), VecDeque::new());
         let connection = Connection { epoch, node, is_up: true, requests, answers };
         self.connections.insert(self.connected, connection);
-        self.with(epoch, |sequencer, outputs| sequencer.on_reachable(node, outputs));
+        self.reach(epoch, node);
     }
 
     /// A session's connection to a node is lost.
     pub(super) fn cut(&mut self, epoch: u64, node: NodeId, loss: Loss) {
         if let Some(number) = self.up(epoch, node) {
             self.lose(number, loss);
-            self.with(epoch, |sequencer, outputs| sequencer.on_unreachable(node, outputs));
+            let now = self.now;
+            self.with(epoch, |sequencer, outputs| sequencer.on_unreachable(now, node, outputs));
         }
     }
 
@@ -220,6 +228,16 @@ impl Cluster {
         self.at(node, Rig::finish_read);
     }
 
+    /// A node looks for rot, as far as one reading goes.
+    pub(super) fn wake(&mut self, node: NodeId) {
+        self.at(node, Rig::wake);
+    }
+
+    /// A bit of a stored record flips.
+    pub(super) fn rot(&mut self, node: NodeId, id: TransactionId) {
+        self.rig(node).rot(id.0);
+    }
+
     pub(super) fn fail_read(&mut self, node: NodeId) {
         self.at(node, |rig| rig.fail_read("input/output error"));
     }
@@ -239,6 +257,15 @@ impl Cluster {
 
     pub(super) fn confirm(&mut self, epoch: u64, round: u64) {
         self.with(epoch, |sequencer, outputs| sequencer.confirm(round, outputs));
+    }
+
+    /// A session is told which replicas there should be.
+    pub(super) fn aim(&mut self, epoch: u64, target: Option<ReplicaSet>) {
+        self.with(epoch, |sequencer, outputs| sequencer.aim(target, outputs));
+    }
+
+    pub(super) fn trim(&mut self, epoch: u64, start: Mark) {
+        self.with(epoch, |sequencer, outputs| sequencer.trim(start, outputs));
     }
 
     pub(super) fn read(&mut self, epoch: u64, asked: u64, first: TransactionId, to: Mark) {
@@ -363,6 +390,10 @@ impl Cluster {
         }
     }
 
+    fn reach(&mut self, epoch: u64, node: NodeId) {
+        self.with(epoch, |sequencer, outputs| sequencer.on_reachable(node, outputs));
+    }
+
     /// Does something with a session, if it still goes on, and sends what it asks.
     fn with(&mut self, epoch: u64, action: impl FnOnce(&mut Sequencer, &mut Outputs)) {
         let Some(sequencer) = self.sessions.get_mut(&epoch) else { return };
@@ -372,9 +403,17 @@ impl Cluster {
         for output in outputs {
             match output {
                 SequencerOutput::ToReplica { node, request, payload } => {
-                    let number = self.up(epoch, node).expect("only who is reachable is asked");
+                    let number = self.up(epoch, node).unwrap_or_else(|| {
+                        panic!("only who is reachable is asked: {node} {request:?}")
+                    });
                     let connection = self.connections.get_mut(&number).expect("a connection");
                     connection.requests.push_back((request, payload));
+                }
+                SequencerOutput::Reach { node } => {
+                    self.events.push(Event::Said { session, output });
+                    if self.is_linked(epoch, node) {
+                        self.reach(epoch, node);
+                    }
                 }
                 output => {
                     let is_over = matches!(output, SequencerOutput::Over { .. });

@@ -9,9 +9,10 @@ use std::time::Duration;
 use super::cluster::{Cluster, Loss};
 use super::oracle::{Broken, Oracle};
 use super::script::event_text;
-use crate::id::{NodeId, TransactionId};
+use crate::id::{Mark, Member, NodeId, ReplicaSet, TransactionId};
 use crate::planted::Planted;
 use crate::sequencer::SequencerConfig;
+use crate::storage::StorageConfig;
 use crate::time::Random;
 
 /// How many runs the test makes. More of them find rarer things.
@@ -37,9 +38,13 @@ enum Action {
     Wait,
     Settle,
     Strand,
+    Aim,
+    Trim,
+    Wake,
+    Rot,
 }
 
-const WEIGHTS: [(Action, u64); 16] = [
+const WEIGHTS: [(Action, u64); 20] = [
     (Action::Request, 300),
     (Action::Answer, 300),
     (Action::Sync, 150),
@@ -56,6 +61,10 @@ const WEIGHTS: [(Action, u64); 16] = [
     (Action::Wait, 20),
     (Action::Settle, 3),
     (Action::Strand, 12),
+    (Action::Aim, 12),
+    (Action::Trim, 6),
+    (Action::Wake, 20),
+    (Action::Rot, 6),
 ];
 
 /// What every run needs to get anywhere is never left out.
@@ -87,6 +96,8 @@ struct Run {
     weights: Vec<(Action, u64)>,
     epoch: u64,
     asked: u64,
+    /// The disk that rots, in runs that keep their replica set: the last good copy may not be lost.
+    rotting: Option<NodeId>,
     /// What happened, for people; kept only when it will be read.
     story: Option<Vec<String>>,
 }
@@ -95,10 +106,16 @@ impl Run {
     fn new(seed: u64, planted: Planted) -> Self {
         let mut random = Random::new(seed);
         let size = if random.bits().is_multiple_of(5) { 5 } else { 3 };
-        let mut cluster = Cluster::new(size, planted);
+        let spares = (random.bits() % 3) as u32;
+        let mut cluster = Cluster::with_spares(size, spares, planted);
+        for rig in cluster.nodes.values_mut() {
+            rig.config = StorageConfig::default();
+            rig.restart();
+        }
         let mut pick = |of: [usize; 3]| of[(random.bits() % 3) as usize];
         cluster.config = SequencerConfig {
             window_bytes: pick([100, 600, 4 << 20]),
+            learner_lag: pick([0, 3, 1024]) as u64,
             keep_bytes: pick([0, 400, 4 << 20]),
             run_bytes: pick([100, 300, 1 << 20]),
             ..cluster.config
@@ -106,9 +123,12 @@ impl Run {
         let oracle = Oracle::new(&cluster);
         // Every run has its own weather: what is rare in one is common in another.
         let weighted = |(action, weight)| (action, weight * pick([usual(action), 1, 3]) as u64);
-        let weights = WEIGHTS.map(weighted).to_vec();
+        let mut weights = WEIGHTS.map(weighted).to_vec();
+        let rots = random.bits().is_multiple_of(2);
+        weights.retain(|(action, _)| !rots || *action != Action::Aim);
+        let rotting = rots.then(|| NodeId(1 + (random.bits() % u64::from(size)) as u32));
         let (steps, epoch, asked, story) = (0, 0, 0, None);
-        Self { seed, steps, cluster, oracle, random, weights, epoch, asked, story }
+        Self { seed, steps, cluster, oracle, random, weights, epoch, asked, rotting, story }
     }
 
     /// A run that is written down.
@@ -177,9 +197,17 @@ impl Run {
                     _ => self.cluster.fail_read(node),
                 }
             }
-            Action::Append | Action::Confirm | Action::Fetch | Action::Strand => {
-                return self.use_session(action);
+            Action::Append
+            | Action::Confirm
+            | Action::Fetch
+            | Action::Strand
+            | Action::Aim
+            | Action::Trim => return self.use_session(action),
+            Action::Wake => {
+                let node = self.node();
+                self.cluster.wake(node);
             }
+            Action::Rot => self.rot()?,
             Action::Open => self.open(None),
             Action::Stop => {
                 let epoch = self.session()?;
@@ -245,6 +273,11 @@ impl Run {
         self.asked += 1;
         match action {
             Action::Strand => self.strand(epoch),
+            Action::Aim => self.aim(epoch),
+            Action::Trim => {
+                let start = self.below(committed.count() as usize + 1) as u64;
+                self.cluster.trim(epoch, Mark::before(TransactionId(start)));
+            }
             Action::Confirm => {
                 self.oracle.asked(session, self.asked);
                 self.cluster.confirm(epoch, self.asked);
@@ -260,6 +293,30 @@ impl Run {
             }
         }
         Some(())
+    }
+
+    /// A bit flips on the one disk that rots, where others hold the record.
+    fn rot(&mut self) -> Option<()> {
+        let node = self.rotting?;
+        let last = self.oracle.committed().min(self.cluster.nodes[&node].replica()?.last()).id()?;
+        let start = self.cluster.nodes[&node].replica()?.summary().start;
+        let id = TransactionId(self.below(last.0 as usize + 1) as u64);
+        if start.includes(id) || !self.oracle.is_held_by(self.cluster.nodes[&node].member, id) {
+            return None;
+        }
+        self.cluster.rot(node, id);
+        Some(())
+    }
+
+    /// A session is told to have other replicas: 1 to 5 of all nodes.
+    fn aim(&mut self, epoch: u64) {
+        let mut members: Vec<_> = self.cluster.nodes.values().map(|rig| rig.member).collect();
+        let keep = 1 + self.below(members.len().min(5));
+        while members.len() > keep {
+            let gone = self.below(members.len());
+            members.remove(gone);
+        }
+        self.cluster.aim(epoch, Some(ReplicaSet(members)));
     }
 
     /// A session's last records reach one replica only; then a higher one begins without it.
@@ -320,14 +377,19 @@ impl Run {
         let Some(sequencer) = self.cluster.sessions.get(&self.epoch) else {
             return Err("the newest session is over, though nothing fails".to_owned());
         };
-        if !sequencer.is_open() || sequencer.joined().len() < self.cluster.set.0.len() {
+        let set = &sequencer.set().replicas;
+        let joined = |member: &Member| {
+            sequencer.replicas().iter().any(|r| r.node == member.node && r.state == "joined")
+        };
+        if !sequencer.is_open() || !set.0.iter().all(joined) {
             return Err(format!("not all joined the newest session: {:?}", sequencer.replicas()));
         }
         let (committed, sequenced) = (sequencer.committed(), sequencer.sequenced());
         if committed != sequenced {
             return Err(format!("{sequenced} was sequenced and {committed} is committed"));
         }
-        for (node, rig) in &self.cluster.nodes {
+        for node in set.nodes() {
+            let rig = &self.cluster.nodes[&node];
             let replica = rig.replica().ok_or("a replica is missing")?;
             if (replica.last(), replica.low_water()) != (committed, committed) {
                 let (last, low_water) = (replica.last(), replica.low_water());
@@ -352,6 +414,12 @@ impl Run {
             }
             if !self.cluster.settle(&nodes) {
                 return Err("messages go round for ever".to_owned());
+            }
+            for _ in 0..20 {
+                nodes.iter().for_each(|node| self.cluster.wake(*node));
+                if !self.cluster.settle(&nodes) {
+                    return Err("messages go round for ever".to_owned());
+                }
             }
             self.check()?;
             self.cluster.wait(Duration::from_millis(600));
@@ -409,21 +477,29 @@ fn the_runs_reach_what_they_are_for() {
 
 #[cfg(feature = "planted-bugs")]
 mod planted {
-    use super::{RUNS, first_violation};
+    use super::first_violation;
     use crate::planted::{Planted, PlantedBug};
 
-    #[test]
-    fn an_acknowledgement_before_the_sync_is_caught() {
-        assert!(first_violation(RUNS, Planted::bug(PlantedBug::AcknowledgeBeforeSync)).is_some());
-    }
+    /// The rules of sessions and replicas, and within how many runs a broken one must show.
+    const RULES: [(PlantedBug, u64); 10] = [
+        (PlantedBug::AcknowledgeBeforeSync, 100),
+        (PlantedBug::SkipPromiseCheck, 100),
+        (PlantedBug::QuorumMinusOne, 100),
+        (PlantedBug::CountBeforeJoin, 100_000),
+        (PlantedBug::ChooseByLength, 100_000),
+        (PlantedBug::TrustStaleSet, 100_000),
+        (PlantedBug::ResumeBlindly, 100_000),
+        (PlantedBug::ReplaceInOneStep, 100_000),
+        (PlantedBug::ChangeBeforeCommitted, 100_000),
+        (PlantedBug::CountLearner, 100_000),
+    ];
 
     #[test]
-    fn a_skipped_fence_is_caught() {
-        assert!(first_violation(RUNS, Planted::bug(PlantedBug::SkipPromiseCheck)).is_some());
-    }
-
-    #[test]
-    fn a_quorum_off_by_one_is_caught() {
-        assert!(first_violation(RUNS, Planted::bug(PlantedBug::QuorumMinusOne)).is_some());
+    fn every_broken_rule_shows() {
+        for (bug, runs) in RULES {
+            let violation = first_violation(runs, Planted::bug(bug));
+            println!("{bug:?}: {violation:?}");
+            assert!(violation.is_some(), "{runs} runs did not notice {bug:?}");
+        }
     }
 }

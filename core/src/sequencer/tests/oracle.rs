@@ -2,18 +2,20 @@
 //!
 //! The oracle knows each disk's log from its durable entries alone, and every record that any
 //! session said to be committed. After each step: a committed id names the same bytes for ever; a
-//! quorum of disks holds it; no session commits what a higher one, once open, lacks; a low-water
-//! mark covers committed records only; and what claims to be current is.
+//! quorum of the replica set's disks holds it, or has trimmed it; no session commits what a higher
+//! one, once open, lacks; a low-water mark covers committed records only; replica sets change one
+//! at a time, each after the last one was committed; and what claims to be current is.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use super::cluster::{Cluster, Event};
-use crate::id::{Mark, NodeId, SessionId, TransactionId};
+use crate::id::{Mark, Member, ReplicaSet, SessionId, SetVersion, TransactionId};
 use crate::io::Level;
 use crate::journal::EntryHead;
 use crate::limits::Limits;
+use crate::log::SetChange;
 use crate::record::Run;
 use crate::sequencer::SequencerOutput;
 use crate::storage::testing::{Rig, Written};
@@ -26,6 +28,10 @@ pub(super) type Broken = String;
 struct Disk {
     entries: usize,
     log: Vec<Bytes>,
+    /// Everything before was trimmed; the log keeps its place.
+    start: usize,
+    /// The replica sets of this log.
+    sets: Vec<SetChange>,
     low_water: Mark,
     /// How much of what it knows to be committed was compared.
     compared: usize,
@@ -33,7 +39,7 @@ struct Disk {
 
 impl Disk {
     /// Takes in what became durable. Whether anything was cut.
-    fn catch_up(&mut self, rig: &Rig) -> bool {
+    fn catch_up(&mut self, rig: &Rig, committed: &[Bytes]) -> bool {
         let newly = &rig.journal[self.entries..rig.durable];
         self.entries = rig.durable;
         let mut was_cut = false;
@@ -47,7 +53,19 @@ impl Disk {
                     self.low_water = *low_water;
                 }
                 EntryHead::Cut { keep, .. } => {
-                    self.log.truncate(keep.count() as usize);
+                    self.log.truncate(keep.last.count() as usize);
+                    self.sets.retain(|set| set.version <= keep.version);
+                    was_cut = true;
+                }
+                EntryHead::Create { set, .. } => self.sets = vec![set.clone()],
+                EntryHead::Change { change, .. } => self.sets.push(change.clone()),
+                EntryHead::Trim { start, .. } => self.start = start.count() as usize,
+                EntryHead::Reset { base, .. } => {
+                    // Only what is committed is trimmed, so that is what it starts over after.
+                    self.start = base.start.count() as usize;
+                    self.log = committed[..self.start].to_vec();
+                    self.low_water = base.start;
+                    self.sets.clone_from(&base.sets);
                     was_cut = true;
                 }
                 EntryHead::LowWater { mark, .. } => self.low_water = *mark,
@@ -82,22 +100,30 @@ struct Known {
 /// The oracle.
 #[derive(Debug)]
 pub(super) struct Oracle {
-    quorum: usize,
-    disks: BTreeMap<NodeId, Disk>,
+    /// The newest replica set that any session said to be committed.
+    set: SetChange,
+    disks: BTreeMap<Member, Disk>,
     committed: Vec<Bytes>,
     sessions: BTreeMap<SessionId, Known>,
 }
 
 impl Oracle {
     pub(super) fn new(cluster: &Cluster) -> Self {
-        let disks = cluster.nodes.keys().map(|node| (*node, Disk::default())).collect();
-        let quorum = cluster.set.quorum();
-        Self { quorum, disks, committed: Vec::new(), sessions: BTreeMap::new() }
+        let disks = cluster.nodes.values().map(|rig| (rig.member, Disk::default())).collect();
+        let set = SetChange::initial(SetVersion::FIRST, cluster.set.clone());
+        Self { set, disks, committed: Vec::new(), sessions: BTreeMap::new() }
     }
 
     /// The highest id anyone said to be committed.
     pub(super) fn committed(&self) -> Mark {
         Mark::before(TransactionId(self.committed.len() as u64))
+    }
+
+    /// Whether this disk has a committed record as it should be.
+    pub(super) fn is_held_by(&self, member: Member, id: TransactionId) -> bool {
+        let record = self.committed.get(id.0 as usize);
+        let log = self.disks.get(&member).map(|disk| &disk.log);
+        record.is_some() && log.and_then(|log| log.get(id.0 as usize)) == record
     }
 
     /// A session is asked to confirm that it is current.
@@ -109,9 +135,9 @@ impl Oracle {
     /// Checks what happened in a step and what it left.
     pub(super) fn check(&mut self, cluster: &Cluster, events: &[Event]) -> Result<(), Broken> {
         let mut was_cut = false;
-        for (node, rig) in &cluster.nodes {
-            let disk = self.disks.get_mut(node).expect("the same nodes all along");
-            was_cut |= disk.catch_up(rig);
+        for rig in cluster.nodes.values() {
+            let disk = self.disks.entry(rig.member).or_default();
+            was_cut |= disk.catch_up(rig, &self.committed);
         }
         for event in events {
             match event {
@@ -148,6 +174,7 @@ impl Oracle {
                     Some((id, _)) => Err(format!("{session} reads another record {id}")),
                 }
             }
+            SequencerOutput::SetCommitted(change) => self.on_set(session, change),
             SequencerOutput::Over { reason, .. } if reason.contains("compare the two disks") => {
                 Err(format!("{session} is over: {reason}"))
             }
@@ -198,31 +225,70 @@ impl Oracle {
         Ok(())
     }
 
-    /// The record that most disks hold at an id.
+    /// The set is committed: it is on a quorum of its own disks, and changes the one before by one
+    /// replica. A later session may say so again.
+    fn on_set(&mut self, session: SessionId, change: &SetChange) -> Result<(), Broken> {
+        if change.version < self.set.version {
+            return Ok(());
+        }
+        if change.version == self.set.version {
+            return match *change == self.set {
+                true => Ok(()),
+                false => Err(format!("{session} commits another set {}", change.version)),
+            };
+        }
+        let (before, after) = (&self.set.replicas.0, &change.replicas.0);
+        let gone = before.iter().filter(|member| !after.contains(member)).count();
+        let new = after.iter().filter(|member| !before.contains(member)).count();
+        if change.version != self.set.version.next() || gone + new != 1 {
+            return Err(format!("{session} changes {:?} to {change:?}", self.set));
+        }
+        let has = |disk: &Disk| disk.sets.contains(change);
+        let holders = after.iter().filter(|member| self.disks.get(member).is_some_and(has));
+        if holders.count() < change.replicas.quorum() {
+            return Err(format!("{session} commits a set that no quorum has: {change:?}"));
+        }
+        self.set = change.clone();
+        Ok(())
+    }
+
+    /// The record that most disks of the replica set hold at an id.
     fn most_held(&self, id: usize) -> Option<Bytes> {
-        let held: Vec<_> = self.disks.values().filter_map(|disk| disk.log.get(id)).collect();
+        let disks = self.set.replicas.0.iter().filter_map(|member| self.disks.get(member));
+        let held: Vec<_> = disks.filter_map(|disk| disk.log.get(id)).collect();
         let copies = |record: &&&Bytes| held.iter().filter(|other| other == record).count();
         held.iter().max_by_key(copies).map(|record| (*record).clone())
     }
 
-    /// A quorum of disks holds a committed record.
+    /// A quorum of the replica set holds a committed record; of the newest one that is committed,
+    /// or of one that follows it and is not committed yet.
     fn check_held(&self, id: usize) -> Result<(), Broken> {
         let record = &self.committed[id];
-        let holds = |disk: &&Disk| disk.log.get(id) == Some(record);
-        let copies = self.disks.values().filter(holds).count();
-        match copies >= self.quorum {
-            true => Ok(()),
-            false => Err(format!("committed record {id} is on {copies} disks")),
+        let holds = |disk: &Disk| id < disk.start || disk.log.get(id) == Some(record);
+        let held = |set: &ReplicaSet| {
+            let holders = set.0.iter().filter(|member| self.disks.get(member).is_some_and(holds));
+            holders.count() >= set.quorum()
+        };
+        let next = self.set.version.next();
+        let mut pending = self.disks.values().flat_map(|disk| &disk.sets);
+        if held(&self.set.replicas) || pending.any(|set| set.version == next && held(&set.replicas))
+        {
+            return Ok(());
         }
+        let holders: Vec<_> = self.disks.iter().filter(|(_, disk)| holds(disk)).collect();
+        let holders: Vec<_> = holders.iter().map(|(member, _)| member.node).collect();
+        Err(format!("committed record {id} is on {holders:?} of {:?}", self.set.replicas))
     }
 
     fn check_low_water(&mut self) -> Result<(), Broken> {
-        for (node, disk) in &mut self.disks {
+        for (member, disk) in &mut self.disks {
+            let node = member.node;
             let to = disk.low_water.count() as usize;
             if to > disk.log.len() {
                 return Err(format!("{node} lacks what it knows to be committed"));
             }
-            let (from, committed) = (disk.compared, self.committed.get(disk.compared..to));
+            let from = disk.compared.min(to);
+            let committed = self.committed.get(from..to);
             if committed != Some(&disk.log[from..to]) {
                 return Err(format!("{node} believes {} to be committed", disk.low_water));
             }
@@ -234,5 +300,5 @@ impl Oracle {
 
 /// Whether honest servers and sound disks can't be the reason.
 fn is_alarming(text: &str, level: Level) -> bool {
-    level > Level::Info && !text.contains("input/output error")
+    level > Level::Info && !text.contains("input/output error") && !text.contains("be read here")
 }

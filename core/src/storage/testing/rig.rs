@@ -4,16 +4,20 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::coordinator::Coordinator;
 use crate::id::{
-    ClientId, CreationId, Epoch, Generation, Mark, Member, NodeId, PartitionId, ReplicaSet, ReqId,
-    SessionId, StorageId, TransactionId,
+    ClientId, CreationId, Epoch, Generation, Mark, Member, NodeId, PartitionId, Position,
+    ReplicaSet, ReqId, SessionId, SetVersion, StorageId, TransactionId,
 };
 use crate::io::{Caller, ConnectionId, Context, Effect, Report, Ticket, Tickets};
-use crate::journal::{Entry, EntryHead, Place};
+use crate::journal::{Entry, EntryHead, FoundEntry, Place};
 use crate::limits::Limits;
+use crate::log::{LogSummary, SetChange};
 use crate::planted::Planted;
 use crate::record::{NewRecord, RecordView, append_with_id};
-use crate::storage::{Replica, Storage, StorageReply};
+use crate::storage::{
+    CheckpointConfig, Replayed, Replica, ScrubConfig, Storage, StorageConfig, StorageReply,
+};
 use crate::time::{Random, Time};
 use crate::wire::{ReplicaRequest, ToReplica};
 
@@ -23,6 +27,22 @@ pub(crate) const CREATION: CreationId = CreationId(42);
 /// A node with its first disk.
 pub(crate) fn member(n: u32) -> Member {
     Member { node: NodeId(n), storage: StorageId(u64::from(n) + 10) }
+}
+
+/// The request that opens a session in the partition's first replica set.
+pub(crate) fn open() -> ReplicaRequest {
+    let version = SetVersion::FIRST;
+    ReplicaRequest::Open { version, replicas: replicas(), learner: None }
+}
+
+/// The log that a replica is created with.
+pub(crate) fn empty_log() -> LogSummary {
+    LogSummary::new(SetChange::initial(SetVersion::FIRST, replicas()))
+}
+
+/// In the first replica set.
+pub(crate) fn position(last: Mark) -> Position {
+    Position { last, version: SetVersion::FIRST }
 }
 
 pub(crate) fn session(epoch: u64) -> SessionId {
@@ -64,24 +84,61 @@ pub(crate) fn run(epoch: u64, first: u64, count: u64) -> Bytes {
     bytes.freeze()
 }
 
-/// An entry, where its body went, and its body.
+/// An entry, where its body went, and what is there.
 #[derive(Debug, Clone)]
 pub(crate) struct Written {
     pub(crate) head: EntryHead,
     pub(crate) place: Option<Place>,
     pub(crate) body: Bytes,
+    /// The body as it was written.
+    sound: Bytes,
+}
+
+impl Written {
+    /// The records in its body.
+    pub(crate) fn run(&self) -> Option<(SessionId, TransactionId, u32)> {
+        match self.head {
+            EntryHead::Records { session, first, count, .. }
+            | EntryHead::Repair { session, first, count, .. } => Some((session, first, count)),
+            _ => None,
+        }
+    }
+
+    /// Whether the body is not what was written.
+    pub(crate) fn is_rotten(&self) -> bool {
+        self.body != self.sound
+    }
+
+    /// The body becomes another one.
+    pub(crate) fn spoil(&mut self) {
+        self.body = Bytes::from_static(b"rotten");
+    }
+
+    fn holds(&self, id: u64) -> bool {
+        let ids = |(_, first, count): (_, TransactionId, u32)| first.0..first.0 + u64::from(count);
+        self.run().is_some_and(|run| ids(run).contains(&id))
+    }
 }
 
 /// The node and its journal.
 #[derive(Debug)]
 pub(crate) struct Rig {
     pub(crate) storage: Storage,
-    member: Member,
+    pub(crate) member: Member,
     planted: Planted,
+    /// No scrub, unless a test wants one.
+    pub(crate) config: StorageConfig,
+    pub(crate) now: Time,
     tickets: Tickets,
     /// Everything appended, in order; the first `durable` of it is on the disk.
     pub(crate) journal: Vec<Written>,
     pub(crate) durable: usize,
+    /// The coordinator whose state this node's checkpoints tell.
+    pub(crate) coordinator: Coordinator,
+    /// How many entries a segment has.
+    pub(crate) segment_entries: usize,
+    /// Segments below this one are given up.
+    pub(crate) released: u32,
     /// How many of the journal's entries an earlier life of the process wrote.
     inherited: usize,
     pub(crate) reads: VecDeque<(Ticket, Vec<Place>)>,
@@ -95,15 +152,23 @@ impl Rig {
     }
 
     pub(crate) fn of(member: Member, planted: Planted) -> Self {
+        let scrub = ScrubConfig { bytes_per_second: 0, ..ScrubConfig::default() };
+        let checkpoints = CheckpointConfig { every_bytes: 0, ..CheckpointConfig::default() };
+        let config = StorageConfig { scrub, checkpoints };
         let mut storage = Storage::new(Limits::default(), planted);
-        storage.identify(member);
+        storage.identify(member, config);
         Self {
             storage,
             member,
             planted,
+            config,
+            now: Time::ZERO,
             tickets: Tickets::default(),
             journal: Vec::new(),
             durable: 0,
+            coordinator: Coordinator::new(),
+            segment_entries: usize::MAX,
+            released: 0,
             inherited: 0,
             reads: VecDeque::new(),
             reports: Vec::new(),
@@ -160,7 +225,11 @@ impl Rig {
             .filter_map(|index| self.journal[index].place.map(|place| (ticket(index), place)))
             .collect();
         let up_to = Ticket((to - self.inherited) as u64);
-        self.step(|storage, cx, replies| storage.on_durable(cx, up_to, &places, replies))
+        let coordinator = self.coordinator.clone();
+        self.step(|storage, cx, replies| {
+            storage.on_durable(cx, up_to, &places, replies);
+            storage.checkpoint(cx, &coordinator);
+        })
     }
 
     pub(crate) fn sync_all(&mut self) -> Vec<StorageReply> {
@@ -171,6 +240,7 @@ impl Rig {
     pub(crate) fn finish_read(&mut self) -> Vec<StorageReply> {
         let (ticket, places) = self.reads.pop_front().expect("a read is under way");
         let body = |place: &Place| {
+            assert!(place.segment >= self.released, "nothing is read that was given up");
             let written = self.journal.iter().find(|written| written.place == Some(*place));
             written.expect("a place of the journal").body.clone()
         };
@@ -193,36 +263,87 @@ impl Rig {
     pub(crate) fn restart(&mut self) {
         self.journal.truncate(self.durable);
         self.storage = self.replayed(self.durable);
-        self.storage.identify(self.member);
         self.tickets = Tickets::default();
         self.inherited = self.durable;
         self.reads.clear();
+        self.identify();
     }
 
-    /// What the first `count` entries of the journal fold to.
+    /// A crash that takes all but the first `count` entries, and the next start knows only that
+    /// there were more.
+    pub(crate) fn restart_suspect(&mut self, count: usize) {
+        self.durable = self.durable.min(count);
+        self.journal.truncate(self.durable);
+        self.storage = self.replayed(self.durable);
+        self.storage.mark_suspect();
+        self.tickets = Tickets::default();
+        self.inherited = self.durable;
+        self.reads.clear();
+        self.identify();
+    }
+
+    fn identify(&mut self) {
+        self.storage.identify(self.member, self.config);
+        self.step(|storage, cx, _| storage.start(cx));
+    }
+
+    /// The time that the node asked for comes, if it asked.
+    pub(crate) fn wake(&mut self) -> Vec<StorageReply> {
+        self.now = self.storage.deadline().map_or(self.now, |time| time.max(self.now));
+        self.step(|storage, cx, _| storage.on_timer(cx))
+    }
+
+    /// What the first `count` entries of the journal fold to, as far as they are still there.
     pub(crate) fn replayed(&self, count: usize) -> Storage {
+        let gone = (0..count).take_while(|index| self.segment(*index) < self.released).count();
+        let mut storage = self.replayed_from(gone, count);
+        storage.end_replay().expect("a checkpoint is there");
+        storage
+    }
+
+    /// What recovery does with entries `from..to`, but for its end.
+    pub(crate) fn replayed_from(&self, from: usize, to: usize) -> Storage {
+        self.replay(from, to, |_| ())
+    }
+
+    /// What the entries from `from` on mean beyond the storage.
+    pub(crate) fn meanings(&self, from: usize) -> Vec<Replayed> {
+        let mut meanings = Vec::new();
+        self.replay(from, self.journal.len(), |replayed| meanings.push(replayed));
+        meanings
+    }
+
+    fn replay(&self, from: usize, to: usize, mut hear: impl FnMut(Replayed)) -> Storage {
         let mut storage = Storage::new(Limits::default(), self.planted);
-        for written in &self.journal[..count] {
-            storage.replay(&written.head, written.place).expect("what was written fits");
+        storage.begin_replay(from > 0);
+        for written in &self.journal[from..to] {
+            let Written { head, place, body, .. } = written;
+            let is_damaged = written.is_rotten();
+            let body = if is_damaged { &[][..] } else { &body[..] };
+            let found = FoundEntry { head: head.clone(), place: *place, body, is_damaged };
+            hear(storage.replay(&found).expect("what was written fits"));
         }
         storage
     }
 
-    /// Flips a bit in the stored record.
+    fn segment(&self, index: usize) -> u32 {
+        (index / self.segment_entries) as u32 + 1
+    }
+
+    /// Flips a bit in the newest copy of a stored record.
     pub(crate) fn rot(&mut self, id: u64) {
-        let holds = |written: &&mut Written| {
-            matches!(written.head, EntryHead::Records { first, count, .. }
-                if first.0 <= id && id < first.0 + u64::from(count))
-        };
-        let written = self.journal.iter_mut().rev().find(holds).expect("the id is stored");
-        let EntryHead::Records { first, .. } = written.head else { unreachable!() };
-        let (mut body, limits) = (BytesMut::from(&written.body[..]), Limits::default());
-        let mut offset = 0;
-        for _ in first.0..id {
-            let (record, _) = RecordView::parse(&written.body[offset..], &limits).unwrap();
-            offset += record.bytes().len();
-        }
-        body[offset + 30] ^= 4;
+        self.flip(id, 30 * 8 + 2);
+    }
+
+    /// Flips one bit of the newest copy of a record.
+    pub(crate) fn flip(&mut self, id: u64, bit: usize) {
+        let written = self.journal.iter_mut().rfind(|written| written.holds(id));
+        let written = written.expect("the id is stored");
+        let (_, first, _) = written.run().expect("a run of records");
+        let length = |at: usize| u32::from_le_bytes(*written.sound[at..].first_chunk().unwrap());
+        let offset = (first.0..id).fold(0, |at, _| at + length(at) as usize);
+        let mut body = BytesMut::from(&written.body[..]);
+        body[offset + bit / 8] ^= 1 << (bit % 8);
         written.body = body.freeze();
     }
 
@@ -232,7 +353,7 @@ impl Rig {
     ) -> Vec<StorageReply> {
         let (mut random, mut effects, mut replies) = (Random::new(1), Vec::new(), Vec::new());
         let mut cx = Context {
-            now: Time::ZERO,
+            now: self.now,
             random: &mut random,
             tickets: &mut self.tickets,
             effects: &mut effects,
@@ -243,6 +364,7 @@ impl Rig {
             match effect {
                 Effect::Append { entry, ticket } => self.write(entry, ticket),
                 Effect::Read { ticket, places } => self.reads.push_back((ticket, places)),
+                Effect::Release { below } => self.released = below,
                 Effect::Report(report) => self.reports.push(report),
                 other => panic!("a storage node does not {other:?}"),
             }
@@ -258,10 +380,11 @@ impl Rig {
         assert_eq!(ticket.0, (index + 1 - self.inherited) as u64);
         assert_eq!(entry.body.is_empty(), entry.head.is_control());
         let place = (!entry.body.is_empty()).then(|| Place {
-            segment: 1,
+            segment: self.segment(index),
             offset: index as u32 * 1000,
             length: entry.body.len() as u32,
         });
-        self.journal.push(Written { head: entry.head, place, body: entry.body });
+        let Entry { head, body } = entry;
+        self.journal.push(Written { head, place, sound: body.clone(), body });
     }
 }

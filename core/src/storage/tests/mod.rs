@@ -1,8 +1,15 @@
 //! Transcripts of requests and what comes of them, and random runs against a naive model.
 
+mod bit_flips;
+mod checkpoints;
+mod damage;
+mod model;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod random;
 mod reading;
 mod replay;
 mod requests;
 mod script;
+mod scrub;
 mod sessions;

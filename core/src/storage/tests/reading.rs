@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::script::check;
 use crate::id::{Mark, TransactionId};
 use crate::io::Ticket;
-use crate::storage::testing::{Rig, caller, replicas, run};
-use crate::wire::{LogSummary, ReplicaAnswer, ReplicaRequest};
+use crate::storage::testing::{Rig, caller, empty_log, open, position, run};
+use crate::wire::{ReplicaAnswer, ReplicaRequest};
 
 #[test]
 fn only_what_is_durable_is_read() {
@@ -98,16 +98,18 @@ fn rot_is_never_served() {
          > rot 4
          > s1 read 1..5 max 10000
          > read
-           report Error: partition p7: the run of 3 records from 3 (segment 1, offset 4000) is corrupt and not served: record checksum is 4559e617, computed 271a488d
-           -> s1 records 1..2 of s1
+           report Error: the run of 3 records from 3 (segment 1, offset 4000) is damaged: record checksum is 4559e617, computed 271a488d; 4..=4 can't be read here
+           -> s1 records 1..2 of s1, more comes
+           -> s1 records 3..3 of s1
+           -> s1 can't read 4..4
          > s1 read 3..5 max 10000
          > read
-           report Error: partition p7: the run of 3 records from 3 (segment 1, offset 4000) is corrupt and not served: record checksum is 4559e617, computed 271a488d
-           -> s1 read failed: partition p7: the run of 3 records from 3 (segment 1, offset 4000) is corrupt and not served: record checksum is 4559e617, computed 271a488d
+           -> s1 records 3..3 of s1
          > s1 read 0..0 max 10000
          > fail read
-           report Error: records of partition p7 from 0 can't be read: input/output error
-           -> s1 read failed: records of partition p7 from 0 can't be read: input/output error",
+           report Error: the run of 3 records from 0 (segment 1, offset 3000) is damaged: they can't be read: input/output error; 0..=2 can't be read here
+           -> s1 can't read 0..2 4..4
+           -> s1 read failed: they can't be read: input/output error",
     );
 }
 
@@ -150,9 +152,9 @@ fn read(request: u64) -> ReplicaRequest {
 #[test]
 fn reads_under_way_are_bounded_for_each_caller_and_end_with_it() {
     let mut rig = Rig::new();
-    rig.ask(1, ReplicaRequest::Open { replicas: replicas() }, Bytes::new());
-    rig.ask(1, ReplicaRequest::Adopt { chosen: LogSummary::default() }, Bytes::new());
-    rig.ask(1, ReplicaRequest::Join { at: Mark::NONE }, Bytes::new());
+    rig.ask(1, open(), Bytes::new());
+    rig.ask(1, ReplicaRequest::Adopt { chosen: empty_log() }, Bytes::new());
+    rig.ask(1, ReplicaRequest::Join { at: position(Mark::NONE) }, Bytes::new());
     let first = TransactionId(0);
     let append = ReplicaRequest::Append { first, count: 1, committed: Mark::NONE };
     rig.ask(1, append, run(1, 0, 1));

@@ -2,10 +2,13 @@
 
 use bytes::Bytes;
 
-use crate::id::{CreationId, Mark, ReplicaSet, TransactionId};
+use crate::id::{CreationId, Mark, ReplicaSet, SetVersion, TransactionId};
 use crate::io::Level;
-use crate::storage::testing::{CREATION, PARTITION, Rig, caller, replicas, run, session};
-use crate::wire::{LogSummary, ReplicaAnswer, ReplicaRequest, ToReplica};
+use crate::log::LogSummary;
+use crate::storage::testing::{
+    CREATION, PARTITION, Rig, caller, empty_log, open, position, replicas, run, session,
+};
+use crate::wire::{ReplicaAnswer, ReplicaRequest, ToReplica};
 
 #[test]
 fn only_this_creation_and_this_very_disk_are_answered_for() {
@@ -13,7 +16,8 @@ fn only_this_creation_and_this_very_disk_are_answered_for() {
     let ReplicaSet(mut others) = replicas();
     others[0].storage.0 += 1;
     let answer = |rig: &mut Rig, creation, replicas| {
-        let request = ReplicaRequest::Open { replicas };
+        let version = SetVersion::FIRST;
+        let request = ReplicaRequest::Open { version, replicas, learner: None };
         let (partition, session) = (PARTITION, session(1));
         let request = ToReplica { partition, creation, session, request };
         rig.send(caller(1), request, Bytes::new()).pop().map(|reply| reply.message.answer)
@@ -29,9 +33,9 @@ fn only_this_creation_and_this_very_disk_are_answered_for() {
 /// A node that has joined session 1 and holds ids 0 to 3.
 fn joined() -> Rig {
     let mut rig = Rig::new();
-    rig.ask(1, ReplicaRequest::Open { replicas: replicas() }, Bytes::new());
-    rig.ask(1, ReplicaRequest::Adopt { chosen: LogSummary::default() }, Bytes::new());
-    rig.ask(1, ReplicaRequest::Join { at: Mark::NONE }, Bytes::new());
+    rig.ask(1, open(), Bytes::new());
+    rig.ask(1, ReplicaRequest::Adopt { chosen: empty_log() }, Bytes::new());
+    rig.ask(1, ReplicaRequest::Join { at: position(Mark::NONE) }, Bytes::new());
     rig.ask(1, append(0, 4), run(1, 0, 4));
     rig.sync_all();
     rig
@@ -76,10 +80,15 @@ fn absurd_ids_are_refused() {
     let requests = [
         ReplicaRequest::Append { first: far, count: u32::MAX, committed: Mark::before(far) },
         ReplicaRequest::Copy { origin: session(1), first: far, count: u32::MAX },
-        ReplicaRequest::Join { at: Mark::before(far) },
+        ReplicaRequest::Join { at: position(Mark::before(far)) },
+        ReplicaRequest::Repair { origin: session(1), first: far, count: u32::MAX },
         ReplicaRequest::Read { request: 1, first: far, to: Mark::before(far), max_bytes: 0 },
         ReplicaRequest::Adopt {
-            chosen: LogSummary { sessions: vec![(session(1), far)], last: Mark::before(far) },
+            chosen: LogSummary {
+                sessions: vec![(session(1), far)],
+                last: Mark::before(far),
+                ..empty_log()
+            },
         },
     ];
     for request in requests {

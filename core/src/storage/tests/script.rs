@@ -7,19 +7,25 @@
 //! > read                            the oldest read ends
 //! > rot 5                           a bit of a stored record flips
 //! > restart                         a crash
+//! > lose 3                          a crash after which only so many entries can be told
+//! > wake                            the time comes that the node asked for
+//! > close                           the server's connection is lost
+//! > s2 change v1 of s2 at 6 = n1 n2 n4
+//! > s2 adopt trimmed to 4, s1@0 s2@5 to 7, v1 of s1 at 6 = n1 n2 n4
 //! ```
 
 use std::fmt::Write;
 
 use bytes::Bytes;
 
-use crate::id::{Mark, TransactionId};
+use crate::id::{Mark, Position, ReplicaSet, SetVersion, TransactionId};
+use crate::log::{LogSummary, SetChange};
 use crate::planted::Planted;
 use crate::storage::StorageReply;
 use crate::storage::testing::{
-    Rig, answer_text, entry_text, member, replicas, run, session, short,
+    Rig, answer_text, caller, empty_log, entry_text, member, open, run, session, short,
 };
-use crate::wire::{LogSummary, ReplicaAnswer, ReplicaRequest};
+use crate::wire::{ReplicaAnswer, ReplicaRequest};
 
 /// Plays a transcript's commands and compares what comes of them with what it says.
 pub(super) fn check(transcript: &str) {
@@ -63,8 +69,20 @@ fn play(rig: &mut Rig, command: &str) -> Vec<StorageReply> {
             rig.restart();
             Vec::new()
         }
+        ["lose", count] => {
+            rig.restart_suspect(number(count) as usize);
+            Vec::new()
+        }
+        ["wake"] => {
+            rig.wake();
+            Vec::new()
+        }
+        ["close"] => {
+            rig.close(caller(1));
+            Vec::new()
+        }
         [epoch, ..] => {
-            let epoch = number(epoch.trim_start_matches('s'));
+            let epoch = epoch_of(epoch);
             let (request, payload) = request(epoch, &words[1..]);
             rig.ask(epoch, request, payload)
         }
@@ -74,19 +92,31 @@ fn play(rig: &mut Rig, command: &str) -> Vec<StorageReply> {
 
 fn request(epoch: u64, words: &[&str]) -> (ReplicaRequest, Bytes) {
     let request = match words {
-        ["open"] => ReplicaRequest::Open { replicas: replicas() },
-        ["adopt", chosen @ ..] => ReplicaRequest::Adopt { chosen: summary(chosen) },
+        ["open"] => open(),
+        ["adopt", chosen @ ..] => ReplicaRequest::Adopt { chosen: summary(&chosen.join(" ")) },
         ["copy", origin, ids] => {
-            let origin = number(origin.trim_start_matches('s'));
-            let (first, count) = range(ids);
-            let request = ReplicaRequest::Copy {
-                origin: session(origin),
-                first: TransactionId(first),
-                count: count as u32,
-            };
+            let (origin, (first, count)) = (epoch_of(origin), range(ids));
+            let (first_id, session) = (TransactionId(first), session(origin));
+            let request =
+                ReplicaRequest::Copy { origin: session, first: first_id, count: count as u32 };
             return (request, run(origin, first, count));
         }
-        ["join", at] => ReplicaRequest::Join { at: mark(at) },
+        ["repair", origin, ids] => {
+            let (origin, (first, count)) = (epoch_of(origin), range(ids));
+            let (first_id, session) = (TransactionId(first), session(origin));
+            let request =
+                ReplicaRequest::Repair { origin: session, first: first_id, count: count as u32 };
+            return (request, run(origin, first, count));
+        }
+        ["join", at] => {
+            ReplicaRequest::Join { at: Position { last: mark(at), version: SetVersion::FIRST } }
+        }
+        ["join", at, number] => {
+            let number = number.trim_matches(['(', ')']);
+            ReplicaRequest::Join { at: Position { last: mark(at), version: version(number) } }
+        }
+        ["change", rest @ ..] => ReplicaRequest::Change(change(rest)),
+        ["trim", start] => ReplicaRequest::Trim { start: mark(start) },
         ["append", ids, "committed", committed] => {
             let (first, count) = range(ids);
             let request = ReplicaRequest::Append {
@@ -127,21 +157,55 @@ fn range(word: &str) -> (u64, u64) {
     (number(first), number(last) + 1 - number(first))
 }
 
-/// The log written as `s1@0 s2@5 to 7`, or `nothing`.
-fn summary(words: &[&str]) -> LogSummary {
-    let [sessions @ .., "to", last] = words else { return LogSummary::default() };
-    let named = |word: &&str| {
-        let (epoch, first) = word.split_once('@').expect("a session and its first id");
-        (session(number(epoch.trim_start_matches('s'))), TransactionId(number(first)))
+fn epoch_of(word: &str) -> u64 {
+    number(word.trim_start_matches('s'))
+}
+
+fn version(word: &str) -> SetVersion {
+    SetVersion(number(word.trim_start_matches('v')))
+}
+
+/// A change written as `v1 of s2 at 6 = n1 n2 n4`.
+fn change(words: &[&str]) -> SetChange {
+    let [number_of, "of", epoch, "at", at, "=", nodes @ ..] = words else {
+        panic!("no change: {words:?}")
     };
-    LogSummary { sessions: sessions.iter().map(named).collect(), last: mark(last) }
+    let node = |word: &&str| member(number(word.trim_start_matches('n')) as u32);
+    SetChange {
+        version: version(number_of),
+        session: Some(session(epoch_of(epoch))),
+        at: mark(at),
+        replicas: ReplicaSet(nodes.iter().map(node).collect()),
+    }
+}
+
+/// The log written as `trimmed to 4, s1@0 s2@5 to 7, v1 of s2 at 6 = n1 n2 n4`, or `nothing`.
+fn summary(text: &str) -> LogSummary {
+    let mut log = empty_log();
+    let mut start = Mark::NONE;
+    for part in text.split(", ") {
+        let words: Vec<&str> = part.split(' ').collect();
+        match &words[..] {
+            ["trimmed", "to", last] => start = mark(last),
+            [sessions @ .., "to", last] => {
+                let named = |word: &&str| {
+                    let (epoch, first) = word.split_once('@').expect("a session and its first id");
+                    (session(epoch_of(epoch)), TransactionId(number(first)))
+                };
+                log.sessions = sessions.iter().map(named).collect();
+                log.last = mark(last);
+            }
+            ["nothing"] => {}
+            words => log.sets.push(change(words)),
+        }
+    }
+    log.trim(start);
+    log
 }
 
 fn reply_text(reply: &StorageReply) -> String {
     match &reply.message.answer {
-        ReplicaAnswer::Opened { start, replicas: said, .. } => {
-            assert_eq!((*start, said), (TransactionId::FIRST, &replicas()));
-        }
+        ReplicaAnswer::Opened { storage, .. } => assert_eq!(*storage, member(1).storage),
         ReplicaAnswer::Records { request, origin, first, count, .. } => {
             assert_eq!(*request, 9);
             let run = run(origin.epoch.0, first.0, u64::from(*count));

@@ -178,8 +178,7 @@ fn a_log_that_goes_on_longer_is_cut_at_the_chosen_end() {
            journal cut to 3
          > s2 adopt s1@0 to 3
          > s2 adopt s1@0 to 2
-           report Error: session e2.n1.00000005: another log was chosen before in this session
-           -> s2 out of place: another log was chosen before in this session
+           -> s2 out of place: the chosen log was told longer before
          > sync
            -> s2 opened: normal s1, log s1@0 to 5, low water none
            -> s2 adopted, last 3
@@ -261,18 +260,18 @@ fn copies_are_of_the_chosen_log_and_joins_at_its_end() {
          > s3 copy s1 0..3
            journal records 0..3 of s1, low water none
          > s3 join 6
-           -> s3 out of place: joining at 6 needs a log that ends there: it ends at 3, the chosen at 6
+           -> s3 out of place: joining at 6 (v0) needs a log that ends there: it ends at 3 (v0), the chosen at 6 (v0)
          > s3 copy s2 4..7
            report Error: session e3.n1.00000005: records from 4 are not the chosen log's
            -> s3 out of place: records from 4 are not the chosen log's
          > s3 copy s2 4..6
            journal records 4..6 of s2, low water none
          > s3 join 5
-           -> s3 out of place: joining at 5 needs a log that ends there: it ends at 6, the chosen at 6
+           -> s3 out of place: joining at 5 (v0) needs a log that ends there: it ends at 6 (v0), the chosen at 6 (v0)
          > s3 join 6
            journal join s3
          > s3 copy s2 4..6
-           -> s3 out of place: the session was joined here before",
+           -> s3 out of place: no chosen log was adopted in this session",
     );
 }
 
@@ -369,52 +368,4 @@ fn a_crash_loses_what_was_adopted_but_not_the_promise() {
            -> s2 copied to 1
            -> s2 joined",
     );
-}
-
-#[cfg(feature = "planted-bugs")]
-mod planted {
-    use super::super::script::check_planted;
-    use crate::planted::{Planted, PlantedBug};
-
-    #[test]
-    fn acknowledging_before_the_sync_shows() {
-        check_planted(
-            Planted::bug(PlantedBug::AcknowledgeBeforeSync),
-            "> s1 open
-               journal create
-               journal promise s1
-             > s1 adopt nothing
-             > s1 join none
-               journal join s1
-             > s1 append 0..2 committed none
-               journal records 0..2 of s1, low water none
-               -> s1 acked 2",
-        );
-    }
-
-    #[test]
-    fn skipping_the_promise_check_shows() {
-        check_planted(
-            Planted::bug(PlantedBug::SkipPromiseCheck),
-            "> s1 open
-               journal create
-               journal promise s1
-             > s1 adopt nothing
-             > s1 join none
-               journal join s1
-             > sync
-               -> s1 opened: normal none, log nothing, low water none
-               -> s1 adopted, last none
-               -> s1 joined
-             > s2 open
-               journal promise s2
-             > s1 append 0..2 committed none
-               journal records 0..2 of s1, low water none
-             > s1 confirm 1
-               -> s1 confirmed 1
-             > sync
-               -> s2 opened: normal s1, log nothing, low water none
-               -> s1 acked 2",
-        );
-    }
 }

@@ -97,8 +97,8 @@ impl Logs {
             }
             (EntryHead::Cut { partition, keep }, _) => {
                 let log = self.0.entry(*partition).or_default();
-                log.last = log.last.min(*keep);
-                log.pieces.retain(|piece| keep.includes(piece.first));
+                log.last = log.last.min(keep.last);
+                log.pieces.retain(|piece| keep.last.includes(piece.first));
             }
             _ => {}
         }
@@ -127,7 +127,7 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
-    use waltz_core::id::{ClientId, Epoch, Generation, ReqId};
+    use waltz_core::id::{ClientId, Epoch, Generation, Position, ReqId, SetVersion};
     use waltz_core::io::Ticket;
     use waltz_core::journal::Entry;
     use waltz_core::record::{NewRecord, RecordView, append_with_id};
@@ -167,6 +167,7 @@ mod tests {
 
     fn cut(keep: u64) -> Entry {
         let keep = Mark::at(TransactionId(keep));
+        let keep = Position { last: keep, version: SetVersion::FIRST };
         Entry { head: EntryHead::Cut { partition: P, keep }, body: Default::default() }
     }
 

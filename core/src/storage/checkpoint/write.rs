@@ -1,0 +1,282 @@
+//! Writing checkpoints, reading them back, and giving up what they make superfluous.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::parts::Part;
+use super::{Complete, HEAD_BYTES};
+use crate::coordinator::Coordinator;
+use crate::id::{CheckpointNumber, PartitionId, TransactionId};
+use crate::io::{Context, Effect, Level, Ticket};
+use crate::journal::{Entry, EntryHead, Place};
+use crate::storage::{CheckpointConfig, Owner, Storage};
+
+/// A part on its way to the disk, or there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct WrittenPart {
+    ticket: Ticket,
+    checksum: u32,
+    place: Option<Place>,
+}
+
+/// A replica's index, as far as it was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Cursor {
+    partition: PartitionId,
+    next: TransactionId,
+    end: TransactionId,
+}
+
+/// A checkpoint that is being written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Writing {
+    number: CheckpointNumber,
+    parts: Vec<WrittenPart>,
+    is_coordinator_told: bool,
+    replicas: BTreeSet<PartitionId>,
+    cursor: Option<Cursor>,
+}
+
+/// A checkpoint that is written, until every part was read back.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Reading {
+    number: CheckpointNumber,
+    parts: Vec<WrittenPart>,
+    /// Its end; nothing is read before that is durable.
+    end: Ticket,
+    next: usize,
+    under_way: Option<Ticket>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+enum Stage {
+    #[default]
+    Idle,
+    Writing(Writing),
+    Reading(Reading),
+}
+
+/// What there is of checkpoints, and when the next one is due.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(in crate::storage) struct Checkpoints {
+    config: CheckpointConfig,
+    /// What was given to the journal since the last checkpoint began.
+    bytes: u64,
+    /// The number of the last one that began.
+    last: Option<CheckpointNumber>,
+    stage: Stage,
+    /// The newest ones that count, oldest first.
+    complete: VecDeque<Complete>,
+    durable: Ticket,
+    /// Segments below this one are given up once everything up to the ticket is durable.
+    release: Option<(Ticket, u32)>,
+    /// Segments below this one are given up.
+    released: u32,
+}
+
+impl Checkpoints {
+    /// Sets when one is due.
+    pub(in crate::storage) fn configure(&mut self, config: CheckpointConfig) {
+        self.config = config;
+    }
+
+    /// An entry was given to the journal, or recovery found it.
+    pub(in crate::storage) fn count(&mut self, body_bytes: usize) {
+        self.bytes += HEAD_BYTES + body_bytes as u64;
+    }
+
+    /// Everything up to a ticket is durable.
+    pub(in crate::storage) fn on_durable(&mut self, up_to: Ticket) {
+        self.durable = up_to;
+    }
+
+    /// A part's place is known.
+    pub(in crate::storage) fn placed(&mut self, ticket: Ticket, place: Place) {
+        let Stage::Writing(Writing { parts, .. }) = &mut self.stage else {
+            unreachable!("parts are awaited before a checkpoint ends");
+        };
+        let part = parts.last_mut().expect("the part that is awaited");
+        assert_eq!(part.ticket, ticket, "one part is on its way at a time");
+        part.place = Some(place);
+    }
+
+    /// The number of the last checkpoint that began was found by recovery.
+    pub(super) fn found(&mut self, number: CheckpointNumber) {
+        self.last = self.last.max(Some(number));
+    }
+
+    /// A checkpoint counts, `bytes` ago.
+    pub(super) fn completed(&mut self, complete: Complete, bytes: u64) {
+        self.bytes = bytes;
+        self.complete.push_back(complete);
+        if self.complete.len() > 2 {
+            self.complete.pop_front();
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        let every = self.config.every_bytes;
+        every > 0 && self.bytes >= every
+    }
+}
+
+impl Storage {
+    /// Goes on with a checkpoint, or begins one if it is time; called whenever entries became
+    /// durable. `coordinator` has the coordinator's state, if there ever was one on this node.
+    pub fn checkpoint(&mut self, cx: &mut Context<'_>, coordinator: &Coordinator) {
+        if self.suspect {
+            return;
+        }
+        self.release(cx);
+        let durable = self.checkpoints.durable;
+        match &mut self.checkpoints.stage {
+            Stage::Idle => {
+                if self.checkpoints.is_due() {
+                    self.begin_checkpoint(cx);
+                }
+            }
+            Stage::Writing(writing) => {
+                if writing.parts.last().is_some_and(|part| part.place.is_some()) {
+                    self.write_next(cx, coordinator);
+                }
+            }
+            Stage::Reading(reading) => {
+                if reading.end <= durable {
+                    reading.advance(cx);
+                }
+            }
+        }
+    }
+
+    fn begin_checkpoint(&mut self, cx: &mut Context<'_>) {
+        let replicas: BTreeSet<_> = self.hosted.keys().copied().collect();
+        let begin = Part::Begin { partitions: replicas.clone() };
+        let number = CheckpointNumber(self.checkpoints.last.map_or(0, |last| last.0 + 1));
+        (self.checkpoints.last, self.checkpoints.bytes) = (Some(number), 0);
+        self.checkpoints.stage = Stage::Writing(Writing {
+            number,
+            parts: Vec::new(),
+            is_coordinator_told: false,
+            replicas,
+            cursor: None,
+        });
+        self.write_part(cx, &begin);
+    }
+
+    /// Writes what is next, unless it is not settled yet.
+    fn write_next(&mut self, cx: &mut Context<'_>, coordinator: &Coordinator) {
+        let runs_per_part = self.checkpoints.config.runs_per_part;
+        let Stage::Writing(writing) = &mut self.checkpoints.stage else { return };
+        let part = if !writing.is_coordinator_told {
+            writing.is_coordinator_told = true;
+            Part::Coordinator(coordinator.snapshot())
+        } else if let Some(Cursor { partition, next, end }) = writing.cursor {
+            let replica = &self.hosted[&partition].replica;
+            let Some(part) = replica.index().part(next, end, runs_per_part) else { return };
+            let rest = Cursor { partition, next: part.to, end };
+            writing.cursor = Some(rest).filter(|rest| rest.next < rest.end);
+            Part::Runs { partition, part }
+        } else if let Some(partition) = writing.replicas.pop_first() {
+            let replica = &self.hosted[&partition].replica;
+            let (next, end) = (TransactionId::FIRST, replica.last().next());
+            writing.cursor = (next < end).then_some(Cursor { partition, next, end });
+            Part::Replica { state: replica.state(), end }
+        } else {
+            self.end_checkpoint(cx);
+            return;
+        };
+        self.write_part(cx, &part);
+    }
+
+    fn write_part(&mut self, cx: &mut Context<'_>, part: &Part) {
+        let body = Bytes::from(part.encode());
+        let Stage::Writing(Writing { number, parts, .. }) = &mut self.checkpoints.stage else {
+            return;
+        };
+        let head = EntryHead::Checkpoint { number: *number, part: parts.len() as u32 };
+        let checksum = crc32c::crc32c(&body);
+        let ticket = cx.append(Entry { head, body });
+        parts.push(WrittenPart { ticket, checksum, place: None });
+        self.unplaced.push_back((ticket, Owner::Checkpoint));
+    }
+
+    fn end_checkpoint(&mut self, cx: &mut Context<'_>) {
+        let Stage::Writing(Writing { number, parts, .. }) =
+            std::mem::take(&mut self.checkpoints.stage)
+        else {
+            return;
+        };
+        let head = EntryHead::CheckpointEnd { number, parts: parts.len() as u32 };
+        let end = cx.append(Entry { head, body: Bytes::new() });
+        self.checkpoints.stage =
+            Stage::Reading(Reading { number, parts, end, next: 0, under_way: None });
+    }
+
+    /// A read ended, of a part perhaps. Whether it was one.
+    pub(in crate::storage) fn on_part_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        ticket: Ticket,
+        result: &Result<Vec<Bytes>, String>,
+    ) -> bool {
+        let Stage::Reading(reading) = &mut self.checkpoints.stage else { return false };
+        if reading.under_way != Some(ticket) {
+            return false;
+        }
+        let checksum = reading.parts[reading.next].checksum;
+        let fault = match result {
+            Ok(bodies) if bodies.len() == 1 && crc32c::crc32c(&bodies[0]) == checksum => None,
+            Ok(_) => Some("it is not what was written"),
+            Err(error) => Some(error.as_str()),
+        };
+        if let Some(fault) = fault {
+            let text = format!(
+                "part {} of checkpoint {} can't be read back: {fault}; no space is given \
+                 back before a later checkpoint is sound",
+                reading.next, reading.number
+            );
+            cx.report(Level::Error, None, text);
+            self.checkpoints.stage = Stage::Idle;
+            return true;
+        }
+        (reading.next, reading.under_way) = (reading.next + 1, None);
+        if reading.next < reading.parts.len() {
+            reading.advance(cx);
+            return true;
+        }
+        let segment = reading.parts[0].place.expect("a durable part has a place").segment;
+        let complete = Complete { number: reading.number, segment };
+        self.checkpoints.stage = Stage::Idle;
+        self.checkpoints.completed(complete, self.checkpoints.bytes);
+        if let [older, _] = self.checkpoints.complete.make_contiguous() {
+            // Neither the two checkpoints that count need what is below, nor any record of a log;
+            // but a crash may bring back a log as it was before what is on its way to the disk.
+            let records = self.hosted.values().filter_map(|h| h.replica.index().lowest_segment());
+            let below = records.fold(older.segment, u32::min);
+            self.checkpoints.release = Some((cx.tickets.appended, below));
+            self.release(cx);
+        }
+        true
+    }
+
+    /// Gives up the segments that nothing needs.
+    fn release(&mut self, cx: &mut Context<'_>) {
+        let durable = self.checkpoints.durable;
+        let ready = self.checkpoints.release.take_if(|(after, _)| *after <= durable);
+        if let Some((_, below)) = ready.filter(|(_, below)| *below > self.checkpoints.released) {
+            self.checkpoints.released = below;
+            cx.effects.push(Effect::Release { below });
+        }
+    }
+}
+
+impl Reading {
+    /// Reads the next part, unless one is being read.
+    fn advance(&mut self, cx: &mut Context<'_>) {
+        if self.under_way.is_none() {
+            let place = self.parts[self.next].place.expect("a durable part has a place");
+            self.under_way = Some(cx.read(vec![place]));
+        }
+    }
+}

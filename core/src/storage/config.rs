@@ -1,0 +1,45 @@
+//! How a storage node looks after what it keeps.
+
+use std::time::Duration;
+
+use crate::journal::DEFAULT_SEGMENT_BYTES;
+
+/// A storage node's settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct StorageConfig {
+    /// The search for rot.
+    pub scrub: ScrubConfig,
+    /// What bounds a restart, and gives space back.
+    pub checkpoints: CheckpointConfig,
+}
+
+/// When checkpoints are written, and in what parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CheckpointConfig {
+    /// One begins when the journal has grown by so many bytes since the last one; 0: there are
+    /// none, and no space is given back.
+    pub every_bytes: u64,
+    /// How many runs of records one part tells of at most; not 0.
+    pub runs_per_part: usize,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self { every_bytes: 4 * u64::from(DEFAULT_SEGMENT_BYTES), runs_per_part: 4096 }
+    }
+}
+
+/// How stored records are read in the background, to find out which can't be any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ScrubConfig {
+    /// At most so many bytes a second; 0: none.
+    pub bytes_per_second: u32,
+    /// From the end of one round over all records to the beginning of the next.
+    pub interval: Duration,
+}
+
+impl Default for ScrubConfig {
+    fn default() -> Self {
+        Self { bytes_per_second: 4 << 20, interval: Duration::from_secs(3600) }
+    }
+}
