@@ -4,5 +4,6 @@
 mod cluster;
 mod explorer;
 mod oracle;
+mod rot;
 mod scenarios;
 mod script;
