@@ -259,6 +259,28 @@ impl Cluster {
         self.with(epoch, |sequencer, outputs| sequencer.confirm(round, outputs));
     }
 
+    /// A node that no replica set names.
+    pub(super) fn add_spare(&mut self, node: NodeId) {
+        let member = member(node.0);
+        self.nodes.insert(node, Rig::of(member, self.config.planted));
+    }
+
+    /// A node crashes, and finds no more than so many of its entries.
+    pub(super) fn suspect(&mut self, node: NodeId, count: usize) {
+        self.rig(node).restart_suspect(count);
+        self.disconnect(node);
+    }
+
+    /// A session begins with these nodes alone, whatever others hold.
+    pub(super) fn recover(&mut self, epoch: u64, survivors: &[NodeId]) {
+        self.open(epoch, NodeId(1));
+        let sequencer = self.sessions.get_mut(&epoch).expect("it was just opened");
+        sequencer.force(survivors.iter().copied().collect());
+        for node in survivors {
+            self.link(epoch, *node);
+        }
+    }
+
     /// A session is told which replicas there should be.
     pub(super) fn aim(&mut self, epoch: u64, target: Option<ReplicaSet>) {
         self.with(epoch, |sequencer, outputs| sequencer.aim(target, outputs));

@@ -60,4 +60,14 @@ transcripts! {
     join_lost_in_a_crash
     opened_too_late
     late_requests
+    replaced
+    learner_does_not_count
+    replaced_while_learning
+    replaced_half_added
+    replaced_change_lost
+    replaced_before_removal
+    trimmed
+    damage_repaired
+    suspect
+    recovered_by_force
 }

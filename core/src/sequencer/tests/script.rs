@@ -17,6 +17,12 @@
 //! > fail read n2            the node's oldest read fails
 //! > run n1 n2               messages and syncs at these nodes (or all) until nothing is left
 //! > settle n1 n2            the same, and only what servers and operators hear is written down
+//! > aim s1 n1 n3 n4         these should be the replicas (their present disks)
+//! > trim s1 5               records up to here are wanted no more
+//! > spare n4                a node that is no replica
+//! > rot n2 3                a bit of a stored record flips
+//! > suspect n2 4            a crash, after which only four entries can be read
+//! > recover s2 n1           an operator has a session begin with these nodes alone
 //! > wait 100                milliseconds
 //! > limit window 300        bytes; also keep and run, for sessions opened later
 //! > show                    where everybody stands
@@ -26,7 +32,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::cluster::{Cluster, Connection, Event, Loss};
-use crate::id::{Mark, NodeId, SessionId, TransactionId};
+use crate::id::{Mark, NodeId, ReplicaSet, SessionId, TransactionId};
 use crate::planted::Planted;
 use crate::sequencer::{Phase, Sequencer};
 use crate::transcript::{answer_text, entry_text, output_text, request_text, short, summary_text};
@@ -96,6 +102,19 @@ fn play(cluster: &mut Cluster, command: &str) -> Vec<String> {
         ["repeat", session, node] => cluster.repeat(epoch(session), node_of(node)),
         ["sync", node, ref count @ ..] => cluster.sync(node_of(node), at_most(count)),
         ["fail", "read", node] => cluster.fail_read(node_of(node)),
+        ["aim", session, ref nodes @ ..] => {
+            let members = nodes.iter().map(|node| cluster.nodes[&node_of(node)].member);
+            let target = ReplicaSet(members.collect());
+            cluster.aim(epoch(session), Some(target));
+        }
+        ["trim", session, id] => cluster.trim(epoch(session), Mark::at(TransactionId(number(id)))),
+        ["spare", node] => cluster.add_spare(node_of(node)),
+        ["rot", node, id] => cluster.rot(node_of(node), TransactionId(number(id))),
+        ["suspect", node, count] => cluster.suspect(node_of(node), number(count) as usize),
+        ["recover", session, ref nodes @ ..] => {
+            let survivors: Vec<_> = nodes.iter().map(|node| node_of(node)).collect();
+            cluster.recover(epoch(session), &survivors);
+        }
         ["wait", pause] => cluster.wait(Duration::from_millis(number(pause))),
         ["limit", what, bytes] => limit(cluster, what, number(bytes) as usize),
         ["run" | "settle", ref nodes @ ..] => {
