@@ -156,7 +156,10 @@ impl Sequencer {
         let Phase::Chosen { log, .. } = &self.phase else {
             return;
         };
-        let joined = self.joined().into_iter().filter(|node| self.counts(*node));
+        let joined = self
+            .replicas
+            .iter()
+            .filter(|(node, progress)| self.has_joined(progress) && self.counts(**node));
         if joined.count() < self.quorum() {
             return;
         }
@@ -234,12 +237,16 @@ impl Sequencer {
         }
     }
 
+    fn has_joined(&self, progress: &Progress) -> bool {
+        let early = self.config.planted.has(PlantedBug::CountBeforeJoin);
+        let catches_up = matches!(progress.stage, Stage::Copying | Stage::Joining);
+        progress.stage == Stage::Joined || early && catches_up
+    }
+
     /// The highest id that a quorum of a set's joined members durably holds.
     fn held_by(&self, set: &ReplicaSet) -> Mark {
-        let early = self.config.planted.has(PlantedBug::CountBeforeJoin);
         let counted = |(node, progress): &(&NodeId, &Progress)| {
-            (progress.stage == Stage::Joined || early && progress.stage == Stage::Copying)
-                && self.is_member(**node, set)
+            self.has_joined(progress) && self.is_member(**node, set)
         };
         let counted = self.replicas.iter().filter(counted);
         let mut lasts: Vec<_> = counted.map(|(_, progress)| progress.last).collect();
