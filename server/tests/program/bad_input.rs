@@ -52,10 +52,12 @@ fn a_data_directory_belongs_to_one_cluster_one_node_and_one_process() {
 
     let segment = first_segment(data.path());
     let mut bytes = std::fs::read(&segment).unwrap();
-    bytes[8..12].copy_from_slice(&99_u32.to_le_bytes());
+    for header in [0, bytes.len() - 4096] {
+        bytes[header + 8..header + 12].copy_from_slice(&99_u32.to_le_bytes());
+    }
     std::fs::write(&segment, &bytes).unwrap();
     let future = waltz(["serve", "--listen=127.0.0.1:0", &directory, "--cluster=one"]);
-    assert_fails(&future, 1, "its format version is 99 and this program reads version 1");
+    assert_fails(&future, 1, "its format version is 99 and this program reads version 2");
 }
 
 fn first_segment(data: &Path) -> PathBuf {
