@@ -40,10 +40,7 @@ impl Hosted {
             self.adopted = Some(chosen);
             return Ok(self.adopted(keep, None));
         }
-        let contradicts = |before: &LogSummary| before.common(&chosen) != Some(before.position());
-        if self.adopted.as_ref().is_some_and(contradicts) {
-            return Err(Refusal::OtherChoice);
-        }
+        self.check_choice(&chosen)?;
         let low_water = self.replica.low_water();
         if keep.last < low_water {
             return Err(Refusal::BelowLowWater { keep: keep.last, low_water });
@@ -76,14 +73,26 @@ impl Hosted {
         if low_water > start || !fresh && start == Mark::NONE {
             return Err(Refusal::BelowLowWater { keep: start, low_water });
         }
-        if self.replica.joined(session) && self.replica.last() >= start {
-            return Err(Refusal::AlreadyJoined);
+        match self.replica.joined(session) {
+            true if self.replica.last() >= start => return Err(Refusal::AlreadyJoined),
+            true => {}
+            false => self.check_choice(&chosen)?,
         }
         let (partition, base) = (self.replica.partition(), chosen.base());
         let at = base.position();
         self.adopted = Some(chosen);
         let adopted = ReplicaAnswer::Adopted { at, damaged: Vec::new() };
         Ok(Decision::control(Some(EntryHead::Reset { partition, base }), Some(adopted)))
+    }
+
+    /// A session chooses once: what it tells later is the same log, perhaps longer, perhaps trimmed.
+    fn check_choice(&self, chosen: &LogSummary) -> Result<(), Refusal> {
+        let Some(before) = &self.adopted else { return Ok(()) };
+        let is_told_again = match before.common(chosen) {
+            Some(at) => at == before.position(),
+            None => before.last < chosen.start,
+        };
+        if is_told_again { Ok(()) } else { Err(Refusal::OtherChoice) }
     }
 
     fn adopted(&self, at: Position, change: Option<EntryHead>) -> Decision {

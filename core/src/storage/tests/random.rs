@@ -27,9 +27,10 @@ enum Op {
     Open {
         epoch: u64,
     },
-    /// A session's first choice is the replica's log without its last `drop` ids, later ones are
-    /// its first without so many; `extend` ids of a session in between follow, and a change of
-    /// the replica set if `changes`. All but its last `keep` ids are trimmed.
+    /// A session's first choice is the replica's log without its last `drop` ids; `extend` ids of
+    /// a session in between follow, and a change of the replica set if `changes`. All but its last
+    /// `keep` ids are trimmed. Later it tells its choice again, perhaps longer, or a shorter one
+    /// arrives that was told before.
     Adopt {
         drop: u64,
         extend: u64,
@@ -106,8 +107,10 @@ fn op() -> impl Strategy<Value = Op> {
 struct Play {
     rig: Rig,
     model: Model,
-    /// What each session had adopted last.
+    /// The log that each session has chosen, as far as it told.
     choices: BTreeMap<u64, LogSummary>,
+    /// The chosen log that was told last, perhaps late.
+    told: LogSummary,
 }
 
 impl Play {
@@ -129,6 +132,9 @@ impl Play {
         };
         let kept = chosen.last.count().saturating_sub(drop).max(chosen.start.count());
         chosen.cut(chosen.position_at(Mark::before(TransactionId(kept))));
+        if before.is_some_and(|before| chosen.position() < before.position()) {
+            return chosen;
+        }
         if extend > 0 {
             let first = chosen.last.next();
             let last = Mark::before(TransactionId(first.0 + extend));
@@ -160,6 +166,10 @@ impl Play {
             }
             Op::Crash => {
                 self.rig.restart();
+                // Who was not promised durably has chosen nothing: it never heard of a log.
+                let promise = self.rig.replica().and_then(|replica| replica.promise());
+                let promised = promise.map_or(0, |session| session.epoch.0);
+                self.choices.retain(|epoch, _| *epoch <= promised);
                 Vec::new()
             }
             Op::Stale { epoch } => {
@@ -210,9 +220,12 @@ impl Play {
         let (request, payload) = match *op {
             Op::Adopt { drop, extend, changes, keep } => {
                 let chosen = self.choose(epoch, drop, extend, changes, keep);
+                self.told.clone_from(&chosen);
                 let adopt = ReplicaRequest::Adopt { chosen: chosen.clone() };
                 let replies = self.rig.ask(epoch, adopt, Bytes::new());
-                if !replies.iter().any(is_refusal) {
+                let longer = |before: &LogSummary| chosen.position() >= before.position();
+                let is_news = self.choices.get(&epoch).is_none_or(longer);
+                if is_news && !replies.iter().any(is_refusal) {
                     self.choices.insert(epoch, chosen);
                 }
                 return replies;
@@ -302,13 +315,13 @@ impl Play {
             self.model.apply(written);
             match &written.head {
                 EntryHead::Cut { keep, .. } => {
-                    assert_eq!(*keep, before.common(&self.chosen()));
+                    assert_eq!(*keep, before.common(&self.told));
                     assert!(keep.last >= before.low_water);
                     assert!(!before.joined(before.promise.unwrap()));
                 }
                 EntryHead::Reset { base, .. } => {
                     assert!(base.start >= before.low_water);
-                    assert!(base.start > before.common(&self.chosen()).last);
+                    assert!(base.start > before.common(&self.told).last);
                 }
                 EntryHead::Join { session, .. } => {
                     assert_eq!(before.promise, Some(*session));
@@ -447,7 +460,8 @@ proptest! {
 
     #[test]
     fn memory_answers_and_replay_agree_with_the_model(ops in prop::collection::vec(op(), 1..250)) {
-        let mut play = Play { rig: rig(), model: Model::new(), choices: BTreeMap::new() };
+        let (choices, told) = (BTreeMap::new(), empty_log());
+        let mut play = Play { rig: rig(), model: Model::new(), choices, told };
         for op in &ops {
             play.play(op);
         }
