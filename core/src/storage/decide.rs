@@ -20,8 +20,8 @@ use crate::wire::{ReplicaAnswer, ReplicaRequest};
 
 use super::ranges::{RangeMap, named_ranges};
 use super::refusal::Refusal;
-use super::replica::{ReplayError, Replica};
 use super::{Asker, named};
+use super::{ReplayError, Replica};
 
 /// What every decision rests on beside the replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

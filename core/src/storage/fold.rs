@@ -6,9 +6,9 @@ use crate::id::PartitionId;
 use crate::journal::{EntryHead, Place};
 
 use super::decide::Hosted;
+use super::inconsistency::Inconsistency;
 use super::index::Body;
 use super::reads::Wanted;
-use super::replica::Inconsistency;
 use super::salvage::Contents;
 use super::{ReplayError, Replica, Storage};
 

@@ -25,6 +25,7 @@ mod config;
 mod decide;
 mod examine;
 mod fold;
+mod inconsistency;
 mod index;
 mod ranges;
 mod reads;
@@ -58,7 +59,8 @@ use scrub::Scrub;
 
 pub use checkpoint::{NoCheckpoint, Replayed};
 pub use config::{CheckpointConfig, ScrubConfig, StorageConfig};
-pub use replica::{Inconsistency, ReplayError, Replica};
+pub use inconsistency::{Inconsistency, ReplayError};
+pub use replica::Replica;
 
 /// An answer on its way to whoever asked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -10,8 +10,8 @@ use crate::coordinator::{Change, Snapshot};
 use crate::id::{CheckpointNumber, PartitionId, TransactionId};
 use crate::journal::{EntryHead, FoundEntry, Place};
 use crate::storage::decide::Hosted;
+use crate::storage::inconsistency::Inconsistency;
 use crate::storage::index::Body;
-use crate::storage::replica::Inconsistency;
 use crate::storage::{ReplayError, Replica, Storage};
 
 /// What an entry means beyond the storage itself.
