@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use waltz_core::client::{Answer, Conflict, Draft, Partitions, Patience, Unanswered};
 use waltz_core::id::{Mark, NodeId, PartitionId, TransactionId};
+use waltz_core::wire::OperatorRequest;
 
 use crate::context::{TransactionBuilder, TransactionContext};
 use crate::error::{AppendError, CallbackError, FetchError, Outcome, SubmitError};
@@ -65,6 +66,7 @@ pub(crate) enum Question {
     Fetch { partition: PartitionId, id: TransactionId },
     Describe { formed: bool },
     Status { node: Option<NodeId> },
+    Operate(OperatorRequest),
     Choose(Partitions),
 }
 

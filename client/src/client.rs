@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::{mpsc, oneshot};
 use waltz_core::client::{Answer, ClientConfig, Partitions, Unanswered};
 use waltz_core::id::{ClientId, Mark, NodeId, PartitionId, TransactionId};
-use waltz_core::wire::{ClusterView, NodeStatus};
+use waltz_core::wire::{ClusterView, NodeStatus, OperatorRequest};
 use waltz_runtime::Runtime;
 
 use crate::call::{self, Appended, Call, Question, Shared, Submitted, ask};
@@ -15,7 +15,8 @@ use crate::callbacks::ClientCallbacks;
 use crate::context::{AppendRequest, SubmitOptions, TransactionContext};
 use crate::driver;
 use crate::error::{
-    AppendError, ClientError, ConnectError, FetchError, Outcome, RefusedAppend, SubmitError,
+    AppendError, ClientError, ConnectError, FetchError, OperateError, Outcome, RefusedAppend,
+    SubmitError,
 };
 use crate::submission::{Append, Submission};
 use crate::transaction::Transaction;
@@ -216,6 +217,45 @@ impl Client {
             Answer::Status(status) => Ok(status),
             other => unreachable!("a status is one, not {other:?}"),
         }
+    }
+
+    /// Asks for something as an operator does: other replicas, trimming, a recovery. The answer
+    /// says that it is recorded; [`Self::status`] shows how far it is.
+    ///
+    /// # Errors
+    /// When the cluster refuses, or does not answer in time.
+    pub async fn operate(&self, request: OperatorRequest) -> Result<(), OperateError> {
+        ask(&self.calls, Question::Operate(request)).await?;
+        Ok(())
+    }
+
+    /// Tells the cluster that a consumer has applied a partition's log up to `mark`; a new one is
+    /// registered. What a registered consumer has not applied is not trimmed by age or size. The
+    /// mark is kept by the coordinator: advance it now and then, not with every transaction.
+    ///
+    /// # Errors
+    /// When the cluster refuses, or does not answer in time.
+    pub async fn advance_consumer(
+        &self,
+        partition: PartitionId,
+        consumer: impl Into<String>,
+        mark: Mark,
+    ) -> Result<(), OperateError> {
+        let consumer = consumer.into();
+        self.operate(OperatorRequest::AdvanceConsumer { partition, consumer, mark }).await
+    }
+
+    /// Removes a registered consumer: nothing is kept for it any more.
+    ///
+    /// # Errors
+    /// When there is no such consumer, or the cluster does not answer in time.
+    pub async fn remove_consumer(
+        &self,
+        partition: PartitionId,
+        consumer: impl Into<String>,
+    ) -> Result<(), OperateError> {
+        let consumer = consumer.into();
+        self.operate(OperatorRequest::RemoveConsumer { partition, consumer }).await
     }
 
     /// Mounts these partitions from now on. What is under way in others ends: in doubt where it

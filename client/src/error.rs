@@ -6,7 +6,7 @@ use waltz_core::id::{Mark, NodeId, PartitionId, TransactionId};
 use waltz_core::io::Address;
 use waltz_core::lock::LockId;
 use waltz_core::record::RecordError;
-use waltz_core::wire::{AppendRefusal, FetchRefusal, Refusal};
+use waltz_core::wire::{AppendRefusal, FetchRefusal, OperatorRefusal, Refusal};
 
 /// What application code fails with.
 pub type CallbackError = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -69,6 +69,18 @@ pub enum SubmitError {
         /// Where the log ends.
         log: Mark,
     },
+    /// What the application has not applied was trimmed.
+    #[error(
+        "partition {partition}: this client has applied up to {client} and the log starts after {start}; what is between was trimmed"
+    )]
+    Trimmed {
+        /// The partition.
+        partition: PartitionId,
+        /// What the client has applied.
+        client: Mark,
+        /// Where the log starts.
+        start: Mark,
+    },
     /// Too many calls of this client have not ended.
     #[error("too many calls are pending ({0}); await some of them first")]
     TooManyPending(usize),
@@ -88,6 +100,7 @@ impl SubmitError {
             Failure::MountTimeout(reason) => Self::MountTimeout { partition, reason },
             Failure::Deadline => Self::Deadline,
             Failure::AheadOfLog { client, log } => Self::AheadOfLog { partition, client, log },
+            Failure::Trimmed { client, start } => Self::Trimmed { partition, client, start },
             Failure::Context => Self::Context("the context failed".into()),
             Failure::Closed => Self::Closed,
         }
@@ -141,6 +154,18 @@ pub enum AppendError {
         /// Where the log ends.
         log: Mark,
     },
+    /// What the application has not applied was trimmed.
+    #[error(
+        "partition {partition}: this client has applied up to {client} and the log starts after {start}; what is between was trimmed"
+    )]
+    Trimmed {
+        /// The partition.
+        partition: PartitionId,
+        /// What the client has applied.
+        client: Mark,
+        /// Where the log starts.
+        start: Mark,
+    },
     /// The client was closed before it was sent.
     #[error("the client was closed")]
     Closed,
@@ -176,6 +201,7 @@ impl AppendError {
                 Self::TimedOut { partition, reason: "its deadline passed".to_owned() }
             }
             Failure::AheadOfLog { client, log } => Self::AheadOfLog { partition, client, log },
+            Failure::Trimmed { client, start } => Self::Trimmed { partition, client, start },
             Failure::Closed => Self::Closed,
         }
     }
@@ -232,6 +258,33 @@ impl From<Unanswered> for ClientError {
     }
 }
 
+/// Why what an operator wants was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum OperateError {
+    /// The cluster refused.
+    #[error(transparent)]
+    Refused(OperatorRefusal),
+    /// Nobody answered in time: perhaps it was done.
+    #[error("no answer in time: {0}")]
+    TimedOut(String),
+    /// The client was closed.
+    #[error("the client was closed")]
+    Closed,
+}
+
+impl From<Unanswered> for OperateError {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotGranted(refusal) => Self::Refused(refusal),
+            Unanswered::UnknownPartition(partition) => {
+                Self::Refused(OperatorRefusal::UnknownPartition { partition })
+            }
+            Unanswered::Closed => Self::Closed,
+            other => Self::TimedOut(other.to_string()),
+        }
+    }
+}
+
 /// Why a transaction could not be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FetchError {
@@ -242,6 +295,16 @@ pub enum FetchError {
         partition: PartitionId,
         /// The id.
         id: TransactionId,
+    },
+    /// It was trimmed.
+    #[error("transaction {id} of partition {partition} was trimmed: the log starts after {start}")]
+    Trimmed {
+        /// The partition.
+        partition: PartitionId,
+        /// The id.
+        id: TransactionId,
+        /// Where the log starts.
+        start: Mark,
     },
     /// The cluster has no such partition.
     #[error("the cluster has no partition {0}")]
@@ -263,6 +326,9 @@ impl FetchError {
             Unanswered::TimedOut(reason) => Self::TimedOut(reason),
             Unanswered::UnknownPartition(partition) => Self::UnknownPartition(partition),
             Unanswered::Refused(FetchRefusal::NotCommitted) => Self::NotCommitted { partition, id },
+            Unanswered::Refused(FetchRefusal::Trimmed { start }) => {
+                Self::Trimmed { partition, id, start }
+            }
             Unanswered::Closed => Self::Closed,
             other => Self::Failed(other.to_string()),
         }

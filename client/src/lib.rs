@@ -28,8 +28,8 @@ pub use callbacks::{ClientCallbacks, NoDatabase};
 pub use client::Client;
 pub use context::{AppendRequest, SubmitOptions, TransactionBuilder, TransactionContext};
 pub use error::{
-    AppendError, CallbackError, ClientError, ConnectError, DataError, FetchError, Outcome,
-    RefusedAppend, SubmitError,
+    AppendError, CallbackError, ClientError, ConnectError, DataError, FetchError, OperateError,
+    Outcome, RefusedAppend, SubmitError,
 };
 pub use follower::{Feed, Follower};
 pub use lock::PartitionLocalLock;
@@ -42,6 +42,6 @@ pub use waltz_core::id::{ClientId, ClusterKey, Mark, NodeId, PartitionId, ReqId,
 pub use waltz_core::io::Address;
 pub use waltz_core::lock::{LockId, LockKind};
 pub use waltz_core::wire::{
-    AppendRefusal, ClusterView, FeedMode, NodeStatus, NodeView, PartitionStatus, PartitionView,
-    Refusal, ReplicaStatus,
+    AppendRefusal, ClusterView, FeedMode, NodeStatus, NodeView, OperatorRefusal, OperatorRequest,
+    PartitionStatus, PartitionView, Refusal, ReplicaStatus,
 };

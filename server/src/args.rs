@@ -1,14 +1,18 @@
 //! What people type, as values.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use waltz_core::id::{Mark, TransactionId};
+use waltz_core::id::{Mark, PartitionId, TransactionId};
 use waltz_core::lock::LockId;
+use waltz_core::membership::MAX_PARTITIONS;
 
-use crate::commands::{append, bench, demo, feed, serve, status};
+use crate::commands::{
+    append, bench, consumer, demo, feed, recover, replicas, serve, status, trim,
+};
 
 /// A quorum-replicated, partitioned write-ahead log with optimistic locking.
 #[derive(Debug, Parser)]
@@ -30,6 +34,15 @@ pub enum Command {
     Feed(feed::FeedArgs),
     /// Show partitions, their servers and their replicas
     Status(status::StatusArgs),
+    /// Move a partition's replicas to other nodes
+    Replicas(replicas::ReplicasArgs),
+    /// Forget a partition's oldest transactions
+    Trim(trim::TrimArgs),
+    /// Register a consumer of a partition, or remove it
+    #[command(subcommand)]
+    Consumer(consumer::ConsumerCommand),
+    /// Go on with the replicas that are left when a majority is lost for good
+    Recover(recover::RecoverArgs),
     /// Watch a cluster of real processes at work while its nodes are killed
     #[command(subcommand)]
     Demo(demo::DemoCommand),
@@ -63,6 +76,38 @@ pub struct ServerArgs {
     /// Print JSON, one value a line
     #[arg(long)]
     pub json: bool,
+}
+
+/// Partitions as people write them: numbers and ranges, such as `0`, `0-3` or `0-3,7`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionList(BTreeSet<PartitionId>);
+
+impl PartitionList {
+    /// The partitions, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = PartitionId> {
+        self.0.iter().copied()
+    }
+}
+
+impl FromStr for PartitionList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("write partitions as 0, 0-3 or 0-3,7, not {text:?}");
+        let number = |text: &str| text.parse::<u32>().map_err(|_| wrong());
+        let mut partitions = BTreeSet::new();
+        for part in text.split(',') {
+            let (first, last) = match part.split_once('-') {
+                Some((first, last)) => (number(first)?, number(last)?),
+                None => (number(part)?, number(part)?),
+            };
+            if first > last || last >= MAX_PARTITIONS {
+                return Err(wrong());
+            }
+            partitions.extend((first..=last).map(PartitionId));
+        }
+        Ok(Self(partitions))
+    }
 }
 
 /// A lock as people write it, `NAME:ID`.
@@ -139,10 +184,30 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "s" | "" => 1.0,
         "m" => 60.0,
         "h" => 3600.0,
-        _ => return Err(format!("{unit:?} is no unit of time; use ms, s, m or h")),
+        "d" => 86_400.0,
+        _ => return Err(format!("{unit:?} is no unit of time; use ms, s, m, h or d")),
     };
     let number: f64 = number.parse().map_err(|_| "write a time such as 3s or 500ms".to_owned())?;
     Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+}
+
+/// Reads a number of bytes such as `1500`, `64M` or `10G`; the units are powers of 1024.
+///
+/// # Errors
+/// When it is none.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let unit = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit);
+    let factor: u64 = match unit {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        "T" => 1 << 40,
+        _ => return Err(format!("{unit:?} is no unit of bytes; use K, M, G or T")),
+    };
+    let number: u64 = number.parse().map_err(|_| "write bytes such as 1500 or 64M".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "that is too many bytes".to_owned())
 }
 
 /// Where the benchmarks and the demo put their data unless told: on the current directory's file
@@ -165,13 +230,41 @@ mod tests {
 
     #[test]
     fn times_are_read_with_their_units() {
-        for (text, ms) in
-            [("3s", 3_000), ("250ms", 250), ("1.5s", 1_500), ("2m", 120_000), ("4", 4_000)]
-        {
+        for (text, ms) in [
+            ("3s", 3_000),
+            ("250ms", 250),
+            ("1.5s", 1_500),
+            ("2m", 120_000),
+            ("4", 4_000),
+            ("1d", 86_400_000),
+        ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for text in ["", "s", "3x", "-1s", "3 s"] {
             assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_read_with_their_units() {
+        for (text, bytes) in [("0", 0), ("1500", 1500), ("64M", 64 << 20), ("2T", 2 << 40)] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "M", "1.5G", "3x", "-1", "99999999T"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn partitions_are_numbers_and_ranges() {
+        let read = |text: &str| {
+            let list = text.parse::<PartitionList>()?;
+            Ok::<_, String>(list.iter().map(|partition| partition.0).collect::<Vec<_>>())
+        };
+        assert_eq!(read("3"), Ok(vec![3]));
+        assert_eq!(read("4-6,1,5"), Ok(vec![1, 4, 5, 6]));
+        for text in ["", "a", "1-", "-1", "3-1", "0-4294967295", "1,,2", "1 2"] {
+            assert!(read(text).is_err(), "{text}");
         }
     }
 

@@ -65,6 +65,11 @@ impl Table {
         self.rows.push(cells.to_vec());
     }
 
+    /// Whether there is no row under the header.
+    pub fn is_empty(&self) -> bool {
+        self.rows.len() <= 1
+    }
+
     fn width(&self, column: usize) -> usize {
         let cells = self.rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)

@@ -10,8 +10,8 @@ use waltz_core::wire::FeedMode;
 use super::loopback::{Loopback, P};
 use crate::{
     AppendError, AppendRequest, CallbackError, Client, ClientCallbacks, ClientConfig, FetchError,
-    Follower, NoDatabase, Outcome, PartitionLocalLock, RawBytes, SubmitError, Transaction,
-    TransactionBuilder, TransactionContext, Utf8,
+    Follower, NoDatabase, OperateError, OperatorRefusal, Outcome, PartitionLocalLock, RawBytes,
+    SubmitError, Transaction, TransactionBuilder, TransactionContext, Utf8,
 };
 
 /// What happened, in order.
@@ -304,6 +304,22 @@ async fn partitions_are_left_and_taken_up_again() {
     assert_eq!(client.append(P, AppendRequest::new("x")).await, Ok(TransactionId(1)));
     assert_eq!(client.cluster().await.expect("known").partitions.len(), 1);
     assert!(client.status(None).await.expect("it answers").coordinator);
+}
+
+#[tokio::test]
+async fn consumers_are_registered_and_removed() {
+    let (loopback, client) = connected(NoDatabase::newest()).await;
+    let mark = Mark::at(TransactionId(7));
+    assert_eq!(client.advance_consumer(P, "audit", mark).await, Ok(()));
+    assert_eq!(loopback.consumers(), [("audit".to_owned(), mark)].into());
+    assert_eq!(client.remove_consumer(P, "audit").await, Ok(()));
+    let unknown = OperatorRefusal::UnknownConsumer { name: "audit".to_owned() };
+    let removed = client.remove_consumer(P, "audit").await;
+    assert_eq!(removed, Err(OperateError::Refused(unknown)));
+    let partition = PartitionId(9);
+    let elsewhere = client.advance_consumer(partition, "audit", mark).await;
+    let unknown = OperatorRefusal::UnknownPartition { partition };
+    assert_eq!(elsewhere, Err(OperateError::Refused(unknown)));
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use waltz_core::id::{
-    ClusterKey, Epoch, Generation, Mark, MountId, NodeId, PartitionId, SessionId, TransactionId,
+    ClusterKey, Epoch, Generation, Mark, MountId, NodeId, PartitionId, ReplicaSet, SessionId,
+    SetVersion, TransactionId,
 };
 use waltz_core::io::{Address, ConnectionId};
 use waltz_core::limits::Limits;
@@ -16,8 +17,8 @@ use waltz_core::lock::{LockId, LockKind};
 use waltz_core::record::{RecordView, append_with_id};
 use waltz_core::time::Time;
 use waltz_core::wire::{
-    ClientRequest, ClusterView, Frame, Message, NodeStatus, NodeView, PartitionView, ServerReply,
-    Version, Welcome,
+    ClientRequest, ClusterView, Frame, Message, NodeStatus, NodeView, OperatorRefusal,
+    OperatorRequest, PartitionView, ServerReply, Version, Welcome,
 };
 use waltz_runtime::{Net, NetEvent, Runtime, Timer};
 
@@ -38,6 +39,7 @@ struct Server {
     /// Appends are taken and not answered.
     hung: bool,
     fetches: usize,
+    consumers: BTreeMap<String, Mark>,
     events: VecDeque<NetEvent>,
     waker: Option<Waker>,
 }
@@ -54,6 +56,10 @@ impl Loopback {
 
     pub(crate) fn fetches(&self) -> usize {
         self.server().fetches
+    }
+
+    pub(crate) fn consumers(&self) -> BTreeMap<String, Mark> {
+        self.server().consumers.clone()
     }
 
     fn server(&self) -> std::sync::MutexGuard<'_, Server> {
@@ -116,8 +122,26 @@ impl Server {
                 let status = NodeStatus { node: NODE, cluster, partitions, coordinator: true };
                 self.reply(conn, ServerReply::Status { call, status });
             }
+            ClientRequest::Operate { call, request } => {
+                let result = self.on_operator(request);
+                self.reply(conn, ServerReply::Operated { call, result });
+            }
             ClientRequest::Unmount { .. } => self.mount = None,
             ClientRequest::Append { .. } | ClientRequest::Credit { .. } => {}
+        }
+    }
+
+    fn on_operator(&mut self, request: OperatorRequest) -> Result<(), OperatorRefusal> {
+        match request {
+            OperatorRequest::AdvanceConsumer { consumer, mark, .. } => {
+                self.consumers.insert(consumer, mark);
+                Ok(())
+            }
+            OperatorRequest::RemoveConsumer { consumer: name, .. } => {
+                let removed = self.consumers.remove(&name).map(|_| ());
+                removed.ok_or(OperatorRefusal::UnknownConsumer { name })
+            }
+            _ => Err(OperatorRefusal::NoCoordinator),
         }
     }
 
@@ -167,8 +191,15 @@ fn cluster() -> ClusterView {
             partition: P,
             generation: Generation(1),
             owner: Some(NODE),
+            version: SetVersion::FIRST,
+            replicas: ReplicaSet(Vec::new()),
         }],
-        nodes: vec![NodeView { node: NODE, address: Address("here".to_owned()), live: true }],
+        nodes: vec![NodeView {
+            node: NODE,
+            address: Address("here".to_owned()),
+            live: true,
+            storage: None,
+        }],
     }
 }
 

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::id::{Mark, NodeId, PartitionId, TransactionId};
 use crate::lock::LockId;
 use crate::record::RecordError;
-use crate::wire::{AppendRefusal, ClusterView, FetchRefusal, NodeStatus, Refusal};
+use crate::wire::{AppendRefusal, ClusterView, FetchRefusal, NodeStatus, OperatorRefusal, Refusal};
 
 /// Numbers the calls of one client; ascending in the order they were made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,6 +127,16 @@ pub enum Failure {
         /// Where the log ends.
         log: Mark,
     },
+    /// What the application has not applied was trimmed.
+    #[error(
+        "this client has applied up to {client} and the log starts after {start}: what is between was trimmed"
+    )]
+    Trimmed {
+        /// What the client has applied.
+        client: Mark,
+        /// Where the log starts.
+        start: Mark,
+    },
     /// The context failed to execute.
     #[error("the context failed")]
     Context,
@@ -160,6 +170,12 @@ pub enum Unanswered {
     /// The server can't answer it.
     #[error("{0}")]
     Refused(FetchRefusal),
+    /// A partition can't be mounted at all.
+    #[error("partition {0}: {1}")]
+    Broken(PartitionId, Failure),
+    /// What an operator wants is not granted.
+    #[error("{0}")]
+    NotGranted(OperatorRefusal),
     /// The cluster has no such partition.
     #[error("the cluster has no partition {0}")]
     UnknownPartition(PartitionId),

@@ -27,7 +27,7 @@ impl Cluster {
         }
         for new in view.partitions {
             match self.partitions.get(&new.partition) {
-                Some(old) if old.generation > new.generation => {}
+                Some(old) if (old.generation, old.version) > (new.generation, new.version) => {}
                 _ => {
                     self.partitions.insert(new.partition, new);
                 }
@@ -75,6 +75,7 @@ impl Cluster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{ReplicaSet, SetVersion};
 
     #[test]
     fn an_older_generation_takes_nothing_back() {
@@ -83,6 +84,8 @@ mod tests {
                 partition: PartitionId(0),
                 generation: Generation(generation),
                 owner: Some(NodeId(owner)),
+                version: SetVersion::FIRST,
+                replicas: ReplicaSet(Vec::new()),
             }],
             nodes: Vec::new(),
         };

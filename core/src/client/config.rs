@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::id::{ClusterKey, PartitionId};
 use crate::io::Address;
 use crate::limits::Limits;
+use crate::planted::Planted;
 use crate::wire::FeedMode;
 
 /// Which partitions a client mounts.
@@ -72,6 +73,8 @@ pub struct ClientConfig {
     pub nudge_interval: Duration,
     /// Limits of frames and records.
     pub limits: Limits,
+    /// The rule broken on purpose, in simulations.
+    pub planted: Planted,
 }
 
 impl Default for ClientConfig {
@@ -92,6 +95,7 @@ impl Default for ClientConfig {
             request_timeout: Duration::from_secs(10),
             nudge_interval: Duration::from_secs(5),
             limits: Limits::default(),
+            planted: Planted::NONE,
         }
     }
 }

@@ -41,7 +41,8 @@ impl Flush {
         }
     }
 
-    /// Looks how far it is; `true` once it is done. Partitions no longer mounted don't count.
+    /// Looks how far it is; `true` once it has ended. Partitions no longer mounted don't count; one
+    /// that can't be mounted at all ends it.
     pub(super) fn advance(
         &mut self,
         base: &mut Base,
@@ -49,6 +50,14 @@ impl Flush {
         requests: &mut Requests,
     ) -> bool {
         let call = self.call;
+        let broken = self
+            .stages
+            .keys()
+            .find_map(|id| Some(Unanswered::Broken(*id, partitions.get(id)?.broken()?.clone())));
+        if let Some(broken) = broken {
+            base.answer(call, Err(broken));
+            return true;
+        }
         self.stages.retain(|id, stage| {
             let Some(partition) = partitions.get(id) else { return false };
             match *stage {

@@ -4,7 +4,7 @@ use crate::id::{Mark, NodeId, PartitionId, TransactionId};
 use crate::io::{Address, ConnectionId, Report};
 use crate::record::Run;
 use crate::time::Time;
-use crate::wire::Frame;
+use crate::wire::{Frame, OperatorRequest};
 
 use super::call::{Answer, CallId, Conflict, Draft, Ending, Executed, Patience, Start, Unanswered};
 use super::config::Partitions;
@@ -119,6 +119,13 @@ pub enum ClientInput {
         call: CallId,
         /// The node.
         node: Option<NodeId>,
+    },
+    /// Ask for something as an operator does.
+    Operate {
+        /// Names it.
+        call: CallId,
+        /// What.
+        request: OperatorRequest,
     },
     /// Mount these from now on.
     Choose {

@@ -10,7 +10,7 @@ use crate::id::{Mark, NodeId, PartitionId, TransactionId};
 use crate::io::ConnectionId;
 use crate::record::RecordView;
 use crate::time::Time;
-use crate::wire::{ClientRequest, FetchRefusal, NodeStatus};
+use crate::wire::{ClientRequest, FetchRefusal, NodeStatus, OperatorRefusal, OperatorRequest};
 
 use super::base::Base;
 use super::call::{Answer, CallId, Unanswered};
@@ -44,6 +44,7 @@ enum What {
     Fetch { partition: PartitionId, id: TransactionId, waiters: Vec<CallId> },
     Status { call: CallId, node: Option<NodeId> },
     Mark { partition: PartitionId, purpose: Purpose },
+    Operate { call: CallId, request: OperatorRequest },
 }
 
 /// What a confirmed mark is for.
@@ -90,6 +91,10 @@ impl Requests {
         self.add(base, What::Mark { partition, purpose });
     }
 
+    pub(super) fn operate(&mut self, base: &mut Base, call: CallId, request: OperatorRequest) {
+        self.add(base, What::Operate { call, request });
+    }
+
     fn add(&mut self, base: &mut Base, what: What) -> u64 {
         self.numbered += 1;
         let deadline = base.now + base.config.request_timeout;
@@ -114,9 +119,9 @@ impl Requests {
                 base.wake_by(request.not_before);
                 continue;
             }
-            let conn = match request.what {
-                What::Status { node: None, .. } => links.any(),
-                _ => request.what.node(cluster).and_then(|node| links.to(node)),
+            let conn = match request.what.is_for_anyone() {
+                true => links.any(),
+                false => request.what.node(cluster).and_then(|node| links.to(node)),
             };
             if let Some(conn) = conn {
                 request.sent = Some(conn);
@@ -192,12 +197,35 @@ impl Requests {
         if reason != FetchRefusal::NotOwner {
             return self.end(base, number, Err(Unanswered::Refused(reason)));
         }
-        let request = self.requests.get_mut(&number)?;
-        request.sent = None;
-        request.not_before = base.now + base.random.between(RETRY_PAUSE / 2, RETRY_PAUSE);
-        base.wake_by(request.not_before);
-        self.unsent.insert(number);
+        self.ask_later(base, number);
         None
+    }
+
+    pub(super) fn on_operated(
+        &mut self,
+        base: &mut Base,
+        conn: ConnectionId,
+        number: u64,
+        result: Result<(), OperatorRefusal>,
+    ) {
+        let Some(What::Operate { .. }) = self.sent(conn, number) else { return };
+        match result {
+            Err(OperatorRefusal::NotOwner) => self.ask_later(base, number),
+            result => {
+                let answer = result.map(|()| Answer::Done).map_err(Unanswered::NotGranted);
+                self.end(base, number, answer);
+            }
+        }
+    }
+
+    /// The node that was asked does not serve the partition: after a pause another one may.
+    fn ask_later(&mut self, base: &mut Base, number: u64) {
+        if let Some(request) = self.requests.get_mut(&number) {
+            request.sent = None;
+            request.not_before = base.now + base.random.between(RETRY_PAUSE / 2, RETRY_PAUSE);
+            base.wake_by(request.not_before);
+            self.unsent.insert(number);
+        }
     }
 
     fn sent(&self, conn: ConnectionId, number: u64) -> Option<&What> {
@@ -241,7 +269,7 @@ impl Requests {
                 }
                 None
             }
-            What::Status { call, .. } => {
+            What::Status { call, .. } | What::Operate { call, .. } => {
                 base.answer(call, answer);
                 None
             }
@@ -253,20 +281,38 @@ impl Requests {
 }
 
 impl What {
+    /// Whether any node can answer it.
+    fn is_for_anyone(&self) -> bool {
+        match self {
+            Self::Status { node, .. } => node.is_none(),
+            Self::Operate { request, .. } => !matches!(request, OperatorRequest::Trim { .. }),
+            Self::Fetch { .. } | Self::Mark { .. } => false,
+        }
+    }
+
+    /// The one node that can answer it.
     fn node(&self, cluster: &Cluster) -> Option<NodeId> {
         match self {
-            Self::Fetch { partition, .. } | Self::Mark { partition, .. } => {
+            Self::Fetch { partition, .. }
+            | Self::Mark { partition, .. }
+            | Self::Operate { request: OperatorRequest::Trim { partition, .. }, .. } => {
                 cluster.owner(*partition).map(|(node, _)| node)
             }
             Self::Status { node, .. } => *node,
+            Self::Operate { .. } => None,
         }
     }
 
     fn message(&self, call: u64) -> ClientRequest {
-        match *self {
-            Self::Fetch { partition, id, .. } => ClientRequest::Fetch { partition, call, id },
+        match self {
+            Self::Fetch { partition, id, .. } => {
+                ClientRequest::Fetch { partition: *partition, call, id: *id }
+            }
             Self::Status { .. } => ClientRequest::Status { call },
-            Self::Mark { partition, .. } => ClientRequest::Current { partition, call },
+            Self::Mark { partition, .. } => ClientRequest::Current { partition: *partition, call },
+            Self::Operate { request, .. } => {
+                ClientRequest::Operate { call, request: request.clone() }
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::coordinator::leases::{LEASE_GRACE, Leases};
 use crate::coordinator::{Change, Key, LeaseId, Revision, Snapshot, Versioned, limits};
 use crate::io::{Caller, Context, Level, Ticket};
 use crate::journal::{Entry, EntryHead};
+use crate::planted::{Planted, PlantedBug};
 use crate::time::Time;
 use crate::wire::{CoordinatorRefusal, FromCoordinator, ToCoordinator};
 
@@ -32,6 +33,7 @@ pub struct Coordinator {
     durable: Ticket,
     /// Answers in the order they were decided, each with the change it must wait for.
     held: VecDeque<(Ticket, Caller, FromCoordinator)>,
+    planted: Planted,
 }
 
 /// A journalled change does not follow the one before it.
@@ -60,6 +62,12 @@ impl Coordinator {
     /// Its state, with every change decided so far, durable or not.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot { revision: self.revision, entries: self.entries.clone() }
+    }
+
+    /// Breaks a rule.
+    #[must_use]
+    pub fn with_planted(self, planted: Planted) -> Self {
+        Self { planted, ..self }
     }
 
     /// Takes in the next change of the journal.
@@ -124,7 +132,14 @@ impl Coordinator {
 
     /// Ends the leases that are due, and deletes their keys.
     pub fn on_timer(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {
-        for lease in self.leases.expire(cx.now) {
+        let expired = self.leases.expire(cx.now);
+        if self.planted.has(PlantedBug::LeaseForEver) {
+            for lease in &expired {
+                self.leases.keep_alive(*lease, cx.now, LEASE_GRACE);
+            }
+            return;
+        }
+        for lease in expired {
             self.delete_keys_of(cx, lease);
         }
         self.send_durable(replies);

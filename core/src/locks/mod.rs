@@ -23,6 +23,7 @@ use std::collections::VecDeque;
 
 use crate::id::{Mark, TransactionId};
 use crate::lock::{LockId, LockKind};
+use crate::planted::{Planted, PlantedBug};
 use crate::record::RecordView;
 use table::Newest;
 
@@ -69,12 +70,20 @@ pub struct LockTable {
     /// Every change above the floor; [`Newest`] has the last one of each lock.
     changes: VecDeque<Change>,
     newest: Newest,
+    planted: Planted,
 }
 
 impl LockTable {
     /// A table that knows nothing of the records up to `floor`.
     pub fn new(window: LockWindow, floor: Mark) -> Self {
-        Self { window, floor, last: floor, changes: VecDeque::new(), newest: Newest::default() }
+        let (changes, newest) = (VecDeque::new(), Newest::default());
+        Self { window, floor, last: floor, changes, newest, planted: Planted::NONE }
+    }
+
+    /// Breaks a rule.
+    #[must_use]
+    pub fn with_planted(self, planted: Planted) -> Self {
+        Self { planted, ..self }
     }
 
     /// The first record to [note](Self::note) to rebuild the table of a log that ends at `last`;
@@ -107,7 +116,9 @@ impl LockTable {
             return Err(LockConflict { id, lock: change.lock, exact: true });
         }
         match (first_checked, self.floor.id()) {
-            (Some(lock), Some(id)) if !computed_at.includes(id) => {
+            (Some(lock), Some(id))
+                if !computed_at.includes(id) && !self.planted.has(PlantedBug::IgnoreLockFloor) =>
+            {
                 Err(LockConflict { id, lock, exact: false })
             }
             _ => Ok(()),
@@ -129,6 +140,12 @@ impl LockTable {
         while self.changes.len() > self.window.locks {
             self.forget_up_to(self.changes[0].at);
         }
+    }
+
+    /// The log's start has moved: from here on nothing is known of what was trimmed, so that the
+    /// next session's table, which can't read it, gives the same answers.
+    pub fn trim(&mut self, start: Mark) {
+        self.forget_up_to(start.min(self.last));
     }
 
     fn forget_up_to(&mut self, floor: Mark) {

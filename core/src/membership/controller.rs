@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::id::{CreationId, Generation, Member, NodeId, PartitionId, ReplicaSet};
+use crate::id::{CreationId, Generation, Member, NodeId, PartitionId, ReplicaSet, SetVersion};
 use crate::io::{Context, Level};
 use crate::membership::mirror::Mirror;
 use crate::membership::{
@@ -186,7 +186,8 @@ fn create_partitions(cx: &mut Context<'_>, mirror: &Mirror, cluster: Cluster) ->
             let first = partition.0 as usize % members.len();
             let members = members.iter().cycle().skip(first).take(replicas).copied().collect();
             let creation = CreationId(cx.random.bits());
-            let meta = PartitionMeta { creation, replicas: ReplicaSet(members) };
+            let (version, replicas) = (SetVersion::FIRST, ReplicaSet(members));
+            let meta = PartitionMeta { creation, version, replicas };
             Fact::Partition(partition, meta)
         })
         .collect()

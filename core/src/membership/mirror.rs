@@ -102,6 +102,12 @@ impl Mirror {
             Fact::Epoch(partition, epoch) => {
                 self.epochs.insert(partition, epoch);
             }
+            Fact::Target(partition, target) => {
+                directory.targets.insert(partition, target);
+            }
+            Fact::Consumers(partition, consumers) => {
+                directory.consumers.insert(partition, consumers);
+            }
         }
     }
 
@@ -124,6 +130,12 @@ impl Mirror {
             }
             Name::Epoch(partition) => {
                 self.epochs.remove(&partition);
+            }
+            Name::Target(partition) => {
+                directory.targets.remove(&partition);
+            }
+            Name::Consumers(partition) => {
+                directory.consumers.remove(&partition);
             }
         }
     }

@@ -4,14 +4,19 @@
 //! cluster            how many partitions and replicas         permanent
 //! nodes/{node}       address, disk, whether it serves         lives with the node's lease
 //! storages/{node}    the disk a node has and its address      permanent
-//! partitions/{p}     creation and first replica set           permanent
+//! partitions/{p}     creation and newest known replica set    permanent
 //! assignments/{p}    the server and its generation            permanent
 //! epochs/{p}         the last epoch handed out                permanent
+//! targets/{p}        the replicas that an operator wants      permanent
+//! consumers/{p}      who reads it, and up to where            permanent
 //! ```
 //!
 //! Every node has an [`Agent`]: it registers the node, keeps its lease alive, mirrors the keys in a
 //! [`Directory`] and hands out epochs. The agent of the node that hosts the coordinator also
 //! controls: it creates the partitions and assigns them by [`assign`].
+//!
+//! What operators and servers want recorded is an [`Edit`]: any agent takes it, and writes it for as
+//! long as it takes. The replica sets told here are hints: the set that counts is in the log.
 //!
 //! All of it is written by compare-and-set, so two controllers at once, or a request of a former
 //! life that arrives late, can't do harm. While the coordinator is away the directory stays as it
@@ -20,9 +25,12 @@
 
 mod agent;
 mod assign;
+mod consumers;
 mod controller;
 mod directory;
+mod edits;
 mod mirror;
+mod orders;
 mod schema;
 
 #[cfg(test)]
@@ -30,9 +38,12 @@ mod tests;
 
 pub use agent::{Agent, AgentConfig, AgentEvent, LEASE_TTL};
 pub use assign::assign;
+pub use consumers::{Consumers, MAX_CONSUMER_NAME, MAX_CONSUMERS};
 pub use controller::{ControllerConfig, ControllerConfigError};
 pub use directory::Directory;
+pub use edits::{Edit, EditId};
+pub use orders::edit_of;
 pub use schema::{
     Assignment, Cluster, Fact, MAX_PARTITIONS, MAX_REPLICAS, Name, NodeRecord, PartitionMeta,
-    SchemaError, StorageRecord,
+    SchemaError, StorageRecord, Target,
 };

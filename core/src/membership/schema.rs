@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::coordinator::Key;
-use crate::id::{CreationId, Epoch, Generation, NodeId, PartitionId, ReplicaSet, StorageId};
+use crate::id::{
+    CreationId, Epoch, Generation, NodeId, PartitionId, ReplicaSet, SetVersion, StorageId,
+};
 use crate::io::Address;
+use crate::membership::Consumers;
 
 /// The most partitions of a cluster: what the coordinator keeps of them must fit one message.
 pub const MAX_PARTITIONS: u32 = 2048;
@@ -35,6 +38,10 @@ pub enum Name {
     Assignment(PartitionId),
     /// A partition's epoch counter.
     Epoch(PartitionId),
+    /// The replicas a partition should have.
+    Target(PartitionId),
+    /// A partition's registered consumers.
+    Consumers(PartitionId),
 }
 
 impl Name {
@@ -47,6 +54,8 @@ impl Name {
             Self::Partition(partition) => format!("partitions/{}", partition.0),
             Self::Assignment(partition) => format!("assignments/{}", partition.0),
             Self::Epoch(partition) => format!("epochs/{}", partition.0),
+            Self::Target(partition) => format!("targets/{}", partition.0),
+            Self::Consumers(partition) => format!("consumers/{}", partition.0),
         }
     }
 
@@ -62,6 +71,8 @@ impl Name {
                     "partitions" => Self::Partition(PartitionId(number)),
                     "assignments" => Self::Assignment(PartitionId(number)),
                     "epochs" => Self::Epoch(PartitionId(number)),
+                    "targets" => Self::Target(PartitionId(number)),
+                    "consumers" => Self::Consumers(PartitionId(number)),
                     _ => return None,
                 }
             }
@@ -102,13 +113,25 @@ pub struct StorageRecord {
     pub address: Option<Address>,
 }
 
-/// A partition as it was created.
+/// A partition: its creation, and the newest replica set that a server has told of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionMeta {
     /// Names its creation.
     pub creation: CreationId,
+    /// The version of `replicas`; grows.
+    pub version: SetVersion,
     /// Whom to ask first; the set that counts is in the log.
     pub replicas: ReplicaSet,
+}
+
+/// The replicas that an operator wants a partition to have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The replicas, each with its very disk.
+    pub members: ReplicaSet,
+    /// A forced recovery: `members` are the survivors, and the partition opens over them alone
+    /// for as long as no replica set newer than this one is known.
+    pub force_above: Option<SetVersion>,
 }
 
 /// Who serves a partition.
@@ -135,6 +158,10 @@ pub enum Fact {
     Assignment(PartitionId, Assignment),
     /// The last epoch handed out in a partition.
     Epoch(PartitionId, Epoch),
+    /// The replicas a partition should have.
+    Target(PartitionId, Target),
+    /// A partition's registered consumers.
+    Consumers(PartitionId, Consumers),
 }
 
 /// Why a value can't be read.
@@ -161,6 +188,8 @@ impl Fact {
             Self::Partition(partition, _) => Name::Partition(*partition),
             Self::Assignment(partition, _) => Name::Assignment(*partition),
             Self::Epoch(partition, _) => Name::Epoch(*partition),
+            Self::Target(partition, _) => Name::Target(*partition),
+            Self::Consumers(partition, _) => Name::Consumers(*partition),
         }
     }
 
@@ -173,6 +202,8 @@ impl Fact {
             Self::Partition(_, meta) => encode(meta),
             Self::Assignment(_, assignment) => encode(assignment),
             Self::Epoch(_, epoch) => encode(epoch),
+            Self::Target(_, target) => encode(target),
+            Self::Consumers(_, consumers) => encode(consumers),
         }
     }
 
@@ -188,6 +219,8 @@ impl Fact {
             Name::Partition(partition) => Self::Partition(partition, decode(value)?),
             Name::Assignment(partition) => Self::Assignment(partition, decode(value)?),
             Name::Epoch(partition) => Self::Epoch(partition, decode(value)?),
+            Name::Target(partition) => Self::Target(partition, decode(value)?),
+            Name::Consumers(partition) => Self::Consumers(partition, decode(value)?),
         })
     }
 }
@@ -224,11 +257,14 @@ fn checked(cluster: Cluster) -> Result<Cluster, SchemaError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::TransactionId;
 
     fn facts() -> Vec<Fact> {
         let partition = PartitionId(7);
         let replicas =
             ReplicaSet(vec![crate::id::Member { node: NodeId(2), storage: StorageId(u64::MAX) }]);
+        let mut consumers = Consumers::default();
+        consumers.advance("audit", TransactionId(7).mark()).expect("there is room");
         vec![
             Fact::Cluster(Cluster { partitions: 4, replicas: 3 }),
             Fact::Node(
@@ -241,7 +277,16 @@ mod tests {
                 },
             ),
             Fact::Storage(NodeId(3), StorageRecord { storage: StorageId(5), address: None }),
-            Fact::Partition(partition, PartitionMeta { creation: CreationId(9), replicas }),
+            Fact::Partition(
+                partition,
+                PartitionMeta {
+                    creation: CreationId(9),
+                    version: SetVersion(3),
+                    replicas: replicas.clone(),
+                },
+            ),
+            Fact::Target(partition, Target { members: replicas, force_above: Some(SetVersion(4)) }),
+            Fact::Consumers(partition, consumers),
             Fact::Assignment(
                 partition,
                 Assignment { server: NodeId(1), generation: Generation(2) },

@@ -3,11 +3,13 @@
 use bytes::Bytes;
 
 use super::Body;
-use crate::id::ClientId;
+use crate::id::{ClientId, Member};
 use crate::io::{ConnectionId, Context};
 use crate::partition::refuse::refuse;
 use crate::partition::server::PartitionServer;
-use crate::wire::{ClientRequest, Message, MountRefusal, NodeStatus, ServerReply};
+use crate::wire::{
+    ClientRequest, Message, MountRefusal, NodeStatus, OperatorRequest, PartitionStatus, ServerReply,
+};
 
 impl Body {
     pub(super) fn on_client(
@@ -29,6 +31,12 @@ impl Body {
                 let reply = ServerReply::Status { call: *call, status: self.status() };
                 self.links.send(cx, conn, Message::Server(reply).frame());
                 return;
+            }
+            ClientRequest::Operate { request: OperatorRequest::Trim { partition, .. }, .. } => {
+                *partition
+            }
+            ClientRequest::Operate { call, request } => {
+                return self.on_operator(cx, conn, *call, request.clone());
             }
             ClientRequest::Mount { partition, .. }
             | ClientRequest::Credit { partition, .. }
@@ -53,8 +61,23 @@ impl Body {
         NodeStatus {
             node: self.config.node,
             cluster: self.agent.directory().view(),
-            partitions: self.partitions.values().map(PartitionServer::status).collect(),
+            partitions: self.partitions.values().map(|server| self.partition(server)).collect(),
             coordinator: self.agent.is_synced(),
         }
+    }
+
+    /// A partition as its server sees it, and what is registered of its disks and consumers.
+    fn partition(&self, server: &PartitionServer) -> PartitionStatus {
+        let (directory, mut status) = (self.agent.directory(), server.status());
+        for replica in &mut status.replicas {
+            let wiped =
+                |member: &Member| member.node == replica.node && directory.is_replaced(*member);
+            replica.wiped = status.members.0.iter().any(wiped);
+        }
+        if let Some(consumers) = directory.consumers(status.partition) {
+            let consumers = consumers.iter().map(|(name, mark)| (name.to_owned(), mark));
+            status.consumers = consumers.collect();
+        }
+        status
     }
 }

@@ -10,6 +10,7 @@ use crate::limits::Limits;
 use crate::locks::LockWindow;
 use crate::membership::{ControllerConfig, LEASE_TTL};
 use crate::partition::mounts::MountsConfig;
+use crate::partition::retention::RetentionConfig;
 use crate::partition::server::PartitionConfig;
 use crate::planted::Planted;
 use crate::sequencer::SequencerConfig;
@@ -92,6 +93,9 @@ impl NodeConfig {
                 limits,
                 retry_min: Duration::from_millis(10),
                 retry_max: Duration::from_millis(100),
+                retention: RetentionConfig::default(),
+                patience: Duration::from_secs(10),
+                planted: Planted::NONE,
             },
             storage: StorageConfig::default(),
             limits,
@@ -116,6 +120,7 @@ impl NodeConfig {
     #[must_use]
     pub fn with_planted(mut self, planted: Planted) -> Self {
         self.planted = planted;
+        self.partition.planted = planted;
         self.partition.sequencer.planted = planted;
         self
     }

@@ -153,6 +153,23 @@ impl Links {
         events
     }
 
+    /// Keeps connections to those peers only that are still needed.
+    pub(super) fn keep(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_needed: impl Fn(Peer) -> bool,
+        events: &mut Vec<LinkEvent>,
+    ) {
+        let needless = self.wanted.keys().copied().filter(|peer| !is_needed(*peer));
+        let needless: Vec<_> = needless.collect();
+        for peer in needless {
+            if let Some(conn) = self.wanted.get(&peer).and_then(|wanted| wanted.link) {
+                self.close(cx, conn, "it is needed no more", events);
+            }
+            self.wanted.remove(&peer);
+        }
+    }
+
     /// Whether a peer can be asked.
     pub(super) fn is_up(&self, peer: Peer) -> bool {
         self.wanted.get(&peer).is_some_and(|wanted| wanted.up)

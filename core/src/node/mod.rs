@@ -13,7 +13,9 @@
 
 mod clients;
 mod config;
+mod directory;
 mod links;
+mod operators;
 mod recovered;
 mod tasks;
 mod timers;
@@ -24,10 +26,11 @@ use crate::coordinator::Coordinator;
 use crate::id::{Member, NodeId, PartitionId, StorageId};
 use crate::io::{Address, ConnectionId, Context, Effect, Input, Level, Ticket, Tickets};
 use crate::journal::Place;
-use crate::membership::{Agent, AgentConfig};
+use crate::membership::{Agent, AgentConfig, EditId};
 use crate::partition::server::PartitionServer;
 use crate::storage::Storage;
 use crate::time::{Random, Time};
+use crate::wire::ClusterView;
 pub use config::{CoordinatorAt, NodeConfig, Roles};
 pub use links::LinkConfig;
 use links::{Links, Peer};
@@ -58,6 +61,12 @@ struct Body {
     touched: BTreeSet<PartitionId>,
     /// Clients that are told when the cluster changes.
     watchers: BTreeSet<ConnectionId>,
+    /// What they were told last.
+    told: ClusterView,
+    /// Who waits for an edit to be recorded, and under which number.
+    operators: BTreeMap<EditId, (ConnectionId, u64)>,
+    /// Replicas whose disks were found to be gone, and that was reported.
+    replaced: BTreeSet<(PartitionId, Member)>,
     timers: Timers,
     tasks: VecDeque<Task>,
     started: bool,
@@ -87,7 +96,9 @@ impl Node {
         let links = Links::new(config.node, config.cluster, config.links);
         // On a suspect journal nothing is written, so no coordinator can be hosted either.
         let (hosted, former) = match controller {
-            Some(_) if !replicas.is_suspect() => (Some(coordinator), Coordinator::new()),
+            Some(_) if !replicas.is_suspect() => {
+                (Some(coordinator.with_planted(config.planted)), Coordinator::new())
+            }
             _ => (None, coordinator),
         };
         let body = Body {
@@ -99,6 +110,9 @@ impl Node {
             partitions: BTreeMap::new(),
             touched: BTreeSet::new(),
             watchers: BTreeSet::new(),
+            told: ClusterView::default(),
+            operators: BTreeMap::new(),
+            replaced: BTreeSet::new(),
             timers: Timers::default(),
             tasks: VecDeque::new(),
             started: false,
@@ -214,9 +228,10 @@ impl Body {
                     self.answer_coordinator(cx, replies);
                 }
                 Alarm::Agent => {
-                    let mut out = Vec::new();
-                    self.agent.on_timer(cx, &mut out);
+                    let (mut out, mut events) = (Vec::new(), Vec::new());
+                    self.agent.on_timer(cx, &mut out, &mut events);
                     self.tell_coordinator(cx, out);
+                    self.hear_agent(events);
                 }
                 Alarm::Storage => self.storage.on_timer(cx),
                 Alarm::Partition(partition) => {

@@ -1,20 +1,15 @@
 //! Delivery between the roles of one node, and between links and roles.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bytes::Bytes;
 
+use super::Body;
 use super::links::{LinkEvent, Links, Origin, Peer};
-use super::{Alarm, Body};
-use crate::id::{NodeId, PartitionId, SetVersion};
+use crate::id::{NodeId, PartitionId};
 use crate::io::{Caller, ConnectionId, Context};
-use crate::log::SetChange;
 use crate::membership::AgentEvent;
 use crate::partition::server::{Outputs, PartitionOutput, PartitionServer};
 use crate::storage::StorageReply;
-use crate::wire::{
-    FromCoordinator, FromReplica, Message, MountRefusal, ServerReply, ToCoordinator, ToReplica,
-};
+use crate::wire::{FromCoordinator, FromReplica, Message, ToCoordinator, ToReplica};
 
 /// Something to deliver within the step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,87 +210,19 @@ impl Body {
                     return;
                 };
                 let reachable: Vec<_> = server
-                    .replica_nodes()
+                    .nodes()
+                    .into_iter()
                     .filter(|node| self.is_here(*node) || self.links.is_up(Peer::Node(*node)))
                     .collect();
                 self.with_partition(cx, partition, |server, cx, out| {
                     server.on_epoch(cx, epoch, reachable.into_iter(), out);
                 });
             }
+            AgentEvent::OrdersChanged { partition } => self.pass_orders(cx, partition),
+            AgentEvent::Edited { edit, result } => self.on_edited(cx, edit, result),
             // The directory says it too, and is what is served by.
             AgentEvent::Assigned { .. } => {}
         }
-    }
-
-    /// The cluster changed: connects to who is new, serves what is assigned here and nothing else.
-    fn on_directory(&mut self, cx: &mut Context<'_>) {
-        let directory = self.agent.directory();
-        let replicas = directory.partitions().flat_map(|(_, meta)| meta.replicas.nodes());
-        let peers: BTreeSet<_> = replicas.filter(|node| !self.is_here(*node)).collect();
-        let address = |node: NodeId| Some((node, directory.address(node)?.clone()));
-        let peers: Vec<_> = peers.into_iter().filter_map(address).collect();
-        let mine = directory.partitions().filter_map(|(partition, meta)| {
-            let (server, generation) = directory.assignment(partition)?;
-            self.is_here(server).then(|| (partition, (generation, meta.clone())))
-        });
-        let mine: BTreeMap<_, _> = mine.collect();
-        for (node, address) in peers {
-            self.want(cx, Peer::Node(node), &address);
-        }
-        let kept = |(partition, server): (&PartitionId, &PartitionServer)| {
-            let kept = mine
-                .get(partition)
-                .is_some_and(|(generation, _)| *generation == server.generation());
-            (!kept).then_some(*partition)
-        };
-        let lost: Vec<_> = self.partitions.iter().filter_map(kept).collect();
-        for partition in lost {
-            self.drop_partition(partition);
-        }
-        for (partition, (generation, meta)) in mine {
-            if self.partitions.contains_key(&partition) {
-                continue;
-            }
-            let mut outputs = Vec::new();
-            let server = PartitionServer::new(
-                self.config.partition,
-                partition,
-                generation,
-                meta.creation,
-                SetChange::initial(SetVersion::FIRST, meta.replicas),
-                &mut outputs,
-            );
-            self.partitions.insert(partition, server);
-            self.touched.insert(partition);
-            self.tasks.extend(outputs.into_iter().map(|output| Task::Partition(partition, output)));
-        }
-        let view = self.agent.directory().view();
-        for conn in self.watchers.clone() {
-            let message = Message::Server(ServerReply::Cluster(view.clone()));
-            self.links.send(cx, conn, message.frame());
-        }
-    }
-
-    /// Connects to a node that a partition's server wants to reach, or says that it is reached.
-    fn reach(&mut self, cx: &mut Context<'_>, partition: PartitionId, node: NodeId) {
-        if self.is_here(node) || self.links.is_up(Peer::Node(node)) {
-            self.with_partition(cx, partition, |server, cx, out| {
-                server.on_reachable(cx, node, out);
-            });
-        } else if let Some(address) = self.agent.directory().address(node).cloned() {
-            self.want(cx, Peer::Node(node), &address);
-        }
-    }
-
-    /// Serves a partition no more.
-    pub(super) fn drop_partition(&mut self, partition: PartitionId) {
-        let Some(mut server) = self.partitions.remove(&partition) else {
-            return;
-        };
-        let mut outputs = Vec::new();
-        server.stop(MountRefusal::NotOwner, &mut outputs);
-        self.timers.set(Alarm::Partition(partition), None);
-        self.tasks.extend(outputs.into_iter().map(|output| Task::Partition(partition, output)));
     }
 
     fn on_partition(
@@ -317,10 +244,12 @@ impl Body {
             }
             PartitionOutput::Reach { node } => self.reach(cx, partition, node),
             PartitionOutput::NeedEpoch { above } => {
-                let mut out = Vec::new();
-                self.agent.take_epoch(cx, partition, above, &mut out);
+                let (mut out, mut events) = (Vec::new(), Vec::new());
+                self.agent.take_epoch(cx, partition, above, &mut out, &mut events);
                 self.tell_coordinator(cx, out);
+                self.hear_agent(events);
             }
+            PartitionOutput::SetCommitted(change) => self.record_set(cx, partition, change),
             PartitionOutput::Violation { conn, reason } => {
                 self.with_links(|links, events| links.refuse(cx, conn, &reason, events));
             }

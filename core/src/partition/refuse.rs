@@ -7,7 +7,9 @@ use crate::id::ClientId;
 use crate::io::ConnectionId;
 use crate::limits::Limits;
 use crate::record::RecordView;
-use crate::wire::{AppendRefusal, ClientRequest, FetchRefusal, MountRefusal, ServerReply};
+use crate::wire::{
+    AppendRefusal, ClientRequest, FetchRefusal, MountRefusal, OperatorRefusal, ServerReply,
+};
 
 /// Answers a request for a partition that is not being served.
 pub(crate) fn refuse(
@@ -41,6 +43,9 @@ pub(crate) fn refuse(
         }
         ClientRequest::Fetch { call, .. } | ClientRequest::Current { call, .. } => {
             reply(ServerReply::FetchRefused { call, reason: FetchRefusal::NotOwner });
+        }
+        ClientRequest::Operate { call, .. } => {
+            reply(ServerReply::Operated { call, result: Err(OperatorRefusal::NotOwner) });
         }
         ClientRequest::Credit { .. } | ClientRequest::Describe | ClientRequest::Status { .. } => {}
     }

@@ -15,28 +15,29 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::mounts::{MountName, MountRequest, Mounts, MountsConfig, MountsOutput};
+use super::mounts::{MountName, MountRequest, MountsConfig, MountsOutput};
+use super::orders::Orders;
+use super::patience::Opening;
 use super::refuse::refuse;
+use super::retention::RetentionConfig;
 use super::serving::{Append, Serving};
-use crate::id::{
-    ClientId, CreationId, Epoch, Generation, Mark, NodeId, PartitionId, SessionId, TransactionId,
-};
+use crate::id::{ClientId, CreationId, Epoch, Generation, NodeId, PartitionId, SessionId};
 use crate::io::{ConnectionId, Context, Level};
 use crate::limits::Limits;
 use crate::locks::{LockTable, LockWindow};
 use crate::log::SetChange;
-use crate::record::Run;
+use crate::planted::{Planted, PlantedBug};
 use crate::sequencer::{Sequencer, SequencerConfig, SequencerOutput};
 use crate::time::Time;
-use crate::wire::{
-    ClientRequest, FromReplica, MountRefusal, PartitionStatus, ServerReply, ToReplica,
-};
+use crate::wire::{ClientRequest, FromReplica, MountRefusal, ServerReply, ToReplica};
 
 /// How a partition is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionConfig {
     /// How its sessions replicate.
     pub sequencer: SequencerConfig,
+    /// How much of its log is kept.
+    pub retention: RetentionConfig,
     /// The lock table's window.
     pub locks: LockWindow,
     /// Bounds of its mounts.
@@ -47,6 +48,11 @@ pub struct PartitionConfig {
     pub retry_min: Duration,
     /// The longest.
     pub retry_max: Duration,
+    /// How long a session waits for replicas that are connected and don't answer, before it is
+    /// over: while it opens, and while a quorum is needed for what clients asked.
+    pub patience: Duration,
+    /// The rule broken on purpose, in simulations.
+    pub planted: Planted,
 }
 
 /// What a partition's server wants done.
@@ -75,6 +81,8 @@ pub enum PartitionOutput {
         /// The node.
         node: NodeId,
     },
+    /// A newer replica set is committed: the coordinator should know whom to ask first.
+    SetCommitted(SetChange),
     /// Get an epoch above this one from the coordinator.
     NeedEpoch {
         /// The highest epoch known to be used.
@@ -93,7 +101,7 @@ pub enum PartitionOutput {
 pub type Outputs = Vec<PartitionOutput>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Resting { until: Time },
     Seeking,
     Opening(Sequencer),
@@ -104,17 +112,17 @@ enum State {
 /// One partition that this node is assigned to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionServer {
-    config: PartitionConfig,
-    partition: PartitionId,
-    generation: Generation,
+    pub(super) config: PartitionConfig,
+    pub(super) partition: PartitionId,
+    pub(super) generation: Generation,
     creation: CreationId,
-    hint: SetChange,
+    /// The newest replica set heard of.
+    pub(super) hint: SetChange,
+    pub(super) orders: Orders,
     highest: Option<Epoch>,
-    state: State,
+    pub(super) state: State,
+    pub(super) opening: Opening,
 }
-
-/// The bytes read at once to rebuild the lock table.
-const REBUILD_READ_BYTES: u32 = 1 << 20;
 
 impl PartitionServer {
     /// Begins to serve: asks for an epoch.
@@ -127,30 +135,22 @@ impl PartitionServer {
         outputs: &mut Outputs,
     ) -> Self {
         outputs.push(PartitionOutput::NeedEpoch { above: None });
-        let (highest, state) = (None, State::Seeking);
-        Self { config, partition, generation, creation, hint, highest, state }
+        Self {
+            config,
+            partition,
+            generation,
+            creation,
+            hint,
+            orders: Orders::default(),
+            highest: None,
+            state: State::Seeking,
+            opening: Opening::default(),
+        }
     }
 
     /// The assignment served under.
     pub fn generation(&self) -> Generation {
         self.generation
-    }
-
-    /// The nodes of the newest replica set heard of.
-    pub fn replica_nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.hint.replicas.nodes()
-    }
-
-    /// The partition, for people.
-    pub fn status(&self) -> PartitionStatus {
-        let sequencer = self.sequencer();
-        PartitionStatus {
-            partition: self.partition,
-            session: sequencer.map(Sequencer::session),
-            open: matches!(self.state, State::Serving(_)),
-            committed: sequencer.map_or(Mark::NONE, Sequencer::committed),
-            replicas: sequencer.map_or_else(Vec::new, Sequencer::replicas),
-        }
     }
 
     /// The epoch asked for: opens a session of it, over the replicas that can be reached.
@@ -166,15 +166,23 @@ impl PartitionServer {
         }
         self.highest = Some(epoch);
         let server = self.config.sequencer.node;
-        let session = SessionId { epoch, server, nonce: cx.random.bits() };
+        let session = match self.config.planted.has(PlantedBug::ReuseSession) {
+            true => SessionId { epoch: Epoch(epoch.0 & !1), server, nonce: 0 },
+            false => SessionId { epoch, server, nonce: cx.random.bits() },
+        };
         let hint = self.hint.clone();
         let mut sequencer =
             Sequencer::new(self.config.sequencer, self.partition, self.creation, session, hint);
         let mut said = Vec::new();
+        match self.survivors() {
+            Some(survivors) => sequencer.force(survivors),
+            None => sequencer.aim(self.aim(), &mut said),
+        }
         for node in reachable {
             sequencer.on_reachable(node, &mut said);
         }
         self.state = State::Opening(sequencer);
+        self.opening = Opening::default();
         self.settle(cx, said, outputs);
     }
 
@@ -244,6 +252,9 @@ impl PartitionServer {
             }
             ClientRequest::Fetch { call, id, .. } => mounts.fetch(conn, call, id, &mut said),
             ClientRequest::Current { call, .. } => mounts.current(conn, call, &mut said),
+            ClientRequest::Operate { call, request } => {
+                return self.on_operator(cx, conn, call, &request, outputs);
+            }
             ClientRequest::Describe | ClientRequest::Status { .. } => {}
         }
         self.settle_mounts(cx, said, outputs);
@@ -256,19 +267,29 @@ impl PartitionServer {
         }
     }
 
-    /// Sends what was appended in this turn.
+    /// Sends what was appended in this turn, and trims what the turn made due.
     pub fn flush(&mut self, cx: &mut Context<'_>, outputs: &mut Outputs) {
         self.with_sequencer(cx, outputs, Sequencer::flush);
+        self.trim_due(cx, outputs);
+        match &mut self.state {
+            State::Resting { .. } | State::Seeking => {}
+            State::Opening(sequencer) | State::Rebuilding { sequencer, .. } => {
+                self.opening.watch(cx.now, sequencer);
+            }
+            State::Serving(serving) => serving.watch_quorum(cx.now),
+        }
     }
 
     /// When [`Self::on_timer`] wants to be called.
     pub fn deadline(&self) -> Option<Time> {
         match &self.state {
             State::Resting { until } => Some(*until),
-            State::Serving(serving) => {
-                serving.sequencer.deadline().into_iter().chain(serving.retry_at).min()
+            State::Seeking => None,
+            State::Opening(sequencer) | State::Rebuilding { sequencer, .. } => {
+                let stalls = self.opening.deadline(self.config.patience);
+                sequencer.deadline().into_iter().chain(stalls).min()
             }
-            _ => self.sequencer().and_then(Sequencer::deadline),
+            State::Serving(serving) => serving.deadline(self.config.patience),
         }
     }
 
@@ -283,6 +304,8 @@ impl PartitionServer {
         }
         let now = cx.now;
         self.with_sequencer(cx, outputs, |sequencer, said| sequencer.on_timer(now, said));
+        self.give_up(cx, outputs);
+        self.trim_due(cx, outputs);
         if let State::Serving(serving) = &mut self.state
             && serving.retry_at.is_some_and(|time| time <= now)
         {
@@ -302,7 +325,24 @@ impl PartitionServer {
         }
     }
 
-    fn sequencer(&self) -> Option<&Sequencer> {
+    /// Ends a session whose replicas don't answer.
+    fn give_up(&mut self, cx: &mut Context<'_>, outputs: &mut Outputs) {
+        let patience = self.config.patience;
+        let (deadline, reason) = match &self.state {
+            State::Resting { .. } | State::Seeking => return,
+            State::Opening(_) | State::Rebuilding { .. } => {
+                (self.opening.deadline(patience), "its replicas don't answer while it opens")
+            }
+            State::Serving(serving) => {
+                (serving.quorum_deadline(patience), "no quorum of its replicas answers")
+            }
+        };
+        if deadline.is_some_and(|deadline| deadline <= cx.now) {
+            self.over(cx, None, reason.to_owned(), outputs);
+        }
+    }
+
+    pub(super) fn sequencer(&self) -> Option<&Sequencer> {
         match &self.state {
             State::Resting { .. } | State::Seeking => None,
             State::Opening(sequencer) | State::Rebuilding { sequencer, .. } => Some(sequencer),
@@ -310,7 +350,7 @@ impl PartitionServer {
         }
     }
 
-    fn with_sequencer(
+    pub(super) fn with_sequencer(
         &mut self,
         cx: &mut Context<'_>,
         outputs: &mut Outputs,
@@ -352,12 +392,17 @@ impl PartitionServer {
     ) {
         match output {
             SequencerOutput::ToReplica { node, request, payload } => {
+                if self.config.planted.has(PlantedBug::FeedUncommitted)
+                    && let State::Serving(serving) = &mut self.state
+                {
+                    serving.feed_early(&request, &payload, outputs);
+                }
                 outputs.push(PartitionOutput::ToReplica { node, request, payload });
             }
             SequencerOutput::Reach { node } => outputs.push(PartitionOutput::Reach { node }),
-            SequencerOutput::SetCommitted(change) => self.hint = change,
+            SequencerOutput::SetCommitted(change) => self.on_set_committed(change, outputs),
             SequencerOutput::Notice(text) => cx.report(Level::Warning, Some(self.partition), text),
-            SequencerOutput::Opened { committed } => self.rebuild(cx, committed, next),
+            SequencerOutput::Opened { committed } => self.rebuild(cx, committed, next, outputs),
             SequencerOutput::Over { promise, reason } => self.over(cx, promise, reason, outputs),
             SequencerOutput::Records { run, done, .. }
                 if matches!(self.state, State::Rebuilding { .. }) =>
@@ -372,7 +417,7 @@ impl PartitionServer {
             }
             output => {
                 if let State::Serving(serving) = &mut self.state {
-                    serving.on_said(output, next, outputs);
+                    serving.on_said(cx.now, output, next, outputs);
                     if serving.mounts.needs_retry() && serving.retry_at.is_none() {
                         serving.retry_at = Some(cx.now + self.config.retry_max);
                     }
@@ -381,66 +426,7 @@ impl PartitionServer {
         }
     }
 
-    /// The session is open: reads the log's tail to know which locks were changed when.
-    fn rebuild(&mut self, cx: &mut Context<'_>, committed: Mark, next: &mut Vec<SequencerOutput>) {
-        let State::Opening(sequencer) = std::mem::replace(&mut self.state, State::Seeking) else {
-            unreachable!("a session opens once");
-        };
-        let first = LockTable::rebuild_from(committed, self.config.locks);
-        let first = first.max(sequencer.start().next());
-        let locks = LockTable::new(self.config.locks, Mark::before(first));
-        self.state = State::Rebuilding { sequencer, locks };
-        self.rebuild_on(cx, first, next);
-    }
-
-    fn rebuild_on(
-        &mut self,
-        cx: &mut Context<'_>,
-        first: TransactionId,
-        next: &mut Vec<SequencerOutput>,
-    ) {
-        let State::Rebuilding { sequencer, .. } = &mut self.state else {
-            return;
-        };
-        let committed = sequencer.committed();
-        if committed.includes(first) {
-            sequencer.read(0, first, committed, REBUILD_READ_BYTES, next);
-            return;
-        }
-        let State::Rebuilding { sequencer, locks } =
-            std::mem::replace(&mut self.state, State::Seeking)
-        else {
-            unreachable!("checked above");
-        };
-        let session = sequencer.session();
-        let text = format!("session {session} is open at {committed}");
-        cx.report(Level::Info, Some(self.partition), text);
-        let config = self.config.mounts;
-        let mounts = Mounts::new(config, self.partition, self.generation, session, committed);
-        let partition = self.partition;
-        let retry_at = None;
-        let serving = Serving { partition, sequencer, locks, mounts, retry_at };
-        self.state = State::Serving(Box::new(serving));
-    }
-
-    fn on_rebuild_records(
-        &mut self,
-        cx: &mut Context<'_>,
-        run: &Run,
-        done: bool,
-        next: &mut Vec<SequencerOutput>,
-    ) {
-        if let State::Rebuilding { locks, .. } = &mut self.state {
-            for record in run.records() {
-                locks.note(record.id(), &record);
-            }
-        }
-        if done {
-            self.rebuild_on(cx, run.last().next(), next);
-        }
-    }
-
-    fn over(
+    pub(super) fn over(
         &mut self,
         cx: &mut Context<'_>,
         promise: Option<SessionId>,
@@ -459,7 +445,7 @@ impl PartitionServer {
         self.state = State::Resting { until: cx.now + pause };
     }
 
-    fn settle_mounts(
+    pub(super) fn settle_mounts(
         &mut self,
         cx: &mut Context<'_>,
         said: Vec<MountsOutput>,

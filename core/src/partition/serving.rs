@@ -1,16 +1,20 @@
 //! A partition while it is being served: appends are numbered or refused, mounts are fed.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::mounts::{MountName, Mounts, MountsOutput};
+use super::retention::Retention;
 use super::server::{Outputs, PartitionOutput};
 use crate::id::{Generation, PartitionId, SessionId};
 use crate::limits::Limits;
 use crate::locks::LockTable;
-use crate::record::RecordView;
+use crate::planted::{Planted, PlantedBug};
+use crate::record::{RecordView, Run};
 use crate::sequencer::{Sequencer, SequencerOutput};
 use crate::time::Time;
-use crate::wire::{AppendRefusal, ServerReply};
+use crate::wire::{AppendRefusal, ReplicaRequest, ServerReply, ToReplica};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Serving {
@@ -18,8 +22,12 @@ pub(super) struct Serving {
     pub(super) sequencer: Sequencer,
     pub(super) locks: LockTable,
     pub(super) mounts: Mounts,
+    pub(super) retention: Retention,
     /// When feeds whose reads failed are read for once more.
     pub(super) retry_at: Option<Time>,
+    /// Since when a quorum has not answered what it is waited for.
+    pub(super) unanswered_since: Option<Time>,
+    pub(super) planted: Planted,
 }
 
 /// Who appends, and under what names.
@@ -30,16 +38,25 @@ pub(super) struct Append {
 }
 
 impl Serving {
+    pub(super) fn deadline(&self, patience: Duration) -> Option<Time> {
+        let unanswered = self.quorum_deadline(patience);
+        let waits =
+            [self.sequencer.deadline(), self.retry_at, self.retention.deadline(), unanswered];
+        waits.into_iter().flatten().min()
+    }
+
     pub(super) fn on_said(
         &mut self,
+        now: Time,
         output: SequencerOutput,
         next: &mut Vec<SequencerOutput>,
         outputs: &mut Outputs,
     ) {
         let mut said = Vec::new();
         match output {
-            SequencerOutput::Committed(run) => self.mounts.committed(&run, &mut said),
+            SequencerOutput::Committed(run) => self.on_committed(now, &run, &mut said),
             SequencerOutput::Confirmed { round, committed } => {
+                self.unanswered_since = None;
                 self.mounts.confirmed(round, committed, &mut said);
             }
             SequencerOutput::Records { asked, run, done } => {
@@ -56,6 +73,35 @@ impl Serving {
             | SequencerOutput::Over { .. } => unreachable!("handled for every state"),
         }
         self.on_mounts(said, next, outputs);
+    }
+
+    fn on_committed(&mut self, now: Time, run: &Run, said: &mut Vec<MountsOutput>) {
+        self.unanswered_since = None;
+        self.retention.committed(now, run.last(), run.bytes.len());
+        if self.planted.has(PlantedBug::IgnoreInFlightLocks) {
+            for record in run.records() {
+                self.locks.note(record.id(), &record);
+            }
+        }
+        if !self.planted.has(PlantedBug::FeedUncommitted) || self.mounts.is_next(run.first) {
+            self.mounts.committed(run, said);
+        }
+    }
+
+    /// The bug [`PlantedBug::FeedUncommitted`]: what goes to replicas goes to clients as well.
+    pub(super) fn feed_early(
+        &mut self,
+        request: &ToReplica,
+        payload: &Bytes,
+        outputs: &mut Outputs,
+    ) {
+        let ReplicaRequest::Append { first, count, .. } = request.request else { return };
+        if self.mounts.is_next(first) {
+            let (session, bytes) = (request.session, payload.clone());
+            let (mut said, mut next) = (Vec::new(), Vec::new());
+            self.mounts.committed(&Run { session, first, count, bytes }, &mut said);
+            self.on_mounts(said, &mut next, outputs);
+        }
     }
 
     pub(super) fn on_mounts(
@@ -150,7 +196,9 @@ impl Serving {
         match self.locks.check(record) {
             Ok(()) => {
                 let id = self.sequencer.append(record, &mut next);
-                self.locks.note(id, record);
+                if !self.planted.has(PlantedBug::IgnoreInFlightLocks) {
+                    self.locks.note(id, record);
+                }
             }
             Err(conflict) => {
                 let sequence = record.req_id().sequence;

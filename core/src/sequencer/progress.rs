@@ -41,6 +41,24 @@ pub(super) enum Stage {
 }
 
 impl Stage {
+    /// Whether the replica's answer is waited for.
+    pub(super) fn awaits_answer(self) -> bool {
+        match self {
+            Self::Opening
+            | Self::Adopting
+            | Self::Repairing
+            | Self::Copying
+            | Self::Joining
+            | Self::Resuming => true,
+            Self::Unreachable
+            | Self::Answered
+            | Self::Joined
+            | Self::Resting(_)
+            | Self::Foreign
+            | Self::Suspect(_) => false,
+        }
+    }
+
     /// In a word, for people.
     pub(super) fn word(self) -> &'static str {
         match self {

@@ -3,9 +3,13 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::id::{Generation, Mark, MountId, NodeId, PartitionId, SessionId, TransactionId};
+use crate::id::{
+    Generation, Mark, MountId, NodeId, PartitionId, ReplicaSet, SessionId, SetVersion, StorageId,
+    TransactionId,
+};
 use crate::io::Address;
 use crate::lock::LockId;
+use crate::wire::{OperatorRefusal, OperatorRequest};
 
 /// A client asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +81,13 @@ pub enum ClientRequest {
     Status {
         /// Numbers the call.
         call: u64,
+    },
+    /// Something an operator wants. Answered by `Operated`.
+    Operate {
+        /// Numbers the call.
+        call: u64,
+        /// What.
+        request: OperatorRequest,
     },
 }
 
@@ -192,6 +203,13 @@ pub enum ServerReply {
         /// The node.
         status: NodeStatus,
     },
+    /// What became of an operator's wish.
+    Operated {
+        /// The call.
+        call: u64,
+        /// Why it was not granted, if it was not.
+        result: Result<(), OperatorRefusal>,
+    },
 }
 
 /// Why a mount was not made or has ended.
@@ -215,6 +233,12 @@ pub enum MountRefusal {
         client: Mark,
         /// The high-water mark.
         log: Mark,
+    },
+    /// What the client has not applied yet was trimmed: it can't go on from where it is.
+    #[error("everything up to {start} was trimmed, and the client has not applied that")]
+    Trimmed {
+        /// The start mark.
+        start: Mark,
     },
     /// The session ended; mount again.
     #[error("the session ended")]
@@ -261,6 +285,12 @@ pub enum FetchRefusal {
     /// Not committed yet, or never.
     #[error("the transaction is not committed")]
     NotCommitted,
+    /// It was trimmed.
+    #[error("everything up to {start} was trimmed")]
+    Trimmed {
+        /// The start mark.
+        start: Mark,
+    },
     /// It could not be read.
     #[error("the record could not be read: {0}")]
     Failed(String),
@@ -284,6 +314,10 @@ pub struct PartitionView {
     pub generation: Generation,
     /// The node that should serve it, if one is assigned.
     pub owner: Option<NodeId>,
+    /// The version of `replicas`.
+    pub version: SetVersion,
+    /// The newest replica set that a server has told of.
+    pub replicas: ReplicaSet,
 }
 
 /// One node of the cluster.
@@ -295,6 +329,8 @@ pub struct NodeView {
     pub address: Address,
     /// Whether its lease is alive.
     pub live: bool,
+    /// The disk it last registered, if it keeps replicas.
+    pub storage: Option<StorageId>,
 }
 
 /// How one node is.
@@ -321,8 +357,18 @@ pub struct PartitionStatus {
     pub open: bool,
     /// The high-water mark.
     pub committed: Mark,
-    /// The replicas.
+    /// Everything up to here was trimmed.
+    pub start: Mark,
+    /// The version of the newest replica set, committed or not.
+    pub version: SetVersion,
+    /// That set.
+    pub members: ReplicaSet,
+    /// The replicas that an operator wants, if one has said so.
+    pub target: Option<ReplicaSet>,
+    /// The replicas that the session deals with: of the set, and those that are to be added.
     pub replicas: Vec<ReplicaStatus>,
+    /// The registered consumers and what each has applied, ascending by name.
+    pub consumers: Vec<(String, Mark)>,
 }
 
 /// One replica, as the partition's server sees it.
@@ -330,8 +376,18 @@ pub struct PartitionStatus {
 pub struct ReplicaStatus {
     /// The node.
     pub node: NodeId,
+    /// The disk that answered, if one did.
+    pub storage: Option<StorageId>,
+    /// Whether it counts for a majority: the newest replica set names it with this disk.
+    pub counts: bool,
     /// In a word: unreachable, opening, copying, joined and so on.
     pub state: String,
     /// Its last durable id, as far as the server knows.
     pub last: Mark,
+    /// Up to here it knows its log to be committed, as far as the server knows.
+    pub low_water: Mark,
+    /// How many records it is known to be unable to read.
+    pub damaged: u64,
+    /// Whether its node has registered with another disk than the newest replica set names.
+    pub wiped: bool,
 }

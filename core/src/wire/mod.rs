@@ -6,6 +6,7 @@ mod client;
 mod coordinator;
 mod frame;
 mod hello;
+mod operator;
 mod replica;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ pub use client::{
 pub use coordinator::{CoordinatorRefusal, FromCoordinator, ToCoordinator};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, split_frame};
 pub use hello::{Hello, Refusal, Version, Welcome, Who, agree};
+pub use operator::{OperatorRefusal, OperatorRequest};
 pub use replica::{FromReplica, MAX_RANGES, ReplicaAnswer, ReplicaRequest, ToReplica};
 
 /// The head of every frame.

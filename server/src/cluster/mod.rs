@@ -74,6 +74,17 @@ impl LocalCluster {
         Ok(Self { nodes })
     }
 
+    /// Starts one more node of the same plan, on an empty directory, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it can't be started or does not become ready.
+    pub async fn add(&mut self, plan: &ClusterPlan) -> Result<(), ClusterError> {
+        let coordinator = self.nodes.first().map(|first| first.address().to_owned());
+        let number = self.nodes.last().map_or(1, |last| last.number() + 1);
+        self.nodes.push(NodeProcess::start(plan, number, coordinator).await?);
+        Ok(())
+    }
+
     /// Where each node listens.
     pub fn addresses(&self) -> Vec<String> {
         self.nodes.iter().map(|node| node.address().to_owned()).collect()

@@ -3,10 +3,14 @@
 pub mod append;
 pub mod bench;
 pub mod connect;
+pub mod consumer;
 pub mod demo;
 pub mod feed;
+pub mod recover;
+pub mod replicas;
 pub mod serve;
 pub mod status;
+pub mod trim;
 pub mod window;
 
 use std::future::Future;
@@ -27,6 +31,10 @@ pub fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Append(args) => on_this_thread(append::run(args)),
         Command::Feed(args) => on_this_thread(feed::run(args)),
         Command::Status(args) => on_this_thread(status::run(args)),
+        Command::Replicas(args) => on_this_thread(replicas::run(args)),
+        Command::Trim(args) => on_this_thread(trim::run(args)),
+        Command::Consumer(command) => on_this_thread(consumer::run(command)),
+        Command::Recover(args) => on_this_thread(recover::run(args)),
         Command::Demo(demo::DemoCommand::Bank(args)) => {
             on_all_threads(interruptible(demo::run(args)))
         }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use clap::error::ErrorKind;
@@ -16,13 +17,14 @@ use waltz_core::journal::DEFAULT_SEGMENT_BYTES;
 use waltz_core::limits::Limits;
 use waltz_core::membership::ControllerConfig;
 use waltz_core::node::{CoordinatorAt, Node, NodeConfig, Recovered, Roles};
+use waltz_core::partition::retention::RetentionConfig;
 use waltz_core::planted::Planted;
 use waltz_runtime::journal::{Journal, JournalConfig};
 use waltz_runtime::node::{World, run_node};
 use waltz_runtime_tokio::{FileDisk, JournalThread, TcpNet, TokioTimer, run_shard};
 
 use super::connect::cluster_key;
-use crate::args::{Cli, parse_address};
+use crate::args::{Cli, parse_address, parse_bytes, parse_duration};
 use crate::cluster::Ready;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -77,6 +79,18 @@ pub struct ServeArgs {
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().record,
         value_parser = clap::value_parser!(u32).range(256..=8 << 20))]
     max_record: u32,
+
+    /// Keep about so many bytes of each partition served here, and trim what is older
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    retain_bytes: Option<u64>,
+
+    /// Trim what was committed this long ago
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    retain_age: Option<Duration>,
+
+    /// Trim what every registered consumer has applied
+    #[arg(long)]
+    trim_consumed: bool,
 
     /// Print the ready line as JSON
     #[arg(long)]
@@ -176,6 +190,11 @@ fn node_config(args: &ServeArgs, listen: SocketAddr) -> anyhow::Result<NodeConfi
     let (node, cluster) = (NodeId(args.node), cluster_key(&args.cluster));
     let mut config = NodeConfig::new(node, cluster, Address(address), coordinator)
         .with_limits(limits(args.max_record));
+    config.partition.retention = RetentionConfig {
+        bytes: args.retain_bytes,
+        age: args.retain_age,
+        consumed: args.trim_consumed,
+    };
     config.roles = Roles { server: has(Role::Server), storage: has(Role::Storage) };
     Ok(config)
 }

@@ -8,8 +8,9 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use waltz_client::{
     Client, ClusterView, Mark, NoDatabase, NodeStatus, NodeView, PartitionId, PartitionStatus,
-    PartitionView, Partitions,
+    PartitionView, Partitions, ReplicaStatus,
 };
+use waltz_core::id::{Member, ReplicaSet};
 
 use super::connect::{config, connect};
 use crate::args::ServerArgs;
@@ -60,8 +61,33 @@ pub struct PartitionLine {
     pub open: bool,
     /// The last committed transaction.
     pub hwm: Option<u64>,
-    /// Its replicas, as its server sees them.
+    /// The last transaction that was trimmed.
+    pub start: Option<u64>,
+    /// The version of its newest known replica set.
+    pub version: u64,
+    /// That set.
+    pub members: Vec<MemberLine>,
+    /// The replicas that an operator wants, if one has said so.
+    pub target: Option<Vec<MemberLine>>,
+    /// Its replicas, as its server sees them: those of the set, and those to be added.
     pub replicas: Vec<ReplicaLine>,
+    /// Its registered consumers.
+    pub consumers: Vec<ConsumerLine>,
+}
+
+/// A replica by its name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct MemberLine {
+    /// Its node.
+    pub node: u32,
+    /// Its disk.
+    pub disk: String,
+}
+
+impl From<Member> for MemberLine {
+    fn from(member: Member) -> Self {
+        Self { node: member.node.0, disk: member.storage.to_string() }
+    }
 }
 
 /// One replica.
@@ -69,12 +95,29 @@ pub struct PartitionLine {
 pub struct ReplicaLine {
     /// Its node.
     pub node: u32,
+    /// The disk that answered.
+    pub disk: Option<String>,
+    /// Whether it counts for a majority; one that does not learns, or is gone.
+    pub counts: bool,
     /// What it is doing.
     pub state: String,
     /// Its last durable transaction.
     pub last: Option<u64>,
     /// How many committed transactions it lacks.
     pub lag: u64,
+    /// How many transactions it is known to be unable to read.
+    pub damaged: u64,
+    /// The last transaction that it knows to be committed.
+    pub low_water: Option<u64>,
+}
+
+/// One registered consumer.
+#[derive(Debug, Serialize)]
+pub struct ConsumerLine {
+    /// Its name.
+    pub name: String,
+    /// What it has applied.
+    pub applied: Option<u64>,
 }
 
 /// Runs the command.
@@ -147,9 +190,14 @@ fn node_line(node: &NodeView, status: Option<&NodeStatus>) -> NodeLine {
 }
 
 fn partition_line(view: &PartitionView, status: Option<&PartitionStatus>) -> PartitionLine {
-    let number = |mark: Mark| mark.id().map(|id| id.0);
     let committed = status.map_or(Mark::NONE, |status| status.committed);
+    let newest = status.filter(|status| status.version >= view.version);
+    let (version, members) = match newest {
+        Some(status) => (status.version, &status.members),
+        None => (view.version, &view.replicas),
+    };
     let replicas = status.map_or(&[][..], |status| &status.replicas);
+    let consumers = status.map_or(&[][..], |status| &status.consumers);
     PartitionLine {
         partition: view.partition.0,
         owner: view.owner.map(|owner| owner.0),
@@ -157,20 +205,48 @@ fn partition_line(view: &PartitionView, status: Option<&PartitionStatus>) -> Par
         session: status.and_then(|status| status.session).map(|session| session.to_string()),
         open: status.is_some_and(|status| status.open),
         hwm: number(committed),
-        replicas: replicas
+        start: status.and_then(|status| number(status.start)),
+        version: version.0,
+        members: members_of(members),
+        target: status.and_then(|status| status.target.as_ref()).map(members_of),
+        replicas: replicas.iter().map(|replica| replica_line(replica, committed)).collect(),
+        consumers: consumers
             .iter()
-            .map(|replica| ReplicaLine {
-                node: replica.node.0,
-                state: replica.state.clone(),
-                last: number(replica.last),
-                lag: committed.count().saturating_sub(replica.last.count()),
-            })
+            .map(|(name, mark)| ConsumerLine { name: name.clone(), applied: number(*mark) })
             .collect(),
     }
 }
 
+/// The replicas of a set, ascending.
+pub fn members_of(set: &ReplicaSet) -> Vec<MemberLine> {
+    let mut members: Vec<_> = set.0.iter().copied().map(MemberLine::from).collect();
+    members.sort_unstable();
+    members
+}
+
+fn replica_line(replica: &ReplicaStatus, committed: Mark) -> ReplicaLine {
+    let state = match (replica.wiped, replica.counts, replica.storage) {
+        (true, false, None) => "wiped".to_owned(),
+        (_, false, Some(_)) => format!("learner, {}", replica.state),
+        _ => replica.state.clone(),
+    };
+    ReplicaLine {
+        node: replica.node.0,
+        disk: replica.storage.map(|storage| storage.to_string()),
+        counts: replica.counts,
+        state,
+        last: number(replica.last),
+        lag: committed.count().saturating_sub(replica.last.count()),
+        damaged: replica.damaged,
+        low_water: number(replica.low_water),
+    }
+}
+
+fn number(mark: Mark) -> Option<u64> {
+    mark.id().map(|id| id.0)
+}
+
 fn print_tables(status: &ClusterStatus, output: &mut Output) -> std::io::Result<()> {
-    let or_none = |number: Option<u64>| number.map_or("none".to_owned(), |n| n.to_string());
     let mut nodes = Table::new(["node", "address", "live", "coordinator"]);
     for node in &status.nodes {
         let coordinator = match node.coordinator {
@@ -181,27 +257,72 @@ fn print_tables(status: &ClusterStatus, output: &mut Output) -> std::io::Result<
         let live = if node.live { "yes" } else { "no" };
         nodes.row([node.node.to_string(), node.address.clone(), live.into(), coordinator.into()]);
     }
-    let mut partitions = Table::new(["partition", "owner", "session", "open", "hwm"]);
-    let mut replicas = Table::new(["partition", "replica", "state", "last", "lag"]);
+    output.line(nodes)?;
+    output.line(format_args!("\n{}", partition_table(&status.partitions)))?;
+    output.line(format_args!("\n{}", replica_table(&status.partitions)))?;
+    let mut consumers = Table::new(["partition", "consumer", "applied"]);
     for partition in &status.partitions {
-        partitions.row([
-            partition.partition.to_string(),
-            partition.owner.map_or("none".into(), |owner| owner.to_string()),
-            partition.session.clone().unwrap_or_else(|| "none".into()),
-            if partition.open { "yes".into() } else { "no".into() },
-            or_none(partition.hwm),
+        for ConsumerLine { name, applied } in &partition.consumers {
+            consumers.row([partition.partition.to_string(), name.clone(), or_none(*applied)]);
+        }
+    }
+    match consumers.is_empty() {
+        true => Ok(()),
+        false => output.line(format_args!("\n{consumers}")),
+    }
+}
+
+fn partition_table(lines: &[PartitionLine]) -> Table {
+    let mut table = Table::new([
+        "partition",
+        "owner",
+        "session",
+        "open",
+        "start",
+        "hwm",
+        "set",
+        "replicas",
+        "target",
+    ]);
+    for line in lines {
+        table.row([
+            line.partition.to_string(),
+            line.owner.map_or("none".into(), |owner| owner.to_string()),
+            line.session.clone().unwrap_or_else(|| "none".into()),
+            if line.open { "yes".into() } else { "no".into() },
+            or_none(line.start),
+            or_none(line.hwm),
+            format!("v{}", line.version),
+            nodes_of(&line.members),
+            line.target.as_deref().map_or("none".into(), nodes_of),
         ]);
-        for replica in &partition.replicas {
-            replicas.row([
-                partition.partition.to_string(),
+    }
+    table
+}
+
+fn replica_table(lines: &[PartitionLine]) -> Table {
+    let mut table = Table::new(["partition", "replica", "disk", "state", "last", "lag", "damaged"]);
+    for line in lines {
+        for replica in &line.replicas {
+            table.row([
+                line.partition.to_string(),
                 replica.node.to_string(),
+                replica.disk.clone().unwrap_or_else(|| "unknown".into()),
                 replica.state.clone(),
                 or_none(replica.last),
                 replica.lag.to_string(),
+                replica.damaged.to_string(),
             ]);
         }
     }
-    output.line(nodes)?;
-    output.line(format_args!("\n{partitions}"))?;
-    output.line(format_args!("\n{replicas}"))
+    table
+}
+
+/// The nodes of replicas, as people write them.
+pub fn nodes_of(members: &[MemberLine]) -> String {
+    members.iter().map(|member| member.node.to_string()).collect::<Vec<_>>().join(",")
+}
+
+fn or_none(number: Option<u64>) -> String {
+    number.map_or("none".to_owned(), |number| number.to_string())
 }

@@ -99,8 +99,13 @@ fn status_tells_partitions_sessions_and_replicas() {
     assert_eq!((&partition["owner"], &partition["open"]), (&json!(5), &json!(true)));
     assert_eq!(partition["hwm"], 0);
     assert!(partition["session"].as_str().unwrap().contains(".n5."), "{partition}");
-    let replica = json!({"node": 5, "state": "joined", "last": 0, "lag": 0});
-    assert_eq!(partition["replicas"], json!([replica]));
+    let replica = &partition["replicas"][0];
+    assert_eq!((&replica["node"], &replica["state"]), (&json!(5), &json!("joined")));
+    assert_eq!((&replica["last"], &replica["lag"]), (&json!(0), &json!(0)));
+    assert_eq!((&replica["counts"], &replica["damaged"]), (&json!(true), &json!(0)));
+    let member = json!({"node": 5, "disk": replica["disk"]});
+    assert_eq!((&partition["members"], &partition["version"]), (&json!([member]), &json!(0)));
+    assert_eq!((&partition["start"], &partition["target"]), (&Value::Null, &Value::Null));
     assert_eq!(status["partitions"][0]["hwm"], Value::Null);
 
     let table = stdout(&node.run(["status"]));

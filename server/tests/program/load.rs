@@ -16,14 +16,18 @@ pub(crate) async fn start(
     nodes: u32,
     partitions: u32,
 ) -> LocalCluster {
-    let plan = ClusterPlan {
+    LocalCluster::start(&plan(directory, nodes, partitions)).await.unwrap()
+}
+
+/// What such a cluster is.
+pub(crate) fn plan(directory: &std::path::Path, nodes: u32, partitions: u32) -> ClusterPlan {
+    ClusterPlan {
         program: super::support::WALTZ.into(),
         directory: directory.to_owned(),
         nodes,
         partitions,
         replicas: nodes,
-    };
-    LocalCluster::start(&plan).await.unwrap()
+    }
 }
 
 /// A patient client of one partition.

@@ -6,4 +6,5 @@ mod crash;
 mod demo;
 mod failover;
 mod load;
+mod replicas;
 mod support;

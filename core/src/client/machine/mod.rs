@@ -162,6 +162,15 @@ impl ClientMachine {
                     self.stirred = true;
                 }
             },
+            ClientInput::Operate { call, request } => {
+                let partition = request.partition();
+                if self.cluster.has_partition(partition) {
+                    self.requests.operate(base, call, request);
+                    self.stirred = true;
+                } else {
+                    base.answer(call, Err(Unanswered::UnknownPartition(partition)));
+                }
+            }
             ClientInput::Describe { call, formed } => {
                 let deadline = base.now + base.config.connect_timeout;
                 base.wake_by(deadline);
@@ -367,6 +376,7 @@ impl ClientMachine {
             | ClientInput::Fetch { call, .. }
             | ClientInput::Describe { call, .. }
             | ClientInput::Status { call, .. }
+            | ClientInput::Operate { call, .. }
             | ClientInput::Choose { call, .. } => {
                 self.base.answer(call, Err(Unanswered::Closed));
             }

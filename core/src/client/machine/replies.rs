@@ -73,6 +73,10 @@ impl ClientMachine {
                 self.requests.on_status(base, conn, call, status);
                 self.stirred = true;
             }
+            ServerReply::Operated { call, result } => {
+                self.requests.on_operated(base, conn, call, result);
+                self.stirred = true;
+            }
             reply => return self.on_partition_reply(conn, reply, payload),
         }
         Ok(())
@@ -116,7 +120,8 @@ impl ClientMachine {
             | ServerReply::Fetched { .. }
             | ServerReply::FetchRefused { .. }
             | ServerReply::Current { .. }
-            | ServerReply::Status { .. } => Ok(()),
+            | ServerReply::Status { .. }
+            | ServerReply::Operated { .. } => Ok(()),
         }
     }
 }
@@ -133,6 +138,7 @@ fn partition_of(reply: &ServerReply) -> Option<PartitionId> {
         | ServerReply::Fetched { .. }
         | ServerReply::FetchRefused { .. }
         | ServerReply::Current { .. }
-        | ServerReply::Status { .. } => None,
+        | ServerReply::Status { .. }
+        | ServerReply::Operated { .. } => None,
     }
 }

@@ -128,6 +128,11 @@ impl Partition {
         (self.origin == Origin::Known).then_some(self.feed.applied)
     }
 
+    /// Why it can't be mounted at all, if that is so.
+    pub(super) fn broken(&self) -> Option<&Failure> {
+        self.broken.as_ref()
+    }
+
     pub(super) fn has_older(&self, before: CallId) -> bool {
         self.window.has_older(before)
     }
@@ -275,7 +280,7 @@ impl Partition {
             self.unready_since = base.now;
         }
         self.problem = why;
-        self.window.closed();
+        self.window.closed(base);
         self.pump(base);
     }
 
@@ -332,14 +337,19 @@ impl Partition {
             return;
         }
         self.unmount(base, reason.to_string());
-        if let MountRefusal::AheadOfLog { client, log } = *reason {
-            base.report(Level::Error, Some(self.id()), reason.to_string());
-            let failure = Failure::AheadOfLog { client, log };
-            self.window.end_all(base, &failure);
-            self.broken = Some(failure);
-            return;
-        }
-        self.retry_at = base.now + self.next_pause(base);
+        let failure = match *reason {
+            MountRefusal::AheadOfLog { client, log } => Failure::AheadOfLog { client, log },
+            MountRefusal::Trimmed { start } => {
+                Failure::Trimmed { client: self.feed.received, start }
+            }
+            _ => {
+                self.retry_at = base.now + self.next_pause(base);
+                return;
+            }
+        };
+        base.report(Level::Error, Some(self.id()), reason.to_string());
+        self.window.end_all(base, &failure);
+        self.broken = Some(failure);
     }
 
     pub(super) fn on_feed(

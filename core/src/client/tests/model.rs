@@ -108,7 +108,9 @@ impl Server {
                 let mark = self.committed();
                 self.tell(conn, ServerReply::Current { call, mark });
             }
-            ClientRequest::Fetch { .. } | ClientRequest::Status { .. } => {}
+            ClientRequest::Fetch { .. }
+            | ClientRequest::Status { .. }
+            | ClientRequest::Operate { .. } => {}
         }
     }
 

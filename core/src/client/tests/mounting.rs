@@ -124,6 +124,23 @@ fn an_application_ahead_of_the_log_is_told_so_loudly() {
 }
 
 #[test]
+fn an_application_that_needs_what_was_trimmed_is_told_so_loudly() {
+    let mut rig = Rig::new();
+    rig.mounting();
+    let submit = rig.submit();
+    assert_eq!(rig.turn([submit]), [""; 0]);
+    let call = rig.call();
+    assert_eq!(rig.turn([crate::client::ClientInput::Flush { call }]), [""; 0]);
+    let told = rig.reply(1, unmounted(1, MountRefusal::Trimmed { start: mark(9) }));
+    assert!(told[0].starts_with("report Error"), "{told:?}");
+    let why = "this client has applied up to none and the log starts after 8";
+    assert!(told[1].starts_with(&format!("c1 failed: {why}")), "{told:?}");
+    assert!(told[2].starts_with(&format!("c2 unanswered: partition p0: {why}")), "{told:?}");
+    let append = rig.append();
+    assert!(rig.turn([append])[0].starts_with(&format!("c3 failed: {why}")));
+}
+
+#[test]
 fn a_quiet_server_is_mounted_again() {
     let mut rig = Rig::new();
     rig.mounting();

@@ -3,7 +3,7 @@
 use super::rig::{ME, OTHER, P, Rig, applied, executed, mark, records, seconds};
 use crate::client::{CallId, ClientInput};
 use crate::id::{NodeId, PartitionId, TransactionId};
-use crate::wire::{FetchRefusal, Message, ServerReply};
+use crate::wire::{FetchRefusal, Message, OperatorRefusal, OperatorRequest, ServerReply};
 
 const NOTHING: [&str; 0] = [];
 
@@ -55,6 +55,33 @@ fn a_server_that_is_not_the_owner_is_asked_again_later_and_other_refusals_are_fi
         ["c2 unanswered: the transaction is not committed"]
     );
     assert_eq!(rig.after(seconds(1))[1..], ["#1 fetch 1: 4"]);
+}
+
+#[test]
+fn operators_ask_any_node_but_trim_at_the_server() {
+    let mut rig = Rig::ready_with(crate::client::ClientConfig::new(["n1", "n2"]));
+    let consumer = "audit".to_owned();
+    let remove = OperatorRequest::RemoveConsumer { partition: P, consumer };
+    let trim = OperatorRequest::Trim { partition: P, start: mark(4) };
+    let operate = |call, request: &OperatorRequest| ClientInput::Operate {
+        call: CallId(call),
+        request: request.clone(),
+    };
+    assert_eq!(rig.turn([operate(1, &remove)]), [format!("#1 operate 1 {remove:?}")]);
+    assert_eq!(rig.turn([operate(2, &trim)]), [format!("#1 operate 2 {trim:?}")]);
+    let name = "audit".to_owned();
+    let result = Err(OperatorRefusal::UnknownConsumer { name });
+    assert_eq!(
+        rig.reply(1, ServerReply::Operated { call: 1, result }),
+        ["c1 unanswered: no consumer \"audit\" is registered"]
+    );
+    let not_owner = Err(OperatorRefusal::NotOwner);
+    assert_eq!(rig.reply(1, ServerReply::Operated { call: 2, result: not_owner }), NOTHING);
+    assert_eq!(rig.after(seconds(1))[1..], [format!("#1 operate 2 {trim:?}")], "asked again");
+    assert_eq!(rig.reply(1, ServerReply::Operated { call: 2, result: Ok(()) }), ["c2 Done"]);
+    let elsewhere = OperatorRequest::Trim { partition: PartitionId(9), start: mark(4) };
+    let unknown = ["c3 unanswered: the cluster has no partition p9"];
+    assert_eq!(rig.turn([operate(3, &elsewhere)]), unknown);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use crate::client::{
     Ending, Executed, Partitions, Patience, Start,
 };
 use crate::id::{
-    ClientId, ClusterKey, Epoch, Generation, Mark, MountId, NodeId, PartitionId, ReqId, SessionId,
-    TransactionId,
+    ClientId, ClusterKey, Epoch, Generation, Mark, MountId, NodeId, PartitionId, ReplicaSet, ReqId,
+    SessionId, SetVersion, TransactionId,
 };
 use crate::io::{Address, ConnectionId};
 use crate::limits::Limits;
@@ -43,12 +43,19 @@ pub(super) fn seconds(seconds: u64) -> Duration {
 
 /// Partition 0 at this generation, served by this node; nodes 1 and 2 listen at `n1` and `n2`.
 pub(super) fn view(generation: u64, owner: u32) -> ClusterView {
-    let node = |n: u32| NodeView { node: NodeId(n), address: Address(format!("n{n}")), live: true };
+    let node = |n: u32| NodeView {
+        node: NodeId(n),
+        address: Address(format!("n{n}")),
+        live: true,
+        storage: None,
+    };
     ClusterView {
         partitions: vec![PartitionView {
             partition: P,
             generation: Generation(generation),
             owner: Some(NodeId(owner)),
+            version: SetVersion::FIRST,
+            replicas: ReplicaSet(Vec::new()),
         }],
         nodes: vec![node(1), node(2)],
     }
@@ -303,6 +310,7 @@ fn message_words(message: &Message, payload: &Bytes) -> String {
             ClientRequest::Fetch { call, id, .. } => format!("fetch {call}: {id}"),
             ClientRequest::Current { call, .. } => format!("current {call}"),
             ClientRequest::Status { call } => format!("status {call}"),
+            ClientRequest::Operate { call, request } => format!("operate {call} {request:?}"),
         },
         other => format!("{other:?}").to_lowercase(),
     }

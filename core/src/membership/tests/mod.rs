@@ -1,5 +1,6 @@
 //! Agents and a controller against the real coordinator, over connections that break.
 
+mod edits;
 mod network;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -12,7 +12,8 @@ use crate::id::{Epoch, Generation, NodeId, PartitionId, StorageId};
 use crate::io::{Address, Caller, ConnectionId, Context, Effect, Ticket, Tickets};
 use crate::journal::EntryHead;
 use crate::membership::{
-    Agent, AgentConfig, AgentEvent, Assignment, ControllerConfig, Fact, LEASE_TTL, Name,
+    Agent, AgentConfig, AgentEvent, Assignment, ControllerConfig, Edit, EditId, Fact, LEASE_TTL,
+    Name, PartitionMeta,
 };
 use crate::time::{Random, Time};
 use crate::wire::{FromCoordinator, ToCoordinator};
@@ -65,6 +66,7 @@ struct Checks {
     released: BTreeSet<LeaseId>,
     holders: BTreeMap<NodeId, LeaseId>,
     assignments: BTreeMap<PartitionId, Assignment>,
+    metas: BTreeMap<PartitionId, PartitionMeta>,
     epochs: BTreeSet<(PartitionId, Epoch)>,
 }
 
@@ -100,6 +102,11 @@ impl Checks {
                 assert_eq!(assignment.generation, Generation(generation), "{partition}");
                 assert_ne!(former.map(|former| former.server), Some(assignment.server));
             }
+            Fact::Partition(partition, meta) => {
+                let former = self.metas.insert(partition, meta.clone());
+                let former = former.filter(|former| former.creation == meta.creation);
+                assert!(former.is_none_or(|former| former.version < meta.version), "{partition}");
+            }
             _ => assert_eq!(*lease, None, "{} is permanent", change.key),
         }
     }
@@ -108,6 +115,7 @@ impl Checks {
     fn on_crash(&mut self, journal: &[Change]) {
         self.holders.clear();
         self.assignments.clear();
+        self.metas.clear();
         for change in journal {
             let name = Name::parse(&change.key).expect("checked when it was written");
             let fact =
@@ -253,7 +261,17 @@ impl Network {
         partition: PartitionId,
         above: Option<Epoch>,
     ) {
-        self.act(node, |agent, cx, out, _| agent.take_epoch(cx, partition, above, out));
+        self.act(node, |agent, cx, out, events| {
+            agent.take_epoch(cx, partition, above, out, events);
+        });
+    }
+
+    pub(super) fn edit(&mut self, node: NodeId, edit: Edit, deadline: Option<Time>) -> EditId {
+        let mut id = None;
+        self.act(node, |agent, cx, out, events| {
+            id = agent.edit(cx, edit, deadline, out, events).ok();
+        });
+        id.expect("there is room for an edit")
     }
 
     pub(super) fn run(&mut self, duration: Duration) {
@@ -287,7 +305,7 @@ impl Network {
             let due = |time: Time| time <= now;
             let Some(agent) = &self.peers[&node].agent else { continue };
             if agent.deadline().is_some_and(due) {
-                self.act(node, |agent, cx, out, _| agent.on_timer(cx, out));
+                self.act(node, |agent, cx, out, events| agent.on_timer(cx, out, events));
             }
             let connected = self.wires.values().any(|wire| wire.node == node && !wire.cut);
             if !connected && self.host.is_some() && due(self.peers[&node].connects_at) {

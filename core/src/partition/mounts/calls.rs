@@ -22,12 +22,14 @@ impl Mounts {
     /// A client asks for one committed record.
     pub fn fetch(&mut self, conn: ConnectionId, call: u64, id: TransactionId, out: &mut Outputs) {
         let fetch = Fetch { conn, call, id };
-        if !self.committed.includes(id) {
+        if self.start.includes(id) {
+            out.push(self.fetch_failed(fetch, ""));
+        } else if !self.committed.includes(id) {
             out.push(refused(conn, call, FetchRefusal::NotCommitted));
         } else if let Some(run) = self.recent.record(id) {
             out.push(fetch.answer(run));
         } else if self.reads.waiting_fetches() >= self.config.calls {
-            out.push(fetch.failed(TOO_MANY));
+            out.push(self.fetch_failed(fetch, TOO_MANY));
         } else {
             self.reads.add_fetch(fetch);
             self.begin_reads(out);
@@ -43,6 +45,16 @@ impl Mounts {
         if let Some(purpose) = self.reads.purpose(request) {
             *purpose = Purpose::Nobody;
         }
+    }
+
+    /// A call for a record came to nothing: the record was trimmed, or else for this reason.
+    pub(super) fn fetch_failed(&self, fetch: Fetch, reason: &str) -> MountsOutput {
+        let start = self.start;
+        let refusal = match start.includes(fetch.id) {
+            true => FetchRefusal::Trimmed { start },
+            false => FetchRefusal::Failed(reason.into()),
+        };
+        refused(fetch.conn, fetch.call, refusal)
     }
 
     /// Answers every call that waits: this session will not.
@@ -61,11 +73,6 @@ impl Fetch {
     /// What to read for the call.
     pub(super) fn read(&self, request: u64) -> MountsOutput {
         MountsOutput::Read { request, first: self.id, to: self.id.mark(), max_bytes: 1 }
-    }
-
-    /// The call came to nothing.
-    pub(super) fn failed(&self, reason: &str) -> MountsOutput {
-        refused(self.conn, self.call, FetchRefusal::Failed(reason.into()))
     }
 
     fn answer(&self, record: Run) -> MountsOutput {

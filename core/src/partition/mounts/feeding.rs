@@ -3,8 +3,10 @@
 
 use super::mount::{Mount, Source};
 use super::reads::Purpose;
+use super::recent::Recent;
 use super::{Mounts, MountsOutput, Outputs, reply};
 use crate::id::{ClientId, Mark, PartitionId};
+use crate::planted::PlantedBug;
 use crate::record::Run;
 use crate::wire::{FeedMode, ServerReply};
 
@@ -100,7 +102,7 @@ impl Mounts {
     fn finish_read(&mut self, request: u64, reason: &str, out: &mut Outputs) {
         match self.reads.end(request) {
             Some(Purpose::Feed(client)) => self.finish_feed_read(client, request, out),
-            Some(Purpose::Fetch(fetch)) => out.push(fetch.failed(reason)),
+            Some(Purpose::Fetch(fetch)) => out.push(self.fetch_failed(fetch, reason)),
             Some(Purpose::Nobody) | None => {}
         }
         self.begin_reads(out);
@@ -117,6 +119,9 @@ impl Mounts {
                     self.stuck.insert(client);
                 } else {
                     mount.source = Source::Any;
+                    if self.planted.has(PlantedBug::FeedGap) {
+                        skip_run(mount, &self.recent, self.committed);
+                    }
                     self.feed(client, out);
                 }
             }
@@ -145,6 +150,13 @@ impl Mounts {
         let to = in_memory.map_or(self.committed, Mark::before);
         let max_bytes = mount.credit.clamp(1, self.config.read_bytes.into()) as u32;
         Some(MountsOutput::Read { request, first, to, max_bytes })
+    }
+}
+
+/// The bug [`PlantedBug::FeedGap`]: what memory has next counts as fed.
+fn skip_run(mount: &mut Mount, recent: &Recent, committed: Mark) {
+    if let Some(run) = recent.read(mount.mode, mount.next, committed, usize::MAX) {
+        mount.next = run.last().next();
     }
 }
 

@@ -31,6 +31,8 @@ mod recent;
 mod rounds;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trimming;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +40,7 @@ use bytes::Bytes;
 
 use crate::id::{ClientId, Generation, Mark, MountId, PartitionId, SessionId, TransactionId};
 use crate::io::ConnectionId;
+use crate::planted::{Planted, PlantedBug};
 use crate::wire::{FeedMode, MountRefusal, ServerReply};
 use conflicts::Conflicts;
 use mount::{Mount, Source, Standing};
@@ -145,6 +148,8 @@ pub struct Mounts {
     partition: PartitionId,
     generation: Generation,
     session: SessionId,
+    /// Everything up to here was trimmed.
+    start: Mark,
     committed: Mark,
     mounts: BTreeMap<ClientId, Mount>,
     connections: BTreeSet<(ConnectionId, ClientId)>,
@@ -156,6 +161,7 @@ pub struct Mounts {
     reads: Reads,
     rounds: Rounds,
     conflicts: Conflicts,
+    planted: Planted,
 }
 
 impl Mounts {
@@ -172,6 +178,7 @@ impl Mounts {
             partition,
             generation,
             session,
+            start: Mark::NONE,
             committed,
             mounts: BTreeMap::new(),
             connections: BTreeSet::new(),
@@ -181,7 +188,20 @@ impl Mounts {
             reads: Reads::new(config.reads),
             rounds: Rounds::default(),
             conflicts: Conflicts::default(),
+            planted: Planted::NONE,
         }
+    }
+
+    /// Of a log that starts after this mark.
+    #[must_use]
+    pub fn with_start(self, start: Mark) -> Self {
+        Self { start, ..self }
+    }
+
+    /// Breaks a rule.
+    #[must_use]
+    pub fn with_planted(self, planted: Planted) -> Self {
+        Self { planted, ..self }
     }
 
     /// How many clients are mounted.
@@ -193,11 +213,15 @@ impl Mounts {
     /// requests of this client came before.
     pub fn mount(&mut self, request: MountRequest, sequenced: Mark, out: &mut Outputs) {
         let MountRequest { name, generation, after, mode, credit } = request;
-        if let Err(reason) = self.make_room(name, generation, out) {
+        if let Err(reason) = self.make_room(name, generation, after, out) {
             out.push(self.unmounted(name.conn, name.mount, reason));
             return;
         }
         let round = self.rounds.add_mount(name.client);
+        let standing = match self.planted.has(PlantedBug::ReadyWithoutRound) {
+            true => Standing::Confirmed { target: sequenced },
+            false => Standing::Unconfirmed { round, after, sequenced },
+        };
         let mount = Mount {
             id: name.mount,
             conn: name.conn,
@@ -205,7 +229,7 @@ impl Mounts {
             credit: credit.into(),
             next: after.next(),
             source: Source::Any,
-            standing: Standing::Unconfirmed { round, after, sequenced },
+            standing,
             held: 0,
             sequence: None,
         };
@@ -224,6 +248,7 @@ impl Mounts {
         &mut self,
         name: MountName,
         generation: Generation,
+        after: Mark,
         out: &mut Outputs,
     ) -> Result<(), MountRefusal> {
         if generation != self.generation {
@@ -242,6 +267,9 @@ impl Mounts {
                 out.push(self.unmounted(conn, older, MountRefusal::Replaced));
             }
             None => {}
+        }
+        if after < self.start {
+            return Err(MountRefusal::Trimmed { start: self.start });
         }
         if self.mounts.len() >= self.config.mounts {
             return Err(MountRefusal::Busy);
@@ -281,7 +309,8 @@ impl Mounts {
     pub fn admits(&self, name: MountName, session: SessionId) -> bool {
         session == self.session
             && self.mounts.get(&name.client).is_some_and(|mount| {
-                (mount.id, mount.conn) == (name.mount, name.conn)
+                let is_newest = (mount.id, mount.conn) == (name.mount, name.conn);
+                (is_newest || self.planted.has(PlantedBug::AcceptStaleMount))
                     && mount.standing == Standing::Ready
             })
     }
@@ -329,8 +358,38 @@ impl Mounts {
             out.push(self.unmounted(conn, id, reason));
             return;
         }
-        mount.standing = Standing::Confirmed { target: sequenced.max(mark) };
+        let target = match self.planted.has(PlantedBug::ReadyWithoutDrain) {
+            true => mark,
+            false => sequenced.max(mark),
+        };
+        mount.standing = Standing::Confirmed { target };
         self.feed(client, out);
+    }
+
+    /// The log's start has moved: mounts that were not fed what was trimmed end.
+    pub fn trimmed(&mut self, start: Mark, out: &mut Outputs) {
+        if start <= self.start {
+            return;
+        }
+        self.start = start;
+        let behind = self.mounts.iter().filter(|(_, mount)| mount.fed() < start);
+        let behind: Vec<_> =
+            behind.map(|(client, mount)| (*client, mount.conn, mount.id)).collect();
+        for (client, conn, id) in behind {
+            self.remove(client);
+            out.push(self.unmounted(conn, id, MountRefusal::Trimmed { start }));
+        }
+        self.begin_reads(out);
+    }
+
+    /// Whether this record is the next to be committed.
+    pub fn is_next(&self, id: TransactionId) -> bool {
+        self.committed.next() == id
+    }
+
+    /// Whether a quorum round is under way.
+    pub fn awaits_round(&self) -> bool {
+        self.rounds.is_under_way()
     }
 
     /// The session is over: everyone is told, every call is answered. Held conflicts are not told;

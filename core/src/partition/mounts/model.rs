@@ -83,7 +83,7 @@ fn mark(count: u64) -> Mark {
 }
 
 impl World {
-    fn new(committed: u64) -> Self {
+    fn new(committed: u64, planted: Planted) -> Self {
         let config = MountsConfig {
             reads: 2,
             tail_bytes: 900,
@@ -91,7 +91,8 @@ impl World {
             ..Default::default()
         };
         Self {
-            mounts: Mounts::new(config, PartitionId(0), GENERATION, SESSION, mark(committed)),
+            mounts: Mounts::new(config, PartitionId(0), GENERATION, SESSION, mark(committed))
+                .with_planted(planted),
             log: run_of(0..RECORDS, |id| id.0 as usize * 7 % 90),
             numbered: committed,
             committed,
@@ -312,19 +313,41 @@ impl World {
     }
 }
 
+/// Everything that a run of these steps has to show, or why it does not.
+fn run(committed: u64, steps: &[Step], planted: Planted) -> Result<(), TestCaseError> {
+    let mut world = World::new(committed, planted);
+    for step in steps {
+        world.step(step);
+    }
+    world.settle();
+    prop_assert!(world.reads.is_empty() && !world.round_under_way);
+    prop_assert_eq!(world.mounts.mounted(), world.told.len());
+    for told in world.told.values() {
+        prop_assert_eq!(Mark::before(told.next), mark(world.committed), "{:?}", told);
+        prop_assert!(told.ready && told.held.is_empty(), "{:?}", told);
+    }
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn every_client_sees_the_log_and_nothing_else(committed in 0u64..20, steps in steps()) {
-        let mut world = World::new(committed);
-        for step in &steps {
-            world.step(step);
-        }
-        world.settle();
-        prop_assert!(world.reads.is_empty() && !world.round_under_way);
-        prop_assert_eq!(world.mounts.mounted(), world.told.len());
-        for told in world.told.values() {
-            prop_assert_eq!(Mark::before(told.next), mark(world.committed), "{:?}", told);
-            prop_assert!(told.ready && told.held.is_empty(), "{:?}", told);
-        }
+        run(committed, &steps, Planted::NONE)?;
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn broken_rules_show() {
+    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+    let bugs = [PlantedBug::FeedGap, PlantedBug::ReadyWithoutDrain, PlantedBug::ReadyWithoutRound];
+    for bug in bugs {
+        let config = Config { max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
+        let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let mut runner = TestRunner::new_with_rng(config, rng);
+        let caught = runner.run(&(0u64..20, steps()), |(committed, steps)| {
+            run(committed, &steps, Planted::bug(bug))
+        });
+        assert!(caught.is_err(), "{bug:?}");
     }
 }

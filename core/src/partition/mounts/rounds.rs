@@ -55,6 +55,11 @@ impl Rounds {
         self.calls.retain(|(_, call)| call.conn != conn);
     }
 
+    /// Whether a round is under way.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way
+    }
+
     /// Begins a round if none is under way and someone waits.
     pub(super) fn begin(&mut self) -> Option<u64> {
         if self.under_way || (self.mounts.is_empty() && self.calls.is_empty()) {

@@ -13,26 +13,26 @@ const GENERATION: Generation = Generation(5);
 const DATA: usize = 36;
 const EVEN: u32 = (HEADER_BYTES + DATA) as u32;
 const PAIR: u32 = 2 * EVEN + 8;
-const PLENTY: u32 = 1 << 20;
+pub(super) const PLENTY: u32 = 1 << 20;
 
-fn mark(count: u64) -> Mark {
+pub(super) fn mark(count: u64) -> Mark {
     Mark::before(TransactionId(count))
 }
 
-fn conn(n: u64) -> ConnectionId {
+pub(super) fn conn(n: u64) -> ConnectionId {
     ConnectionId::accepted(n)
 }
 
-fn run(ids: std::ops::Range<u64>) -> Run {
+pub(super) fn run(ids: std::ops::Range<u64>) -> Run {
     run_of(ids, |_| DATA)
 }
 
 /// Client `n` mounts `mount` over connection `n`.
-fn name(n: u64, mount: u64) -> MountName {
+pub(super) fn name(n: u64, mount: u64) -> MountName {
     MountName { conn: conn(n), client: ClientId(n), mount: MountId(mount) }
 }
 
-fn request(name: MountName, after: u64, credit: u32) -> MountRequest {
+pub(super) fn request(name: MountName, after: u64, credit: u32) -> MountRequest {
     let mode = FeedMode::Records;
     MountRequest { name, generation: GENERATION, after: mark(after), mode, credit }
 }
@@ -71,21 +71,21 @@ fn brief(output: &MountsOutput) -> String {
 }
 
 /// Mounts whose outputs are looked at call by call.
-struct Rig {
-    mounts: Mounts,
+pub(super) struct Rig {
+    pub(super) mounts: Mounts,
     last_outputs: Outputs,
 }
 
 impl Rig {
     /// A session that opened with `committed` records, of which memory has none.
-    fn new(committed: u64, config: MountsConfig) -> Self {
+    pub(super) fn new(committed: u64, config: MountsConfig) -> Self {
         let mounts = Mounts::new(config, PARTITION, GENERATION, SESSION, mark(committed));
         Self { mounts, last_outputs: Vec::new() }
     }
 
     /// Makes a call and compares what comes out, in order.
     #[track_caller]
-    fn expect<const N: usize>(
+    pub(super) fn expect<const N: usize>(
         &mut self,
         call: impl FnOnce(&mut Mounts, &mut Outputs),
         expected: [&str; N],

@@ -90,6 +90,6 @@ impl Window {
         while let Some(one) = self.outstanding.pop_front() {
             self.end(base, &one.attempt, Ending::InDoubt);
         }
-        self.closed();
+        self.closed(base);
     }
 }

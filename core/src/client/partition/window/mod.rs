@@ -21,6 +21,7 @@ use bytes::BytesMut;
 
 use crate::id::{Generation, Mark, MountId, PartitionId, ReqId, SessionId, TransactionId};
 use crate::io::ConnectionId;
+use crate::planted::PlantedBug;
 use crate::record::NewRecord;
 use crate::time::Time;
 use crate::wire::{AppendRefusal, ClientRequest, Message};
@@ -260,9 +261,13 @@ impl Window {
     }
 
     /// The mount is gone: what was not sent yet goes the way of what got lost.
-    pub(super) fn closed(&mut self) {
+    pub(super) fn closed(&mut self, base: &Base) {
         self.frame.clear();
         self.count = 0;
+        if base.config.planted.has(PlantedBug::DuplicateRequest) {
+            let undecided = self.outstanding.front().map(|one| one.sequence);
+            self.next_sequence = undecided.unwrap_or(self.next_sequence);
+        }
     }
 
     /// The own ReqId came by. Everything before it, of the same mount, is not in the log. The

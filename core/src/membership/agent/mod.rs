@@ -6,6 +6,9 @@
 //! comparison starts over from a fresh snapshot, and a change that was made although its answer
 //! was lost is seen there.
 
+mod editing;
+mod wanted;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -13,12 +16,11 @@ use crate::coordinator::{Key, LeaseId, Revision, Versioned};
 use crate::id::{Epoch, Generation, NodeId, PartitionId, StorageId};
 use crate::io::{Address, Context, Level};
 use crate::membership::controller::Controller;
+use crate::membership::edits::Edits;
 use crate::membership::mirror::Mirror;
-use crate::membership::{
-    Assignment, ControllerConfig, Directory, Fact, Name, NodeRecord, StorageRecord,
-};
+use crate::membership::{Assignment, ControllerConfig, Directory, EditId, Fact, Name};
 use crate::time::{Random, Time};
-use crate::wire::{FromCoordinator, ToCoordinator};
+use crate::wire::{FromCoordinator, OperatorRefusal, ToCoordinator};
 
 /// How long a node's lease lives without being prolonged, unless configured.
 pub const LEASE_TTL: Duration = Duration::from_secs(3);
@@ -67,6 +69,19 @@ pub enum AgentEvent {
         /// The epoch.
         epoch: Epoch,
     },
+    /// What is recorded of a partition beside who serves it is another than before: what an
+    /// operator wants, or its consumers.
+    OrdersChanged {
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// An [`Edit`] has ended.
+    Edited {
+        /// Which.
+        edit: EditId,
+        /// Why it was not made, if it was not.
+        result: Result<(), OperatorRefusal>,
+    },
 }
 
 /// A request whose answer has not come.
@@ -74,6 +89,8 @@ pub enum AgentEvent {
 struct Pending {
     fact: Fact,
     expected: Option<Revision>,
+    /// The edits that are made by this.
+    edits: Vec<EditId>,
 }
 
 /// How far the connection to the coordinator is.
@@ -105,6 +122,7 @@ pub struct Agent {
     wanted: BTreeMap<PartitionId, Option<Epoch>>,
     /// The last epochs handed out here: never again, even if the coordinator is set back.
     taken: BTreeMap<PartitionId, Epoch>,
+    edits: Edits,
     controller: Option<Controller>,
 }
 
@@ -123,6 +141,7 @@ impl Agent {
             mirror: Mirror::default(),
             wanted: BTreeMap::new(),
             taken: BTreeMap::new(),
+            edits: Edits::default(),
             controller: config.controller.map(Controller::new),
             config,
         }
@@ -180,11 +199,7 @@ impl Agent {
                 }
             }
             FromCoordinator::Refused { request, reason } => {
-                let text = format!("the coordinator refused a request: {reason}");
-                cx.report(Level::Error, None, text);
-                if let Some(pending) = request.and_then(|request| self.pending.remove(&request)) {
-                    self.paused.insert(pending.fact.name(), cx.now + RETRY);
-                }
+                self.on_refused(cx, request, reason, events);
             }
             FromCoordinator::NotHere => {
                 let text = "the node that was asked does not host the coordinator".to_owned();
@@ -192,31 +207,38 @@ impl Agent {
                 return self.forget_connection();
             }
         }
-        self.reconcile(cx, out);
+        self.reconcile(cx, out, events);
     }
 
-    /// Keeps the lease alive and tries again what had to wait.
-    pub fn on_timer(&mut self, cx: &mut Context<'_>, out: &mut Vec<ToCoordinator>) {
+    /// Keeps the lease alive, tries again what had to wait, and gives up edits whose time is over.
+    pub fn on_timer(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<ToCoordinator>,
+        events: &mut Vec<AgentEvent>,
+    ) {
+        self.expire_edits(cx.now, events);
         if matches!(self.link, Link::Down | Link::Released) {
             return;
         }
         if self.keep_alive_at <= cx.now {
             self.keep_alive(cx, out);
         }
-        self.reconcile(cx, out);
+        self.reconcile(cx, out, events);
     }
 
     /// When the timer is due.
     pub fn deadline(&self) -> Option<Time> {
+        let gives_up_at = self.edits.deadline();
         if matches!(self.link, Link::Down | Link::Released) {
-            return None;
+            return gives_up_at;
         }
         // A plan that is under way is answered first: until then its deadline asks for nothing.
         let controller = self.controller.as_ref().filter(|_| !self.is_planning());
         let settles_at = controller.and_then(Controller::deadline);
         let waits = self.paused.values().copied().chain(settles_at);
         let waits = waits.filter(|_| self.link == Link::Synced);
-        waits.chain([self.keep_alive_at]).min()
+        waits.chain([self.keep_alive_at]).chain(gives_up_at).min()
     }
 
     /// Asks for an epoch above `above` and above every one handed out before in the partition.
@@ -228,10 +250,11 @@ impl Agent {
         partition: PartitionId,
         above: Option<Epoch>,
         out: &mut Vec<ToCoordinator>,
+        events: &mut Vec<AgentEvent>,
     ) {
         let wanted = self.wanted.entry(partition).or_default();
         *wanted = (*wanted).max(above);
-        self.reconcile(cx, out);
+        self.reconcile(cx, out, events);
     }
 
     /// Gives the lease back: a clean stop. Others learn at once that this node is gone.
@@ -254,10 +277,14 @@ impl Agent {
     }
 
     fn on_set(&mut self, request: u64, events: &mut Vec<AgentEvent>) {
-        match self.pending.remove(&request).map(|pending| pending.fact) {
-            Some(Fact::Node(..)) => self.registered = true,
-            Some(Fact::Epoch(partition, epoch)) => self.on_epoch(partition, epoch, events),
+        let Some(pending) = self.pending.remove(&request) else { return };
+        match pending.fact {
+            Fact::Node(..) => self.registered = true,
+            Fact::Epoch(partition, epoch) => self.on_epoch(partition, epoch, events),
             _ => {}
+        }
+        for edit in pending.edits {
+            self.end_edit(edit, Ok(()), events);
         }
     }
 
@@ -278,7 +305,7 @@ impl Agent {
         current: Option<Versioned>,
         events: &mut Vec<AgentEvent>,
     ) {
-        let Some(Pending { fact, expected }) = self.pending.remove(&request) else { return };
+        let Some(Pending { fact, expected, .. }) = self.pending.remove(&request) else { return };
         let name = fact.name();
         if current.as_ref().map(|versioned| versioned.revision) == expected {
             // As expected, and still a conflict: the lease is not alive. The next attempt starts
@@ -331,50 +358,51 @@ impl Agent {
         {
             events.push(assigned(partition, assignment));
         }
-        if !matches!(name, Name::Epoch(_)) {
-            events.push(AgentEvent::DirectoryChanged);
+        match name {
+            Name::Epoch(_) => {}
+            Name::Target(partition) | Name::Consumers(partition) => {
+                events.push(AgentEvent::OrdersChanged { partition });
+            }
+            Name::Cluster
+            | Name::Node(_)
+            | Name::Storage(_)
+            | Name::Partition(_)
+            | Name::Assignment(_) => events.push(AgentEvent::DirectoryChanged),
         }
         if name == Name::Node(self.config.node) {
             self.watch_registration(cx);
         }
     }
 
-    /// Notices when this life's registration is lost.
-    fn watch_registration(&mut self, cx: &mut Context<'_>) {
-        let node = self.config.node;
-        let holder = self.mirror.holder(node);
-        if !self.registered || holder == Some(self.lease) {
-            return;
-        }
-        self.registered = false;
-        let text = match holder {
-            None => format!("the lease of {node} ended while it was alive; it registers again"),
-            Some(_) => {
-                // Registering at once would only make the two take turns faster.
-                self.paused.insert(Name::Node(node), cx.now + self.config.lease_ttl);
-                format!("another process has registered as {node}: every node needs its own id")
-            }
-        };
-        cx.report(Level::Warning, None, text);
-    }
-
     /// Asks for everything that should stand in the coordinator and does not.
-    fn reconcile(&mut self, cx: &mut Context<'_>, out: &mut Vec<ToCoordinator>) {
+    fn reconcile(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<ToCoordinator>,
+        events: &mut Vec<AgentEvent>,
+    ) {
         self.paused.retain(|_, until| *until > cx.now);
         if self.link != Link::Synced {
             return;
         }
         for fact in self.wanted_registration().into_iter().chain(self.wanted_epochs()) {
-            self.propose(cx, fact, out);
+            self.propose(cx, fact, Vec::new(), out);
+        }
+        for name in self.edits.names() {
+            self.propose_edits(cx, name, out, events);
         }
         let planning = self.is_planning();
         if let Some(controller) = &mut self.controller
             && !planning
         {
             for fact in controller.plan(cx, &self.mirror) {
-                self.propose(cx, fact, out);
+                self.propose(cx, fact, Vec::new(), out);
             }
         }
+    }
+
+    fn is_under_way(&self, name: Name) -> bool {
+        self.pending.values().any(|pending| pending.fact.name() == name)
     }
 
     /// Whether something the controller asked for is not answered.
@@ -382,42 +410,19 @@ impl Agent {
         self.pending.values().any(|pending| Controller::owns(pending.fact.name()))
     }
 
-    fn wanted_registration(&self) -> Vec<Fact> {
-        let AgentConfig { node, address, storage, server, preferred, .. } = &self.config;
-        let directory = &self.mirror.directory;
-        let mut wanted = Vec::new();
-        let (address, preferred) = (address.clone(), preferred.clone());
-        // The node before its disk: whoever counts disks then knows the node as well.
-        let record =
-            NodeRecord { address: address.clone(), storage: *storage, server: *server, preferred };
-        if self.mirror.holder(*node) != Some(self.lease) || directory.nodes[node] != record {
-            wanted.push(Fact::Node(*node, record));
-        }
-        if let Some(storage) = *storage {
-            let record = StorageRecord { storage, address };
-            if directory.storages.get(node) != Some(&record) {
-                wanted.push(Fact::Storage(*node, record));
-            }
-        }
-        wanted
-    }
-
-    fn wanted_epochs(&self) -> Vec<Fact> {
-        let next = |(&partition, &above): (&PartitionId, &Option<Epoch>)| {
-            let taken = self.taken.get(&partition).copied();
-            let last = above.max(taken).max(self.mirror.epoch(partition));
-            // After the last number there is no other: the partition can't be opened again.
-            let next = last.map_or(Some(1), |last| last.0.checked_add(1))?;
-            Some(Fact::Epoch(partition, Epoch(next)))
-        };
-        self.wanted.iter().filter_map(next).collect()
-    }
-
     /// Asks for a change unless one of the same key is under way, paused or unsafe.
-    fn propose(&mut self, cx: &mut Context<'_>, fact: Fact, out: &mut Vec<ToCoordinator>) {
+    fn propose(
+        &mut self,
+        cx: &mut Context<'_>,
+        fact: Fact,
+        edits: Vec<EditId>,
+        out: &mut Vec<ToCoordinator>,
+    ) {
         let name = fact.name();
-        let under_way = self.pending.values().any(|pending| pending.fact.name() == name);
-        if under_way || self.paused.contains_key(&name) || !self.mirror.is_readable(name) {
+        if self.is_under_way(name)
+            || self.paused.contains_key(&name)
+            || !self.mirror.is_readable(name)
+        {
             return;
         }
         let lease = matches!(fact, Fact::Node(..)).then_some(self.lease);
@@ -434,7 +439,7 @@ impl Agent {
             value: Some(fact.value()),
             lease,
         });
-        self.pending.insert(request, Pending { fact, expected });
+        self.pending.insert(request, Pending { fact, expected, edits });
     }
 }
 

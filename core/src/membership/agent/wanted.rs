@@ -1,0 +1,58 @@
+//! What an agent wants to stand in the coordinator for its own node: registration and epochs.
+
+use super::Agent;
+use crate::id::{Epoch, PartitionId};
+use crate::io::{Context, Level};
+use crate::membership::{AgentConfig, Fact, Name, NodeRecord, StorageRecord};
+
+impl Agent {
+    /// Notices when this life's registration is lost.
+    pub(super) fn watch_registration(&mut self, cx: &mut Context<'_>) {
+        let node = self.config.node;
+        let holder = self.mirror.holder(node);
+        if !self.registered || holder == Some(self.lease) {
+            return;
+        }
+        self.registered = false;
+        let text = match holder {
+            None => format!("the lease of {node} ended while it was alive; it registers again"),
+            Some(_) => {
+                // Registering at once would only make the two take turns faster.
+                self.paused.insert(Name::Node(node), cx.now + self.config.lease_ttl);
+                format!("another process has registered as {node}: every node needs its own id")
+            }
+        };
+        cx.report(Level::Warning, None, text);
+    }
+
+    pub(super) fn wanted_registration(&self) -> Vec<Fact> {
+        let AgentConfig { node, address, storage, server, preferred, .. } = &self.config;
+        let directory = &self.mirror.directory;
+        let mut wanted = Vec::new();
+        let (address, preferred) = (address.clone(), preferred.clone());
+        // The node before its disk: whoever counts disks then knows the node as well.
+        let record =
+            NodeRecord { address: address.clone(), storage: *storage, server: *server, preferred };
+        if self.mirror.holder(*node) != Some(self.lease) || directory.nodes[node] != record {
+            wanted.push(Fact::Node(*node, record));
+        }
+        if let Some(storage) = *storage {
+            let record = StorageRecord { storage, address };
+            if directory.storages.get(node) != Some(&record) {
+                wanted.push(Fact::Storage(*node, record));
+            }
+        }
+        wanted
+    }
+
+    pub(super) fn wanted_epochs(&self) -> Vec<Fact> {
+        let next = |(&partition, &above): (&PartitionId, &Option<Epoch>)| {
+            let taken = self.taken.get(&partition).copied();
+            let last = above.max(taken).max(self.mirror.epoch(partition));
+            // After the last number there is no other: the partition can't be opened again.
+            let next = last.map_or(Some(1), |last| last.0.checked_add(1))?;
+            Some(Fact::Epoch(partition, Epoch(next)))
+        };
+        self.wanted.iter().filter_map(next).collect()
+    }
+}

@@ -1,0 +1,290 @@
+//! Changes that operators and servers want recorded, until they are.
+//!
+//! All edits of one key that wait are written together, in the order they came; a write that came
+//! too late is made again on what stands there now. An edit outlives the connection to the
+//! coordinator: it waits for the next one, until its deadline if it has one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::{CreationId, Mark, PartitionId, ReplicaSet, SetVersion};
+use crate::membership::{Consumers, Directory, Fact, Name, PartitionMeta, Target};
+use crate::time::Time;
+use crate::wire::OperatorRefusal;
+
+/// The most edits that may wait at once.
+const MOST: usize = 4096;
+
+/// Numbers the edits of one agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EditId(pub u64);
+
+/// A change of what the coordinator keeps of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// A newer replica set is committed: whom to ask first from now on. An older one, or one of
+    /// another creation, changes nothing.
+    Committed {
+        /// The partition.
+        partition: PartitionId,
+        /// Its creation.
+        creation: CreationId,
+        /// The set's version.
+        version: SetVersion,
+        /// The set.
+        replicas: ReplicaSet,
+    },
+    /// An operator wants other replicas.
+    Target {
+        /// The partition.
+        partition: PartitionId,
+        /// What is wanted.
+        target: Target,
+    },
+    /// A consumer has applied the log up to here.
+    AdvanceConsumer {
+        /// The partition.
+        partition: PartitionId,
+        /// The consumer.
+        consumer: String,
+        /// What it has applied.
+        mark: Mark,
+    },
+    /// A consumer is gone.
+    RemoveConsumer {
+        /// The partition.
+        partition: PartitionId,
+        /// The consumer.
+        consumer: String,
+    },
+}
+
+impl Edit {
+    /// What it changes.
+    pub(super) fn name(&self) -> Name {
+        match self {
+            Self::Committed { partition, .. } => Name::Partition(*partition),
+            Self::Target { partition, .. } => Name::Target(*partition),
+            Self::AdvanceConsumer { partition, .. } | Self::RemoveConsumer { partition, .. } => {
+                Name::Consumers(*partition)
+            }
+        }
+    }
+
+    /// The fact after the edit; `None`: there is nothing to say.
+    fn apply(&self, current: Option<Fact>) -> Result<Option<Fact>, OperatorRefusal> {
+        match (self, current) {
+            (
+                Self::Committed { creation, version, replicas, .. },
+                Some(Fact::Partition(partition, meta)),
+            ) if meta.creation == *creation && meta.version < *version => {
+                let (creation, version, replicas) = (*creation, *version, replicas.clone());
+                let meta = PartitionMeta { creation, version, replicas };
+                Ok(Some(Fact::Partition(partition, meta)))
+            }
+            (Self::Committed { .. }, current) => Ok(current),
+            (Self::Target { partition, target }, _) => {
+                Ok(Some(Fact::Target(*partition, target.clone())))
+            }
+            (Self::AdvanceConsumer { partition, consumer, mark }, current) => {
+                let mut consumers = consumers_of(current);
+                consumers.advance(consumer, *mark)?;
+                Ok(Some(Fact::Consumers(*partition, consumers)))
+            }
+            (Self::RemoveConsumer { partition, consumer }, current) => {
+                let mut consumers = consumers_of(current);
+                consumers.remove(consumer)?;
+                Ok(Some(Fact::Consumers(*partition, consumers)))
+            }
+        }
+    }
+}
+
+fn consumers_of(fact: Option<Fact>) -> Consumers {
+    match fact {
+        Some(Fact::Consumers(_, consumers)) => consumers,
+        _ => Consumers::default(),
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Waiting {
+    edit: Edit,
+    deadline: Option<Time>,
+}
+
+/// What the edits of one key come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Folded {
+    /// The fact with all of them made; `None`: it stands already.
+    pub(super) fact: Option<Fact>,
+    /// Which edits that is.
+    pub(super) made: Vec<EditId>,
+    /// The others, and why they can't be made.
+    pub(super) refused: Vec<(EditId, OperatorRefusal)>,
+}
+
+/// The edits that are not recorded yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Edits {
+    last: u64,
+    waiting: BTreeMap<EditId, Waiting>,
+}
+
+impl Edits {
+    /// Takes an edit in.
+    ///
+    /// # Errors
+    /// When too many wait already.
+    pub(super) fn add(
+        &mut self,
+        edit: Edit,
+        deadline: Option<Time>,
+    ) -> Result<EditId, OperatorRefusal> {
+        if self.waiting.len() >= MOST {
+            return Err(OperatorRefusal::Busy);
+        }
+        self.last += 1;
+        let id = EditId(self.last);
+        self.waiting.insert(id, Waiting { edit, deadline });
+        Ok(id)
+    }
+
+    /// The keys that are to be changed.
+    pub(super) fn names(&self) -> BTreeSet<Name> {
+        self.waiting.values().map(|waiting| waiting.edit.name()).collect()
+    }
+
+    /// What the edits of a key come to, given what stands there.
+    pub(super) fn fold(&self, name: Name, directory: &Directory) -> Folded {
+        let current = directory.fact(name);
+        let mut folded = Folded { fact: current.clone(), made: Vec::new(), refused: Vec::new() };
+        for (&id, waiting) in self.waiting.iter().filter(|(_, one)| one.edit.name() == name) {
+            match waiting.edit.apply(folded.fact.clone()) {
+                Ok(fact) => {
+                    folded.fact = fact;
+                    folded.made.push(id);
+                }
+                Err(refusal) => folded.refused.push((id, refusal)),
+            }
+        }
+        folded.fact = folded.fact.filter(|fact| Some(fact) != current.as_ref());
+        folded
+    }
+
+    /// An edit has ended; false if it had before.
+    pub(super) fn end(&mut self, id: EditId) -> bool {
+        self.waiting.remove(&id).is_some()
+    }
+
+    /// When the next one is given up.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.waiting.values().filter_map(|waiting| waiting.deadline).min()
+    }
+
+    /// Takes out those whose time is over.
+    pub(super) fn expire(&mut self, now: Time) -> Vec<EditId> {
+        let due = |waiting: &Waiting| waiting.deadline.is_some_and(|deadline| deadline <= now);
+        let expired: Vec<_> =
+            self.waiting.iter().filter(|(_, one)| due(one)).map(|(id, _)| *id).collect();
+        for id in &expired {
+            self.waiting.remove(id);
+        }
+        expired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Member, NodeId, StorageId, TransactionId};
+
+    const PARTITION: PartitionId = PartitionId(3);
+    const CREATION: CreationId = CreationId(5);
+
+    fn set(nodes: &[u32]) -> ReplicaSet {
+        let member = |node: &u32| Member { node: NodeId(*node), storage: StorageId(1) };
+        ReplicaSet(nodes.iter().map(member).collect())
+    }
+
+    fn committed(creation: CreationId, version: u64, nodes: &[u32]) -> Edit {
+        let (version, replicas) = (SetVersion(version), set(nodes));
+        Edit::Committed { partition: PARTITION, creation, version, replicas }
+    }
+
+    fn advance(consumer: &str, id: u64) -> Edit {
+        let (consumer, mark) = (consumer.to_owned(), TransactionId(id).mark());
+        Edit::AdvanceConsumer { partition: PARTITION, consumer, mark }
+    }
+
+    fn directory() -> Directory {
+        let mut directory = Directory::default();
+        let (version, replicas) = (SetVersion(2), set(&[1, 2]));
+        let meta = PartitionMeta { creation: CREATION, version, replicas };
+        directory.partitions.insert(PARTITION, meta);
+        directory
+    }
+
+    #[test]
+    fn replica_sets_only_grow_in_version() {
+        let cases = [
+            (committed(CREATION, 3, &[1]), Some(SetVersion(3))),
+            (committed(CREATION, 2, &[1]), None),
+            (committed(CREATION, 1, &[1]), None),
+            (committed(CreationId(6), 9, &[1]), None),
+        ];
+        for (edit, expected) in cases {
+            let mut edits = Edits::default();
+            let id = edits.add(edit, None).expect("there is room");
+            let folded = edits.fold(Name::Partition(PARTITION), &directory());
+            let version = folded.fact.map(|fact| match fact {
+                Fact::Partition(_, meta) => meta.version,
+                other => panic!("{other:?} is no partition"),
+            });
+            assert_eq!((version, folded.made), (expected, vec![id]));
+        }
+    }
+
+    #[test]
+    fn edits_of_one_key_are_made_together_and_refused_alone() {
+        let mut edits = Edits::default();
+        let remove = |consumer: &str| Edit::RemoveConsumer {
+            partition: PARTITION,
+            consumer: consumer.to_owned(),
+        };
+        let mut ids = Vec::new();
+        for edit in [advance("a", 4), remove("b"), advance("a", 7), advance("c", 1), remove("c")] {
+            ids.push(edits.add(edit, None).expect("there is room"));
+        }
+        let folded = edits.fold(Name::Consumers(PARTITION), &directory());
+        let Some(Fact::Consumers(_, consumers)) = folded.fact else { panic!("consumers change") };
+        assert_eq!(consumers.iter().collect::<Vec<_>>(), [("a", TransactionId(7).mark())]);
+        assert_eq!(folded.made, [ids[0], ids[2], ids[3], ids[4]]);
+        let unknown = OperatorRefusal::UnknownConsumer { name: "b".to_owned() };
+        assert_eq!(folded.refused, [(ids[1], unknown)]);
+    }
+
+    #[test]
+    fn what_stands_already_is_not_written_again() {
+        let mut directory = directory();
+        let target = Target { members: set(&[1, 4]), force_above: None };
+        directory.targets.insert(PARTITION, target.clone());
+        let mut edits = Edits::default();
+        let id = edits.add(Edit::Target { partition: PARTITION, target }, None).expect("room");
+        let folded = edits.fold(Name::Target(PARTITION), &directory);
+        assert_eq!((folded.fact, folded.made), (None, vec![id]));
+    }
+
+    #[test]
+    fn an_edit_is_given_up_at_its_deadline_and_their_number_is_bounded() {
+        let mut edits = Edits::default();
+        let first = edits.add(advance("a", 1), Some(Time(5))).expect("there is room");
+        let second = edits.add(advance("a", 2), None).expect("there is room");
+        assert_eq!(edits.deadline(), Some(Time(5)));
+        assert_eq!((edits.expire(Time(4)), edits.expire(Time(5))), (vec![], vec![first]));
+        assert!(!edits.end(first) && edits.end(second));
+        for number in 0..MOST as u64 {
+            edits.add(advance("a", number), None).expect("there is room");
+        }
+        assert_eq!(edits.add(advance("a", 0), None), Err(OperatorRefusal::Busy));
+    }
+}

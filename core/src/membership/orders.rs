@@ -1,0 +1,244 @@
+//! From what an operator asks, in nodes, to what is recorded, in disks.
+
+use std::collections::BTreeSet;
+
+use crate::id::{Member, NodeId, PartitionId, ReplicaSet};
+use crate::membership::{Directory, Edit, MAX_REPLICAS, PartitionMeta, Target};
+use crate::wire::{OperatorRefusal, OperatorRequest};
+
+/// What is to be recorded for a request. Trimming is none of it: that is for the partition's
+/// server alone.
+///
+/// # Errors
+/// When there is no such partition or node, the request asks for what can't be, or it changes
+/// nothing.
+pub fn edit_of(directory: &Directory, request: OperatorRequest) -> Result<Edit, OperatorRefusal> {
+    let partition = request.partition();
+    let meta =
+        directory.partition(partition).ok_or(OperatorRefusal::UnknownPartition { partition })?;
+    match request {
+        OperatorRequest::SetReplicas { nodes, .. } => {
+            let members = members(directory, meta, &nodes)?;
+            set_replicas(directory, meta, partition, members)
+        }
+        OperatorRequest::Recover { survivors, version, .. } => {
+            if meta.version > version {
+                return Err(OperatorRefusal::Outdated { newest: meta.version });
+            }
+            let members = survivors_of(directory, meta, &survivors)?;
+            let target = Target { members, force_above: Some(version) };
+            Ok(Edit::Target { partition, target })
+        }
+        OperatorRequest::AdvanceConsumer { consumer, mark, .. } => {
+            Ok(Edit::AdvanceConsumer { partition, consumer, mark })
+        }
+        OperatorRequest::RemoveConsumer { consumer, .. } => {
+            Ok(Edit::RemoveConsumer { partition, consumer })
+        }
+        OperatorRequest::Trim { .. } => Err(OperatorRefusal::NotOwner),
+    }
+}
+
+fn set_replicas(
+    directory: &Directory,
+    meta: &PartitionMeta,
+    partition: PartitionId,
+    members: ReplicaSet,
+) -> Result<Edit, OperatorRefusal> {
+    let sorted = |set: &ReplicaSet| set.0.iter().copied().collect::<BTreeSet<_>>();
+    let wanted = sorted(&members);
+    let is_wanted = directory
+        .target(partition)
+        .is_none_or(|target| target.force_above.is_none() && sorted(&target.members) == wanted);
+    if is_wanted && sorted(&meta.replicas) == wanted {
+        return Err(OperatorRefusal::Unchanged);
+    }
+    let target = Target { members, force_above: None };
+    Ok(Edit::Target { partition, target })
+}
+
+/// The nodes with the disks they have now. A new replica needs a node that runs.
+fn members(
+    directory: &Directory,
+    meta: &PartitionMeta,
+    nodes: &[NodeId],
+) -> Result<ReplicaSet, OperatorRefusal> {
+    check_names(nodes)?;
+    let member = |&node: &NodeId| {
+        let Some(record) = directory.storage(node) else {
+            return Err(no_disk(directory, node));
+        };
+        let member = Member { node, storage: record.storage };
+        if directory.is_live(node) || meta.replicas.contains(member) {
+            Ok(member)
+        } else {
+            Err(OperatorRefusal::NotLive { node })
+        }
+    };
+    Ok(ReplicaSet(nodes.iter().map(member).collect::<Result<_, _>>()?))
+}
+
+/// The replicas on these nodes that are left: known ones, on the disks that they were on, and
+/// running.
+fn survivors_of(
+    directory: &Directory,
+    meta: &PartitionMeta,
+    nodes: &[NodeId],
+) -> Result<ReplicaSet, OperatorRefusal> {
+    check_names(nodes)?;
+    let member = |&node: &NodeId| {
+        let Some(record) = directory.storage(node) else {
+            return Err(no_disk(directory, node));
+        };
+        let member = Member { node, storage: record.storage };
+        if !meta.replicas.contains(member) {
+            return Err(OperatorRefusal::NoReplica { node });
+        }
+        directory.is_live(node).then_some(member).ok_or(OperatorRefusal::NotLive { node })
+    };
+    Ok(ReplicaSet(nodes.iter().map(member).collect::<Result<_, _>>()?))
+}
+
+fn check_names(nodes: &[NodeId]) -> Result<(), OperatorRefusal> {
+    if nodes.is_empty() {
+        return Err(OperatorRefusal::NoReplicas);
+    }
+    if nodes.len() > MAX_REPLICAS as usize {
+        let count = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+        return Err(OperatorRefusal::TooManyReplicas { count, most: MAX_REPLICAS });
+    }
+    let mut named = BTreeSet::new();
+    match nodes.iter().find(|node| !named.insert(**node)) {
+        Some(&node) => Err(OperatorRefusal::Repeated { node }),
+        None => Ok(()),
+    }
+}
+
+fn no_disk(directory: &Directory, node: NodeId) -> OperatorRefusal {
+    match directory.is_live(node) || directory.address(node).is_some() {
+        true => OperatorRefusal::NoDisk { node },
+        false => OperatorRefusal::UnknownNode { node },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{CreationId, SetVersion, StorageId};
+    use crate::membership::{NodeRecord, StorageRecord};
+
+    const PARTITION: PartitionId = PartitionId(0);
+
+    fn member(node: u32, storage: u64) -> Member {
+        Member { node: NodeId(node), storage: StorageId(storage) }
+    }
+
+    /// Nodes 1 to 4 run with disks 1 to 4, node 5 is down, node 6 has no disk. The replicas are on
+    /// 1, 2, 3 and 5, and that of node 3 was on a disk that is gone.
+    fn directory() -> Directory {
+        let mut directory = Directory::default();
+        for node in [1, 2, 3, 4, 6] {
+            let storage = (node < 6).then_some(StorageId(node.into()));
+            let preferred = BTreeSet::new();
+            let record = NodeRecord { address: None, storage, server: true, preferred };
+            directory.nodes.insert(NodeId(node), record);
+        }
+        for node in 1..=5 {
+            let record = StorageRecord { storage: StorageId(node.into()), address: None };
+            directory.storages.insert(NodeId(node), record);
+        }
+        let replicas = ReplicaSet(vec![member(1, 1), member(2, 2), member(3, 33), member(5, 5)]);
+        let meta = PartitionMeta { creation: CreationId(1), version: SetVersion(4), replicas };
+        directory.partitions.insert(PARTITION, meta);
+        directory
+    }
+
+    fn nodes(nodes: &[u32]) -> Vec<NodeId> {
+        nodes.iter().copied().map(NodeId).collect()
+    }
+
+    fn set(wanted: &[u32]) -> Result<Edit, OperatorRefusal> {
+        let request = OperatorRequest::SetReplicas { partition: PARTITION, nodes: nodes(wanted) };
+        edit_of(&directory(), request)
+    }
+
+    fn recover(survivors: &[u32], version: u64) -> Result<Edit, OperatorRefusal> {
+        let (survivors, version) = (nodes(survivors), SetVersion(version));
+        let request = OperatorRequest::Recover { partition: PARTITION, survivors, version };
+        edit_of(&directory(), request)
+    }
+
+    fn target(
+        members: &[Member],
+        force_above: Option<SetVersion>,
+    ) -> Result<Edit, OperatorRefusal> {
+        let target = Target { members: ReplicaSet(members.to_vec()), force_above };
+        Ok(Edit::Target { partition: PARTITION, target })
+    }
+
+    #[test]
+    fn nodes_stand_for_the_disks_they_have_now() {
+        let replaced = [member(1, 1), member(2, 2), member(3, 3), member(5, 5)];
+        assert_eq!(set(&[1, 2, 3, 5]), target(&replaced, None), "node 3 has another disk");
+        assert_eq!(set(&[4]), target(&[member(4, 4)], None));
+    }
+
+    #[test]
+    fn what_can_not_be_is_refused_by_name() {
+        let node = NodeId;
+        let cases = [
+            (set(&[]), OperatorRefusal::NoReplicas),
+            (set(&[1, 2, 1]), OperatorRefusal::Repeated { node: node(1) }),
+            (set(&[1, 9]), OperatorRefusal::UnknownNode { node: node(9) }),
+            (set(&[1, 6]), OperatorRefusal::NoDisk { node: node(6) }),
+            (
+                set(&[1, 2, 3, 4, 5, 6, 7, 8]),
+                OperatorRefusal::TooManyReplicas { count: 8, most: 7 },
+            ),
+            (recover(&[3], 4), OperatorRefusal::NoReplica { node: node(3) }),
+            (recover(&[4], 4), OperatorRefusal::NoReplica { node: node(4) }),
+            (recover(&[5], 4), OperatorRefusal::NotLive { node: node(5) }),
+            (recover(&[1], 3), OperatorRefusal::Outdated { newest: SetVersion(4) }),
+        ];
+        for (result, refusal) in cases {
+            assert_eq!(result, Err(refusal));
+        }
+        let request = OperatorRequest::SetReplicas { partition: PartitionId(7), nodes: vec![] };
+        let unknown = OperatorRefusal::UnknownPartition { partition: PartitionId(7) };
+        assert_eq!(edit_of(&directory(), request), Err(unknown));
+    }
+
+    #[test]
+    fn a_new_replica_needs_a_node_that_runs_and_an_old_one_may_stay() {
+        assert_eq!(set(&[1, 5]), target(&[member(1, 1), member(5, 5)], None));
+        let mut directory = directory();
+        directory.nodes.remove(&NodeId(4));
+        let request = OperatorRequest::SetReplicas { partition: PARTITION, nodes: nodes(&[1, 4]) };
+        let down = OperatorRefusal::NotLive { node: NodeId(4) };
+        assert_eq!(edit_of(&directory, request), Err(down));
+    }
+
+    #[test]
+    fn what_is_so_already_is_not_asked_for_again() {
+        let mut directory = directory();
+        let set =
+            |nodes: &[u32]| ReplicaSet(nodes.iter().map(|n| member(*n, (*n).into())).collect());
+        let meta = directory.partitions.get_mut(&PARTITION).expect("it is there");
+        meta.replicas = set(&[1, 2]);
+        let request = OperatorRequest::SetReplicas { partition: PARTITION, nodes: nodes(&[2, 1]) };
+        let unchanged = Err(OperatorRefusal::Unchanged);
+        assert_eq!(edit_of(&directory, request.clone()), unchanged);
+        // Another target is being pursued: going back is a change.
+        let other = Target { members: set(&[1, 4]), force_above: None };
+        directory.targets.insert(PARTITION, other);
+        let back = Target { members: set(&[2, 1]), force_above: None };
+        let edit = Edit::Target { partition: PARTITION, target: back };
+        assert_eq!(edit_of(&directory, request), Ok(edit));
+    }
+
+    #[test]
+    fn a_recovery_names_the_replicas_that_are_left() {
+        let forced = Some(SetVersion(4));
+        assert_eq!(recover(&[1, 2], 4), target(&[member(1, 1), member(2, 2)], forced));
+    }
+}

@@ -1,0 +1,6 @@
+//! Whole nodes joined by a perfect network and perfect disks, in one thread: the shortest way
+//! through everything.
+
+mod appends;
+mod operators;
+mod rig;
