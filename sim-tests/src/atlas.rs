@@ -5,57 +5,96 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use waltz_core::id::{PartitionId, TransactionId};
 use waltz_core::io::Address;
 use waltz_core::journal::Place;
 use waltz_core::time::Random;
 
-use crate::history::{History, Kept, Stored};
+use crate::disk_log::{DiskLog, Stored};
+use crate::history::{History, Logs};
+use crate::replicas::Replicas;
 
-/// Every host's logs.
-type Logs = BTreeMap<Address, BTreeMap<PartitionId, Vec<Stored>>>;
+/// A run of records on some disk: where, and which of them the log still has.
+type Runs = BTreeMap<(Address, PartitionId, Place), Vec<TransactionId>>;
 
-/// What was harmed so far.
-#[derive(Debug, Default)]
-pub(crate) struct Atlas {
-    harmed: BTreeSet<(Address, PartitionId, TransactionId)>,
+/// All logs at one moment, and the disks that keep them.
+pub(crate) struct Atlas<'a> {
+    logs: Logs,
+    /// What is at a place of a host's journal now.
+    read: &'a dyn Fn(&Address, Place) -> Option<Bytes>,
 }
 
-impl Atlas {
-    /// Picks a run on some disk all of whose records have a sound copy elsewhere, and takes it for
-    /// harmed from now on.
-    pub(crate) fn pick(
-        &mut self,
+impl<'a> Atlas<'a> {
+    pub(crate) fn new(
         history: &History,
-        random: &mut Random,
-    ) -> Option<(Address, Place)> {
-        let logs = history.logs();
-        let hosts: Vec<&Address> = logs.keys().collect();
-        let host = *hosts.get(below(random, hosts.len())?)?;
-        let runs = history.kept(host);
-        let spared = |run: &&Kept| self.may_harm(&logs, host, run);
-        let runs: Vec<&Kept> = runs.iter().filter(spared).collect();
-        let run = *runs.get(below(random, runs.len())?)?;
-        let harmed = ids(run).map(|id| (host.clone(), run.partition, id));
-        self.harmed.extend(harmed);
-        Some((host.clone(), run.place))
+        read: &'a dyn Fn(&Address, Place) -> Option<Bytes>,
+    ) -> Self {
+        Self { logs: history.logs(), read }
     }
 
-    fn may_harm(&self, logs: &Logs, host: &Address, run: &Kept) -> bool {
-        ids(run).all(|id| {
-            let stored = |host: &Address| logs.get(host)?.get(&run.partition)?.get(id.0 as usize);
-            // What was cut since is nobody's.
-            let Some(here) = stored(host) else { return true };
-            logs.keys().any(|other| {
-                let is_sound = !self.harmed.contains(&(other.clone(), run.partition, id));
-                other != host && is_sound && stored(other) == Some(here)
-            })
+    /// Picks a run on some disk all of whose records have a sound copy elsewhere.
+    pub(crate) fn pick(&self, random: &mut Random) -> Option<(Address, Place)> {
+        let runs: Vec<_> = runs(&self.logs).into_iter().collect();
+        // Whether a run may be harmed is asked of the disks: of as few runs as it takes.
+        let first = below(random, runs.len())?;
+        let mut runs = runs.iter().cycle().skip(first).take(runs.len());
+        let spare = runs.find(|((host, partition, _), ids)| self.is_spare(host, *partition, ids));
+        spare.map(|((host, _, place), _)| (host.clone(), *place))
+    }
+
+    /// The records of replicas that are not as they were written.
+    pub(crate) fn damaged(&self) -> Vec<String> {
+        let damaged = |((host, partition, _), ids): (&(Address, PartitionId, Place), &Vec<_>)| {
+            let log = self.log(host, *partition)?;
+            let damaged: Vec<String> = ids
+                .iter()
+                .filter(|id| log.at(**id).is_some_and(|one| !self.is_sound(host, log, **id, one)))
+                .map(ToString::to_string)
+                .collect();
+            let text = || format!("{host} keeps {partition} {} damaged", damaged.join(", "));
+            (!damaged.is_empty()).then(text)
+        };
+        runs(&self.logs).iter().filter_map(damaged).collect()
+    }
+
+    fn is_spare(&self, host: &Address, partition: PartitionId, ids: &[TransactionId]) -> bool {
+        let Some(own) = self.log(host, partition) else { return true };
+        let replicas = Replicas::of(&self.logs, partition).current();
+        ids.iter().filter_map(|id| Some((*id, own.at(*id)?))).all(|(id, stored)| {
+            let mut others = replicas.iter().filter(|(other, _)| *other != host);
+            others.any(|(other, log)| self.is_sound(other, log, id, stored))
         })
     }
+
+    /// Whether a log has this record, and its bytes are on the disk.
+    fn is_sound(&self, host: &Address, log: &DiskLog, id: TransactionId, stored: &Stored) -> bool {
+        let bytes = log.place(id).and_then(|place| (self.read)(host, place));
+        let on_disk = |bytes: Bytes| contains(&bytes, &stored.bytes);
+        log.at(id) == Some(stored) && bytes.is_some_and(on_disk)
+    }
+
+    fn log(&self, host: &Address, partition: PartitionId) -> Option<&DiskLog> {
+        self.logs.get(host)?.get(&partition)
+    }
 }
 
-fn ids(run: &Kept) -> impl Iterator<Item = TransactionId> + use<> {
-    (run.first.0..run.first.0 + u64::from(run.count)).map(TransactionId)
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+/// The runs of all replicas that count.
+fn runs(logs: &Logs) -> Runs {
+    let mut runs = Runs::new();
+    let partitions: BTreeSet<_> = logs.values().flat_map(BTreeMap::keys).copied().collect();
+    for partition in partitions {
+        for (host, log) in Replicas::of(logs, partition).current() {
+            for (id, place) in log.records().filter_map(|(id, _)| Some((id, log.place(id)?))) {
+                runs.entry((host.clone(), partition, place)).or_default().push(id);
+            }
+        }
+    }
+    runs
 }
 
 fn below(random: &mut Random, bound: usize) -> Option<usize> {
@@ -64,13 +103,18 @@ fn below(random: &mut Random, bound: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::task::{Context, Poll, Waker};
 
-    use bytes::BytesMut;
-    use waltz_core::id::{ClientId, Epoch, Generation, Mark, NodeId, ReqId, SessionId};
+    use bytes::{Bytes, BytesMut};
+    use waltz_core::id::{
+        ClientId, CreationId, Epoch, Generation, Mark, Member, NodeId, ReplicaSet, ReqId,
+        SessionId, SetVersion, StorageId,
+    };
     use waltz_core::io::Ticket;
     use waltz_core::journal::{Entry, EntryHead};
     use waltz_core::limits::Limits;
+    use waltz_core::log::SetChange;
     use waltz_core::record::{NewRecord, RecordView, append_with_id};
     use waltz_runtime::{JournalEvent, JournalPort};
 
@@ -101,6 +145,15 @@ mod tests {
             events.push(JournalEvent::Durable { up_to: *last, places });
             Poll::Ready(())
         }
+    }
+
+    /// A replica among so many.
+    fn create(replicas: usize) -> Entry {
+        let member = |node| Member { node: NodeId(node), storage: StorageId(node.into()) };
+        let replicas = ReplicaSet((1..=replicas as u32).map(member).collect());
+        let set = SetChange::initial(SetVersion::FIRST, replicas);
+        let head = EntryHead::Create { partition: P0, creation: CreationId(1), set };
+        Entry { head, body: Bytes::new() }
     }
 
     /// A run of one record.
@@ -136,22 +189,30 @@ mod tests {
         for (host, bytes) in disks {
             let host = Address((*host).to_owned());
             let mut journal = Watched::new(Prompt::default(), host, history.clone());
+            journal.append(create(disks.len()), Ticket(1));
             for (id, byte) in bytes.iter().enumerate() {
-                journal.append(entry(id as u64, *byte), Ticket(id as u64 + 1));
+                journal.append(entry(id as u64, *byte), Ticket(id as u64 + 2));
             }
             let _ = journal.poll(&mut Context::from_waker(Waker::noop()), &mut Vec::new());
         }
         history
     }
 
-    /// How often each place can be picked, when it is tried for long.
+    /// Which places are picked, when it is tried for long.
     fn picked(history: &History) -> Vec<(Address, Place)> {
-        let (mut atlas, mut random) = (Atlas::default(), Random::new(1));
-        let mut picked: Vec<_> =
-            (0..500).filter_map(|_| atlas.pick(history, &mut random)).collect();
-        picked.sort();
-        picked.dedup();
-        picked
+        let (harmed, mut random) = (RefCell::new(BTreeSet::new()), Random::new(1));
+        let logs = history.logs();
+        let read = |host: &Address, place: Place| {
+            let is_sound = !harmed.borrow().contains(&(host.clone(), place));
+            let id = TransactionId(u64::from(place.offset) - 2);
+            is_sound.then(|| logs[host][&P0].at(id).expect("it was written").bytes.clone())
+        };
+        for _ in 0..500 {
+            let picked = Atlas::new(history, &read).pick(&mut random);
+            harmed.borrow_mut().extend(picked);
+        }
+        assert_eq!(Atlas::new(history, &read).damaged().len(), harmed.borrow().len());
+        harmed.take().into_iter().collect()
     }
 
     #[test]
@@ -159,7 +220,7 @@ mod tests {
         let history = history(&[("n1", &[1, 2, 3]), ("n2", &[1, 2]), ("n3", &[1])]);
         let picked = picked(&history);
         let copies = |offset| picked.iter().filter(|(_, place)| place.offset == offset).count();
-        assert_eq!([copies(1), copies(2), copies(3)], [2, 1, 0]);
+        assert_eq!([copies(2), copies(3), copies(4)], [2, 1, 0]);
     }
 
     #[test]

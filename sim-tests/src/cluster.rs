@@ -3,18 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use bytes::Bytes;
 use waltz_core::id::{ClusterKey, NodeId};
 use waltz_core::io::{Address, Report};
-use waltz_core::journal::{Damage, EntryHead, Fold, FoundEntry, Place};
+use waltz_core::journal::{Damage, Fold, FoundEntry, Place, segment_name};
 use waltz_core::limits::Limits;
 use waltz_core::membership::ControllerConfig;
 use waltz_core::node::{CoordinatorAt, Node, NodeConfig, Recovered, Roles};
+use waltz_core::storage::{CheckpointConfig, ScrubConfig, StorageConfig};
+use waltz_core::time::Random;
 use waltz_runtime::journal::{JournalConfig, JournalError};
 use waltz_runtime::node::{World, run_node};
 use waltz_runtime_sim::{Crash, Event, SimHost, SimWorld};
 
-use crate::history::{History, Watched};
+use crate::atlas::Atlas;
+use crate::history::{History, Opened, Watched};
 use crate::plan::Plan;
 
 const CLUSTER: ClusterKey = ClusterKey(0x0057_414c_545a);
@@ -60,9 +65,22 @@ impl Cluster {
         (0..self.plan.shape.nodes).map(address).collect()
     }
 
-    /// What the nodes' disks hold.
-    pub(crate) fn history(&self) -> &History {
-        &self.history
+    /// A run on some disk all of whose records have a sound copy elsewhere.
+    pub(crate) fn spare_run(&self, random: &mut Random) -> Option<(Address, Place)> {
+        Atlas::new(&self.history, &|host, place| self.on_disk(host, place)).pick(random)
+    }
+
+    /// The records of replicas that are damaged, in words.
+    pub(crate) fn damaged(&self) -> Vec<String> {
+        if !self.plan.rots() {
+            return Vec::new();
+        }
+        Atlas::new(&self.history, &|host, place| self.on_disk(host, place)).damaged()
+    }
+
+    fn on_disk(&self, host: &Address, place: Place) -> Option<Bytes> {
+        let (name, length) = (segment_name(place.segment), place.length as usize);
+        self.world.disks().peek(host, &name, place.offset.into(), length)
     }
 
     /// Boots a node on what its disk holds; one that still runs is killed first.
@@ -137,7 +155,7 @@ impl Cluster {
             planted: config.planted,
         };
         let recovered = Recovered::new(config.limits, config.planted);
-        let mut replay = Replay { recovered, found: Vec::new(), damaged: Vec::new() };
+        let mut replay = Replay { recovered, opened: Opened::default(), damaged: Vec::new() };
         let opened = host.journal(journal_config, &mut replay);
         let (journal, recovery) = opened.map_err(|error| match error {
             JournalError::Io { .. } => Failure::Disk(error.to_string()),
@@ -146,7 +164,7 @@ impl Cluster {
         if !self.plan.rots() && !replay.damaged.is_empty() {
             return Err(Failure::Broken(replay.damaged.join(", ")));
         }
-        self.history.recovered(host.address(), &replay.found).map_err(Failure::Broken)?;
+        self.history.recovered(host.address(), &replay.opened).map_err(Failure::Broken)?;
         let node = Node::new(config, replay.recovered, recovery.storage, host.random().bits());
         let journal = Watched::new(journal, host.address().clone(), self.history.clone());
         let world = World { net: host.listener(), journal, timer: host.timer() };
@@ -160,6 +178,14 @@ impl Cluster {
         };
         let reason = run_node(node, world, Box::new(report), std::future::pending()).await;
         Err(Failure::Disk(reason))
+    }
+
+    /// Rot is looked for all the time, and small segments are given back soon.
+    fn storage_config(&self) -> StorageConfig {
+        let scrub =
+            ScrubConfig { bytes_per_second: SCRUB_BYTES, interval: Duration::from_millis(500) };
+        let every_bytes = 2 * u64::from(self.plan.segment_bytes);
+        StorageConfig { scrub, checkpoints: CheckpointConfig { every_bytes, runs_per_part: 64 } }
     }
 
     fn config(&self, index: u32) -> NodeConfig {
@@ -178,6 +204,7 @@ impl Cluster {
             Roles { storage: index < shape.storages, server: index >= shape.nodes - shape.servers };
         config.lease = self.plan.lease;
         config.partition.locks = self.plan.locks;
+        config.storage = self.storage_config();
         if self.plan.tight {
             let partition = &mut config.partition;
             partition.sequencer.window_bytes = WINDOW_BYTES;
@@ -193,24 +220,29 @@ impl Cluster {
     }
 }
 
+/// How much each node's scrub reads in a second: enough for all of a run's records.
+const SCRUB_BYTES: u32 = 16 << 20;
+
 /// What a tight plan allows to be under way to one replica: two of the largest records.
 const WINDOW_BYTES: usize = 2 * LIMITS.record as usize;
 
 /// A node's state, and the entries that made it.
 struct Replay {
     recovered: Recovered,
-    found: Vec<(EntryHead, Option<Place>)>,
+    opened: Opened,
     /// What of it is damaged, in words.
     damaged: Vec<String>,
 }
 
 impl Fold for Replay {
     fn begin(&mut self, released: bool) -> Result<(), String> {
+        self.opened = Opened { released, ..Opened::default() };
+        self.damaged.clear();
         self.recovered.begin(released)
     }
 
     fn entry(&mut self, entry: FoundEntry<'_>) -> Result<(), String> {
-        self.found.push((entry.head.clone(), entry.place));
+        self.opened.entries.push((entry.head.clone(), entry.place));
         if entry.is_damaged {
             self.damaged.push(format!("{:?} at {:?} is damaged", entry.head, entry.place));
         }
@@ -218,6 +250,7 @@ impl Fold for Replay {
     }
 
     fn end(&mut self, suspect: Option<&Damage>) -> Result<(), String> {
+        self.opened.suspect = suspect.is_some();
         self.damaged.extend(suspect.map(|damage| format!("the journal is suspect: {damage}")));
         self.recovered.end(suspect)
     }

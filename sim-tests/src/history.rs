@@ -5,108 +5,88 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use waltz_core::id::{Mark, PartitionId, SessionId, TransactionId};
+use waltz_core::id::{PartitionId, TransactionId};
 use waltz_core::io::{Address, Ticket};
 use waltz_core::journal::{Entry, EntryHead, Place};
-use waltz_core::limits::Limits;
-use waltz_core::record::{RecordView, Records, Run};
 use waltz_runtime::{JournalEvent, JournalPort};
 
-/// A record on one disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stored {
-    pub(crate) session: SessionId,
-    pub(crate) bytes: Bytes,
-}
+use crate::disk_log::{DiskLog, Stored};
 
-/// A run of records in one host's journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Kept {
-    pub(crate) partition: PartitionId,
-    pub(crate) first: TransactionId,
-    pub(crate) count: u32,
-    pub(crate) place: Place,
-}
-
-impl Stored {
-    /// The record.
-    pub(crate) fn record(&self) -> RecordView<'_> {
-        let parsed = RecordView::parse(&self.bytes, &Limits::default());
-        parsed.expect("it was verified when it was stored").0
-    }
-}
+/// Every host's logs.
+pub(crate) type Logs = BTreeMap<Address, BTreeMap<PartitionId, DiskLog>>;
 
 /// One host's journal.
 #[derive(Debug, Clone, Default)]
 struct HostHistory {
     /// Entries that the disk said are durable, and what recovery accepted beyond them.
-    durable: Vec<Entry>,
-    /// Where the runs among them are.
-    kept: Vec<Kept>,
+    durable: Vec<EntryHead>,
     /// Entries given to the journal since, in order.
     pending: VecDeque<(Ticket, Entry)>,
     /// The fold of the durable ones.
-    logs: BTreeMap<PartitionId, Vec<Stored>>,
+    logs: BTreeMap<PartitionId, DiskLog>,
 }
+
+#[derive(Debug, Default)]
+struct State {
+    hosts: BTreeMap<Address, HostHistory>,
+    /// What was trimmed anywhere, and so committed.
+    trimmed: Trimmed,
+    violations: Vec<String>,
+}
+
+/// Records that were trimmed.
+pub(crate) type Trimmed = BTreeMap<(PartitionId, TransactionId), Stored>;
 
 /// All journals; clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct History(Arc<Mutex<BTreeMap<Address, HostHistory>>>);
+pub(crate) struct History(Arc<Mutex<State>>);
+
+/// What an opening read of a journal.
+#[derive(Debug, Default)]
+pub(crate) struct Opened {
+    /// Its entries, in order, and where their bodies are.
+    pub(crate) entries: Vec<(EntryHead, Option<Place>)>,
+    /// Whether older entries are gone with their segments.
+    pub(crate) released: bool,
+    /// Whether part of it can't be told any more.
+    pub(crate) suspect: bool,
+}
 
 impl History {
     /// Compares what recovery read with what must be there: everything that was durable, then
-    /// some of what was on its way, nothing else.
-    pub(crate) fn recovered(
-        &self,
-        host: &Address,
-        found: &[(EntryHead, Option<Place>)],
-    ) -> Result<(), String> {
-        let mut hosts = self.lock();
-        let history = hosts.entry(host.clone()).or_default();
-        let pending = history.pending.drain(..).map(|(_, entry)| entry);
-        let mut expected = history.durable.clone();
-        let durable = expected.len();
-        expected.extend(pending);
-        if found.len() < durable {
+    /// some of what was on its way, nothing else. What was released may be missing at the
+    /// beginning, and of a suspect journal anything.
+    pub(crate) fn recovered(&self, host: &Address, opened: &Opened) -> Result<(), String> {
+        let state = &mut *self.lock();
+        let history = state.hosts.entry(host.clone()).or_default();
+        let pending: Vec<_> = history.pending.drain(..).map(|(_, entry)| entry).collect();
+        if opened.suspect {
+            return Ok(());
+        }
+        let durable = history.durable.len();
+        let found = &opened.entries;
+        history.durable.extend(pending.iter().map(|entry| entry.head.clone()));
+        let skipped = if opened.released { history.released(found, durable) } else { 0 };
+        let Some(last) = (skipped + found.len()).checked_sub(durable) else {
             return Err(format!(
                 "{host} had {durable} durable entries and recovered {}",
                 found.len()
             ));
-        }
+        };
         for (index, (head, _)) in found.iter().enumerate() {
-            let entry = expected
-                .get(index)
+            let expected = history
+                .durable
+                .get(skipped + index)
                 .ok_or_else(|| format!("{host} recovered an entry nobody wrote: {head:?}"))?;
-            if entry.head != *head {
-                return Err(format!("{host}: entry {index} was {:?} and is {head:?}", entry.head));
+            if expected != head {
+                return Err(format!("{host}: entry {index} was {expected:?} and is {head:?}"));
             }
         }
-        let accepted = expected.drain(durable..found.len()).zip(&found[durable..]);
-        for (entry, (_, place)) in accepted {
-            history.fold(entry, *place);
+        history.durable.truncate(durable);
+        for (entry, (_, place)) in pending.iter().zip(&found[found.len() - last..]) {
+            state.fold(host, entry, *place);
         }
         Ok(())
-    }
-
-    /// How many disks hold a record at this place that is as asked.
-    pub(crate) fn copies(
-        &self,
-        partition: PartitionId,
-        id: TransactionId,
-        is: impl Fn(&Stored) -> bool,
-    ) -> usize {
-        let hosts = self.lock();
-        let has = |history: &&HostHistory| {
-            let log = history.logs.get(&partition);
-            log.and_then(|log| log.get(id.0 as usize)).is_some_and(&is)
-        };
-        hosts.values().filter(has).count()
-    }
-
-    /// Where a host keeps its runs of records, those included that were cut since.
-    pub(crate) fn kept(&self, host: &Address) -> Vec<Kept> {
-        self.lock().get(host).map(|history| history.kept.clone()).unwrap_or_default()
     }
 
     /// The most bytes that any host has given to its journal and that are not durable.
@@ -114,49 +94,67 @@ impl History {
         let pending = |history: &HostHistory| -> usize {
             history.pending.iter().map(|(_, entry)| entry.body.len()).sum()
         };
-        self.lock().values().map(pending).max().unwrap_or(0) as u64
+        self.lock().hosts.values().map(pending).max().unwrap_or(0) as u64
     }
 
     /// Every host's log of every partition.
-    pub(crate) fn logs(&self) -> BTreeMap<Address, BTreeMap<PartitionId, Vec<Stored>>> {
-        let hosts = self.lock();
-        hosts.iter().map(|(host, history)| (host.clone(), history.logs.clone())).collect()
+    pub(crate) fn logs(&self) -> Logs {
+        let state = self.lock();
+        let hosts = state.hosts.iter();
+        hosts.map(|(host, history)| (host.clone(), history.logs.clone())).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Address, HostHistory>> {
+    /// The logs of one partition.
+    pub(crate) fn logs_of(&self, partition: PartitionId) -> BTreeMap<Address, DiskLog> {
+        let state = self.lock();
+        let log = |(host, history): (&Address, &HostHistory)| {
+            Some((host.clone(), history.logs.get(&partition)?.clone()))
+        };
+        state.hosts.iter().filter_map(log).collect()
+    }
+
+    /// What was trimmed anywhere.
+    pub(crate) fn trimmed(&self) -> Trimmed {
+        self.lock().trimmed.clone()
+    }
+
+    /// What entries contradict others.
+    pub(crate) fn violations(&self) -> Vec<String> {
+        self.lock().violations.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl HostHistory {
-    fn fold(&mut self, entry: Entry, place: Option<Place>) {
-        match &entry.head {
-            EntryHead::Cut { partition, keep } => {
-                self.logs.entry(*partition).or_default().truncate(keep.last.count() as usize);
-            }
-            EntryHead::Records { partition, session, first, count, .. } => {
-                let limits = Limits::default();
-                let run = Run::verify(*session, *first, *count, entry.body.clone(), &limits)
-                    .expect("a replica journals sound runs only");
-                let log = self.logs.entry(*partition).or_default();
-                assert_eq!(Mark::before(run.first).count(), log.len() as u64, "runs follow on");
-                log.extend(stored(&run));
-                let (partition, first, count) = (*partition, *first, *count);
-                self.kept.extend(place.map(|place| Kept { partition, first, count, place }));
-            }
-            _ => {}
-        }
-        self.durable.push(entry);
+    /// How many of the oldest entries were released, when these were found: as few as fit.
+    fn released(&self, found: &[(EntryHead, Option<Place>)], durable: usize) -> usize {
+        let fits = |skipped: &usize| {
+            let rest = &self.durable[*skipped..];
+            found.len() <= rest.len() && found.iter().zip(rest).all(|((head, _), one)| head == one)
+        };
+        let least = durable.saturating_sub(found.len());
+        (least..=self.durable.len()).find(fits).unwrap_or(least)
     }
 }
 
-fn stored(run: &Run) -> impl Iterator<Item = Stored> + '_ {
-    let session = run.session;
-    let records: Records<'_> = run.records();
-    records.map(move |record: RecordView<'_>| Stored {
-        session,
-        bytes: run.bytes.slice_ref(record.bytes()),
-    })
+impl State {
+    fn fold(&mut self, host: &Address, entry: &Entry, place: Option<Place>) {
+        let history = self.hosts.entry(host.clone()).or_default();
+        history.durable.push(entry.head.clone());
+        let Some(partition) = entry.head.partition() else { return };
+        let log = history.logs.entry(partition).or_default();
+        for stored in log.fold(&entry.head, &entry.body, place) {
+            let id = stored.record().id();
+            let before = self.trimmed.entry((partition, id)).or_insert_with(|| stored.clone());
+            if *before != stored {
+                let text = format!("promise 3: {host} trimmed another {partition} {id}");
+                self.violations.push(text);
+            }
+        }
+    }
 }
 
 /// A journal whose entries the history follows.
@@ -174,8 +172,8 @@ impl<J> Watched<J> {
 
 impl<J: JournalPort> JournalPort for Watched<J> {
     fn append(&mut self, entry: Entry, ticket: Ticket) {
-        let mut hosts = self.history.lock();
-        let history = hosts.entry(self.host.clone()).or_default();
+        let mut state = self.history.lock();
+        let history = state.hosts.entry(self.host.clone()).or_default();
         history.pending.push_back((ticket, entry.clone()));
         self.journal.append(entry, ticket);
     }
@@ -200,11 +198,15 @@ impl<J: JournalPort> JournalPort for Watched<J> {
                 continue;
             };
             let places: BTreeMap<_, _> = places.iter().copied().collect();
-            let mut hosts = self.history.lock();
-            let history = hosts.entry(self.host.clone()).or_default();
-            while history.pending.front().is_some_and(|(ticket, _)| ticket <= up_to) {
+            let state = &mut *self.history.lock();
+            loop {
+                let history = state.hosts.entry(self.host.clone()).or_default();
+                let next = history.pending.front().filter(|(ticket, _)| ticket <= up_to);
+                if next.is_none() {
+                    break;
+                }
                 let (ticket, entry) = history.pending.pop_front().expect("checked");
-                history.fold(entry, places.get(&ticket).copied());
+                state.fold(&self.host, &entry, places.get(&ticket).copied());
             }
         }
         poll

@@ -12,6 +12,9 @@ use crate::plan::Plan;
 
 const EVERY: Duration = Duration::from_millis(100);
 
+/// How many reads a storage node has under way for one caller; each of a run at most.
+const READS_PER_CALLER: u64 = 64;
+
 /// The most bytes of each kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Peaks {
@@ -43,8 +46,11 @@ impl Peaks {
             return Self { connection_bytes: u64::MAX, journal_bytes: u64::MAX, connection: None };
         }
         let partitions = u64::from(plan.shape.partitions);
-        // For each partition a window or a mount's credit, and one frame over; then what is small.
-        let connection_bytes = partitions * (48 << 10) + (128 << 10);
+        // For each partition a window or a mount's credit, and one frame over; then what a storage
+        // node reads for one caller at once, asked for again after each lost connection; then
+        // what is small.
+        let reads = READS_PER_CALLER * (8 << 10);
+        let connection_bytes = partitions * (48 << 10) + reads + (128 << 10);
         // For each partition a window and what is in flight, from every session that was open.
         let journal_bytes = partitions * (128 << 10) + (128 << 10);
         Self { connection_bytes, journal_bytes, connection: None }

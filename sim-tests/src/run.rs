@@ -5,11 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use madsim::time::sleep;
 use waltz_core::planted::Planted;
 use waltz_runtime_sim::{Filter, SimWorld, simulate};
 
 use crate::chaos::storm;
-use crate::checks::{self, Evidence};
+use crate::checks::{self, Evidence, longest_logs};
 use crate::cluster::Cluster;
 use crate::history::History;
 use crate::operations::Operations;
@@ -20,6 +21,9 @@ use crate::workloads::{self, Stage};
 
 /// No run takes this long of virtual time; a live-lock ends here.
 const LIMIT: Duration = Duration::from_secs(900);
+
+/// How long, after everything else, the last damaged record may wait for its repair.
+const REPAIR_SECONDS: u32 = 60;
 
 /// The seeds whose trace hashes are pinned in `tests/pinned.txt`.
 pub const PINNED: std::ops::Range<u64> = 0..12;
@@ -119,6 +123,17 @@ pub fn run(request: Request) -> Outcome {
     })
 }
 
+/// Waits until no replica keeps damaged records, and says which still do when that takes too long.
+async fn repaired(cluster: &Cluster) -> Vec<String> {
+    for _ in 0..REPAIR_SECONDS {
+        if cluster.damaged().is_empty() {
+            return Vec::new();
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    cluster.damaged()
+}
+
 async fn scenario(world: SimWorld, request: Request) -> Outcome {
     let plan = request.plan();
     if let Some(filter) = request.lines {
@@ -129,7 +144,7 @@ async fn scenario(world: SimWorld, request: Request) -> Outcome {
     for index in 0..plan.shape.nodes {
         cluster.boot(index);
     }
-    let witness = Witness::new(world.clone(), history.clone(), plan.shape.quorum());
+    let witness = Witness::new(world.clone(), history.clone());
     let operations = Operations::new(world.clone());
     let peaks = Peaks::watch(world.clone(), history.clone());
     let chaos = {
@@ -149,9 +164,11 @@ async fn scenario(world: SimWorld, request: Request) -> Outcome {
     if let Err(error) = chaos.await {
         finished.unfinished.push(format!("the storm itself failed: {error}"));
     }
+    finished.unfinished.extend(repaired(&cluster).await);
     let peaks = peaks.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let evidence = Evidence {
         plan,
+        longest: longest_logs(&history),
         logs: history.logs(),
         shown: witness.shown(),
         clients: operations.history(),
@@ -160,6 +177,7 @@ async fn scenario(world: SimWorld, request: Request) -> Outcome {
         unfinished: finished.unfinished,
     };
     let mut violations = cluster.violations();
+    violations.extend(history.violations());
     violations.extend(witness.violations());
     violations.extend(checks::all(&evidence));
     let trace = world.trace();

@@ -9,6 +9,7 @@ use waltz_core::io::Address;
 use waltz_runtime_sim::{Event, SimWorld};
 
 use crate::history::History;
+use crate::replicas::Replicas;
 
 /// One record, as a client was shown it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +30,11 @@ pub(crate) struct Witness {
     state: Arc<Mutex<State>>,
     world: SimWorld,
     history: History,
-    quorum: usize,
 }
 
 impl Witness {
-    pub(crate) fn new(world: SimWorld, history: History, quorum: usize) -> Self {
-        Self { state: Arc::default(), world, history, quorum }
+    pub(crate) fn new(world: SimWorld, history: History) -> Self {
+        Self { state: Arc::default(), world, history }
     }
 
     /// A client is shown a record: nobody may have been shown another one in its place, and a
@@ -58,14 +58,16 @@ impl Witness {
             }
             None => {}
         }
-        let copies = self.history.copies(partition, id, |stored| {
+        let logs = self.history.logs_of(partition);
+        let (copies, quorum) = Replicas::new(&logs).copies(id, |stored| {
             let record = stored.record();
             record.req_id() == shown.req_id && record.data() == shown.data
         });
-        if copies < self.quorum {
+        if copies < quorum {
             let text = format!(
-                "promise 2: {partition} {id} ({}) was shown while {copies} disks held it; {} must",
-                shown.req_id, self.quorum
+                "promise 2: {partition} {id} ({}) was shown while {copies} disks held it; {quorum} \
+                 must",
+                shown.req_id
             );
             state.violations.push(text);
         }

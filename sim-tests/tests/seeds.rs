@@ -63,6 +63,10 @@ fn each_planted_bug_is_caught_within_two_hundred_seeds() {
         PlantedBug::AcknowledgeBeforeSync,
         PlantedBug::SkipPromiseCheck,
         PlantedBug::QuorumMinusOne,
+        PlantedBug::CutToLowWater,
+        PlantedBug::JoinAnywhere,
+        PlantedBug::ResumeBlindly,
+        PlantedBug::CopyAsOwn,
     ] {
         let caught = first_broken(200, Planted::bug(bug));
         assert!(caught.is_some(), "200 seeds did not notice {bug:?}");

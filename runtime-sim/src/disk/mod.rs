@@ -190,6 +190,16 @@ impl SimDisks {
         self.with_file(host, name, |file| file.misdirect(from, to))
     }
 
+    /// What a file holds, as a reader would find it; none where there is no such file or range.
+    pub fn peek(&self, host: &Address, name: &str, offset: u64, length: usize) -> Option<Bytes> {
+        let mut read = None;
+        let found = self.with_file(host, name, |file| {
+            read = Some(file.read(offset, length)?);
+            Ok(())
+        });
+        found.ok().and(read)
+    }
+
     /// A new, empty disk.
     pub fn replace(&self, host: &Address) {
         let mut state = self.lock();

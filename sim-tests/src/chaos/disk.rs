@@ -1,7 +1,5 @@
 //! What happens to disks.
 
-use std::sync::PoisonError;
-
 use waltz_core::journal::segment_name;
 use waltz_runtime_sim::{Chance, DiskQuality, Latency};
 
@@ -41,11 +39,9 @@ impl Injector {
 
     /// Harms one run of records on one disk, unless it holds the last good copy of any of them.
     pub(super) fn harm_record(&mut self, fault: FaultKind) {
-        let mut atlas = self.atlas.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((host, place)) = atlas.pick(self.cluster.history(), &mut self.random) else {
+        let Some((host, place)) = self.cluster.spare_run(&mut self.random) else {
             return;
         };
-        drop(atlas);
         let file = segment_name(place.segment);
         let offset = u64::from(place.offset) + self.random.bits() % u64::from(place.length.max(1));
         self.note(&[&host], format_args!("{} at {offset} of {file}", fault.name()));

@@ -8,7 +8,6 @@ mod network;
 mod process;
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use madsim::time::sleep;
@@ -16,7 +15,6 @@ use waltz_core::io::Address;
 use waltz_core::time::Random;
 use waltz_runtime_sim::{Event, SimWorld};
 
-use crate::atlas::Atlas;
 use crate::cluster::{Cluster, address};
 use crate::plan::{FaultKind, Plan, Strength};
 
@@ -28,7 +26,7 @@ pub(crate) async fn storm(world: &SimWorld, cluster: &Cluster, plan: &Plan, clie
     let until = world.now() + plan.storm;
     let seed = world.random().bits();
     network::set_weather(world, plan);
-    let (mut injectors, atlas) = (Vec::new(), Arc::default());
+    let mut injectors = Vec::new();
     for (fault, strength) in &plan.faults {
         let mut injector = Injector {
             world: world.clone(),
@@ -36,7 +34,6 @@ pub(crate) async fn storm(world: &SimWorld, cluster: &Cluster, plan: &Plan, clie
             nodes: plan.shape.nodes,
             clients: clients.to_vec(),
             random: Random::new(seed ^ fault_seed(*fault)),
-            atlas: Arc::clone(&atlas),
         };
         if *fault == FaultKind::Drift {
             injector.drift(*strength);
@@ -90,8 +87,6 @@ struct Injector {
     nodes: u32,
     clients: Vec<Address>,
     random: Random,
-    /// What all injectors together have harmed.
-    atlas: Arc<Mutex<Atlas>>,
 }
 
 impl Injector {

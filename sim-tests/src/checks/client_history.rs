@@ -18,7 +18,7 @@ use waltz_client::{Mark, PartitionId, TransactionId};
 use waltz_core::time::Time;
 
 use super::Evidence;
-use crate::history::Stored;
+use crate::disk_log::Stored;
 use crate::operations::{ClientHistory, Ending, Number};
 
 /// Where each operation is in the log.

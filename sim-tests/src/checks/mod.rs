@@ -15,15 +15,16 @@ mod p7_fenced_sessions;
 mod p8_no_corrupt_byte;
 mod p9_liveness;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use waltz_core::id::{PartitionId, TransactionId};
-use waltz_core::io::Address;
 
-use crate::history::Stored;
+use crate::disk_log::Stored;
+use crate::history::{History, Logs};
 use crate::operations::ClientHistory;
 use crate::peaks::Peaks;
 use crate::plan::Plan;
+use crate::replicas::Replicas;
 use crate::witness::Shown;
 use crate::workloads::bank::Bank;
 
@@ -32,7 +33,9 @@ pub(crate) struct Evidence {
     /// What was to be done.
     pub(crate) plan: Plan,
     /// Every disk's logs.
-    pub(crate) logs: BTreeMap<Address, BTreeMap<PartitionId, Vec<Stored>>>,
+    pub(crate) logs: Logs,
+    /// The longest log of each partition.
+    pub(crate) longest: BTreeMap<PartitionId, Vec<Stored>>,
     /// What clients were shown.
     pub(crate) shown: BTreeMap<(PartitionId, TransactionId), Shown>,
     /// What clients asked, and what they were told.
@@ -49,17 +52,22 @@ impl Evidence {
     /// The longest log of each partition. At the end, with every node up and everything decided,
     /// all are equal: promise 3 checks it.
     pub(crate) fn longest_logs(&self) -> BTreeMap<PartitionId, &[Stored]> {
-        let mut longest: BTreeMap<PartitionId, &[Stored]> = BTreeMap::new();
-        for logs in self.logs.values() {
-            for (partition, log) in logs {
-                let best = longest.entry(*partition).or_default();
-                if log.len() > best.len() {
-                    *best = log;
-                }
-            }
-        }
-        longest
+        self.longest.iter().map(|(partition, log)| (*partition, &log[..])).collect()
     }
+}
+
+/// The longest log of each partition among its replicas, with what was trimmed.
+pub(crate) fn longest_logs(history: &History) -> BTreeMap<PartitionId, Vec<Stored>> {
+    let (logs, trimmed) = (history.logs(), history.trimmed());
+    let partitions: BTreeSet<_> = logs.values().flat_map(BTreeMap::keys).copied().collect();
+    let longest = partitions.into_iter().filter_map(|partition| {
+        let replicas = Replicas::of(&logs, partition).current();
+        let (_, longest) = replicas.into_iter().max_by_key(|(_, log)| log.last())?;
+        let stored = |id| longest.at(id).or_else(|| trimmed.get(&(partition, id))).cloned();
+        let ids = (0..longest.last().count()).map(TransactionId);
+        Some((partition, ids.map_while(stored).collect()))
+    });
+    longest.collect()
 }
 
 /// Says how a promise was broken.

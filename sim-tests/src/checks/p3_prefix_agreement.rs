@@ -6,6 +6,7 @@
 //! promise 2 says how many must be long enough.
 
 use super::Evidence;
+use crate::replicas::Replicas;
 
 pub(super) fn check(evidence: &Evidence) -> Vec<String> {
     if !evidence.unfinished.is_empty() {
@@ -14,10 +15,10 @@ pub(super) fn check(evidence: &Evidence) -> Vec<String> {
     }
     let mut broken = Vec::new();
     for (partition, longest) in evidence.longest_logs() {
-        for (host, logs) in &evidence.logs {
-            let log = logs.get(&partition).map(Vec::as_slice).unwrap_or_default();
-            let differs = log.iter().zip(longest).position(|(one, other)| one != other);
-            if let Some(id) = differs {
+        for (host, log) in Replicas::of(&evidence.logs, partition).current() {
+            let differs =
+                log.records().find(|(id, stored)| longest.get(id.0 as usize) != Some(stored));
+            if let Some((id, _)) = differs {
                 broken.push(format!("{host} has another {partition} {id} than the longest log"));
             }
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use waltz_bank::{Audit, Operation, Replay};
 
 use super::Evidence;
-use crate::history::Stored;
+use crate::disk_log::Stored;
 use crate::workloads::bank::{Bank, OPENING_CENTS};
 
 pub(super) fn check(evidence: &Evidence) -> Vec<String> {

@@ -11,7 +11,7 @@ use waltz_client::{LockKind, Mark, TransactionId};
 use waltz_core::locks::LockWindow;
 
 use super::Evidence;
-use crate::history::Stored;
+use crate::disk_log::Stored;
 use crate::operations::Met;
 
 /// More records than clients have under way in one partition.

@@ -9,12 +9,11 @@ pub(super) fn check(evidence: &Evidence) -> Vec<String> {
     let mut broken = Vec::new();
     for (host, logs) in &evidence.logs {
         for (partition, log) in logs {
-            let sinks = log.windows(2).position(|pair| pair[0].session > pair[1].session);
-            if let Some(id) = sinks {
-                let (higher, lower) = (log[id].session, log[id + 1].session);
+            let sessions = || log.records().map(|(id, stored)| (id, stored.session));
+            let mut pairs = sessions().zip(sessions().skip(1));
+            if let Some(((_, higher), (id, lower))) = pairs.find(|(one, next)| one.1 > next.1) {
                 broken.push(format!(
-                    "{host} {partition}: session {lower} wrote after {higher}, at {}",
-                    id + 1
+                    "{host} {partition}: session {lower} wrote after {higher}, at {id}"
                 ));
             }
         }

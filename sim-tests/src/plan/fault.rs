@@ -68,10 +68,10 @@ kinds! {
     FailingRead "failing-read" 25 800..=5_000;
     /// A disk has no room for a while.
     FullDisk "full-disk" 20 800..=6_000;
-    /// A bit of a record turns around at rest. Off until damage is repaired.
-    Rot "rot" 0 300..=5_000;
-    /// A sector of a record is overwritten by another one. Off until damage is repaired.
-    Misdirect "misdirect" 0 300..=5_000;
+    /// A bit of a record turns around at rest.
+    Rot "rot" 35 300..=5_000;
+    /// A sector of a record is overwritten by another one.
+    Misdirect "misdirect" 25 300..=5_000;
     /// Packets are lost.
     Loss "loss" 35 500..=30_000;
     /// Packets come twice.

@@ -41,11 +41,6 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// How many replicas make a majority.
-    pub(crate) fn quorum(self) -> usize {
-        self.replicas as usize / 2 + 1
-    }
-
     fn draw(random: &mut Random, workload: WorkloadKind) -> Self {
         let nodes = match below(random, 100) {
             0..8 => 1,

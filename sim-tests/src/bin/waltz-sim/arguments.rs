@@ -1,6 +1,6 @@
 //! What may be asked on the command line.
 
-use clap::{ArgGroup, Parser, ValueEnum};
+use clap::{ArgGroup, Parser};
 use waltz_core::id::{PartitionId, TransactionId};
 use waltz_core::io::Address;
 use waltz_core::planted::{Planted, PlantedBug};
@@ -23,13 +23,24 @@ pub(crate) struct Arguments {
     #[arg(long, group = "what")]
     pub(crate) pin: bool,
 
+    /// Say of each rule how many seeds notice when it is broken, of 0..200 or of those given
+    #[arg(
+        long,
+        value_name = "FROM..TO",
+        group = "what",
+        value_parser = range,
+        num_args = 0..=1,
+        default_missing_value = "0..200"
+    )]
+    pub(crate) table: Option<(u64, u64)>,
+
     /// Longer runs
     #[arg(long)]
     long: bool,
 
     /// Break a rule of the protocol on purpose; a run that notices fails
-    #[arg(long, value_name = "RULE")]
-    planted: Option<Bug>,
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    planted: Option<PlantedBug>,
 
     /// Change a seed's plan, such as nodes=3,operations=20,without=kill+power
     #[arg(long, value_name = "CHANGES", requires = "seed", default_value = "")]
@@ -56,22 +67,24 @@ pub(crate) struct Arguments {
     transaction: Option<(PartitionId, TransactionId)>,
 }
 
-/// The rules that can be broken.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Bug {
-    AcknowledgeBeforeSync,
-    SkipPromiseCheck,
-    QuorumMinusOne,
+/// The name of a rule on the command line: its words in lower case.
+pub(crate) fn name_of(bug: PlantedBug) -> String {
+    let mut name = String::new();
+    for letter in format!("{bug:?}").chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('-');
+        }
+        name.extend(letter.to_lowercase());
+    }
+    name
 }
 
-impl Bug {
-    fn planted(self) -> PlantedBug {
-        match self {
-            Self::AcknowledgeBeforeSync => PlantedBug::AcknowledgeBeforeSync,
-            Self::SkipPromiseCheck => PlantedBug::SkipPromiseCheck,
-            Self::QuorumMinusOne => PlantedBug::QuorumMinusOne,
-        }
-    }
+fn rule(name: &str) -> Result<PlantedBug, String> {
+    let rule = PlantedBug::ALL.into_iter().find(|bug| name_of(*bug) == name);
+    rule.ok_or_else(|| {
+        let names: Vec<_> = PlantedBug::ALL.into_iter().map(name_of).collect();
+        format!("the rules are {}", names.join(", "))
+    })
 }
 
 fn number(text: &str) -> Result<u64, String> {
@@ -99,7 +112,7 @@ impl Arguments {
         Request {
             seed,
             size: if self.long { Size::Long } else { Size::Short },
-            planted: self.planted.map_or(Planted::NONE, |bug| Planted::bug(bug.planted())),
+            planted: self.planted.map_or(Planted::NONE, Planted::bug),
             overrides: self.set.clone(),
             lines: self.trace.then(|| Filter {
                 host: self.node.clone().map(Address),
@@ -112,9 +125,9 @@ impl Arguments {
     /// The command that replays a run.
     pub(crate) fn replay(&self, request: &Request) -> String {
         let mut command = request.replay();
-        if let Some(name) = self.planted.and_then(|bug| bug.to_possible_value()) {
+        if let Some(bug) = self.planted {
             command.push_str(" --planted ");
-            command.push_str(name.get_name());
+            command.push_str(&name_of(bug));
         }
         command
     }

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod many;
+mod table;
 
 use std::process::ExitCode;
 
@@ -59,7 +60,11 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    let range = arguments.seeds.expect("clap asks for one of the three");
+    if let Some(range) = arguments.table {
+        table::print(range);
+        return ExitCode::SUCCESS;
+    }
+    let range = arguments.seeds.expect("clap asks for one of the four");
     let totals = many::run_all(
         range,
         |seed| arguments.request(seed),
