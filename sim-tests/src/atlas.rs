@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use waltz_core::id::{PartitionId, TransactionId};
-use waltz_core::io::Address;
+use waltz_core::id::{Member, PartitionId, TransactionId};
 use waltz_core::journal::Place;
 use waltz_core::time::Random;
 
@@ -15,86 +14,118 @@ use crate::disk_log::{DiskLog, Stored};
 use crate::history::{History, Logs};
 use crate::replicas::Replicas;
 
+/// What a disk writes whole.
+pub(crate) const SECTOR_BYTES: u32 = 512;
+
 /// A run of records on some disk: where, and which of them the log still has.
-type Runs = BTreeMap<(Address, PartitionId, Place), Vec<TransactionId>>;
+type Runs = BTreeMap<(Member, PartitionId, Place), Vec<TransactionId>>;
 
 /// All logs at one moment, and the disks that keep them.
 pub(crate) struct Atlas<'a> {
     logs: Logs,
-    /// What is at a place of a host's journal now.
-    read: &'a dyn Fn(&Address, Place) -> Option<Bytes>,
+    /// The disks that are no more.
+    lost: BTreeSet<Member>,
+    /// What is at a place of a disk's journal now.
+    read: &'a dyn Fn(Member, Place) -> Option<Bytes>,
 }
 
 impl<'a> Atlas<'a> {
-    pub(crate) fn new(
-        history: &History,
-        read: &'a dyn Fn(&Address, Place) -> Option<Bytes>,
-    ) -> Self {
-        Self { logs: history.logs(), read }
+    pub(crate) fn new(history: &History, read: &'a dyn Fn(Member, Place) -> Option<Bytes>) -> Self {
+        Self { logs: history.logs(), lost: history.lost(), read }
     }
 
-    /// Picks a run on some disk all of whose records have a sound copy elsewhere.
-    pub(crate) fn pick(&self, random: &mut Random) -> Option<(Address, Place)> {
-        let runs: Vec<_> = runs(&self.logs).into_iter().collect();
+    /// Picks a run on some disk. All records in its sectors have a sound copy elsewhere.
+    pub(crate) fn pick(&self, random: &mut Random) -> Option<(Member, Place)> {
+        let runs = self.runs();
+        let places: Vec<_> = runs.keys().collect();
         // Whether a run may be harmed is asked of the disks: of as few runs as it takes.
-        let first = below(random, runs.len())?;
-        let mut runs = runs.iter().cycle().skip(first).take(runs.len());
-        let spare = runs.find(|((host, partition, _), ids)| self.is_spare(host, *partition, ids));
-        spare.map(|((host, _, place), _)| (host.clone(), *place))
+        let first = below(random, places.len())?;
+        let mut places = places.iter().cycle().skip(first).take(places.len());
+        let spare = places.find(|(disk, _, place)| {
+            let sharing = runs.iter().filter(|((other, _, near), _)| {
+                other == disk && near.segment == place.segment && share_sectors(*near, *place)
+            });
+            let mut sharing = sharing.map(|((_, partition, _), ids)| (*partition, ids));
+            sharing.all(|(partition, ids)| self.is_spare(*disk, partition, ids))
+        });
+        spare.map(|(disk, _, place)| (*disk, *place))
+    }
+
+    /// Whether all records of a disk have a sound copy elsewhere.
+    pub(crate) fn can_do_without(&self, disk: Member) -> bool {
+        let runs = self.runs();
+        let mut own = runs.iter().filter(|((of, _, _), _)| *of == disk);
+        own.all(|((_, partition, _), ids)| self.is_spare(disk, *partition, ids))
     }
 
     /// The records of replicas that are not as they were written.
     pub(crate) fn damaged(&self) -> Vec<String> {
-        let damaged = |((host, partition, _), ids): (&(Address, PartitionId, Place), &Vec<_>)| {
-            let log = self.log(host, *partition)?;
+        let damaged = |((disk, partition, _), ids): (&(Member, PartitionId, Place), &Vec<_>)| {
+            let log = self.log(*disk, *partition)?;
             let damaged: Vec<String> = ids
                 .iter()
-                .filter(|id| log.at(**id).is_some_and(|one| !self.is_sound(host, log, **id, one)))
+                .filter(|id| log.at(**id).is_some_and(|one| !self.is_sound(*disk, log, **id, one)))
                 .map(ToString::to_string)
                 .collect();
-            let text = || format!("{host} keeps {partition} {} damaged", damaged.join(", "));
+            let text = || format!("{} keeps {partition} {} damaged", disk.node, damaged.join(", "));
             (!damaged.is_empty()).then(text)
         };
-        runs(&self.logs).iter().filter_map(damaged).collect()
+        self.runs().iter().filter_map(damaged).collect()
     }
 
-    fn is_spare(&self, host: &Address, partition: PartitionId, ids: &[TransactionId]) -> bool {
-        let Some(own) = self.log(host, partition) else { return true };
-        let replicas = Replicas::of(&self.logs, partition).current();
+    /// The runs of all replicas that count and are left.
+    fn runs(&self) -> Runs {
+        let mut runs = Runs::new();
+        let partitions: BTreeSet<_> = self.logs.values().flat_map(BTreeMap::keys).collect();
+        for partition in partitions {
+            for (disk, log) in self.replicas(*partition) {
+                for (id, place) in log.records().filter_map(|(id, _)| Some((id, log.place(id)?))) {
+                    runs.entry((disk, *partition, place)).or_default().push(id);
+                }
+            }
+        }
+        runs
+    }
+
+    fn replicas(&self, partition: PartitionId) -> Vec<(Member, &DiskLog)> {
+        let mut replicas = Replicas::of(&self.logs, partition).current();
+        replicas.retain(|(disk, _)| !self.lost.contains(disk));
+        replicas
+    }
+
+    fn is_spare(&self, disk: Member, partition: PartitionId, ids: &[TransactionId]) -> bool {
+        let Some(own) = self.log(disk, partition) else { return true };
+        let replicas = self.replicas(partition);
         ids.iter().filter_map(|id| Some((*id, own.at(*id)?))).all(|(id, stored)| {
-            let mut others = replicas.iter().filter(|(other, _)| *other != host);
-            others.any(|(other, log)| self.is_sound(other, log, id, stored))
+            let mut others = replicas.iter().filter(|(other, _)| *other != disk);
+            others.any(|(other, log)| self.is_sound(*other, log, id, stored))
         })
     }
 
     /// Whether a log has this record, and its bytes are on the disk.
-    fn is_sound(&self, host: &Address, log: &DiskLog, id: TransactionId, stored: &Stored) -> bool {
-        let bytes = log.place(id).and_then(|place| (self.read)(host, place));
+    fn is_sound(&self, disk: Member, log: &DiskLog, id: TransactionId, stored: &Stored) -> bool {
+        let bytes = log.place(id).and_then(|place| (self.read)(disk, place));
         let on_disk = |bytes: Bytes| contains(&bytes, &stored.bytes);
         log.at(id) == Some(stored) && bytes.is_some_and(on_disk)
     }
 
-    fn log(&self, host: &Address, partition: PartitionId) -> Option<&DiskLog> {
-        self.logs.get(host)?.get(&partition)
+    fn log(&self, disk: Member, partition: PartitionId) -> Option<&DiskLog> {
+        self.logs.get(&disk)?.get(&partition)
     }
+}
+
+/// Whether two places of a segment have a sector in common.
+fn share_sectors(one: Place, other: Place) -> bool {
+    let sectors = |place: Place| {
+        let end = place.offset + place.length.max(1) - 1;
+        (place.offset / SECTOR_BYTES, end / SECTOR_BYTES)
+    };
+    let ((from, to), (other_from, other_to)) = (sectors(one), sectors(other));
+    from <= other_to && other_from <= to
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
-}
-
-/// The runs of all replicas that count.
-fn runs(logs: &Logs) -> Runs {
-    let mut runs = Runs::new();
-    let partitions: BTreeSet<_> = logs.values().flat_map(BTreeMap::keys).copied().collect();
-    for partition in partitions {
-        for (host, log) in Replicas::of(logs, partition).current() {
-            for (id, place) in log.records().filter_map(|(id, _)| Some((id, log.place(id)?))) {
-                runs.entry((host.clone(), partition, place)).or_default().push(id);
-            }
-        }
-    }
-    runs
 }
 
 fn below(random: &mut Random, bound: usize) -> Option<usize> {
@@ -108,8 +139,8 @@ mod tests {
 
     use bytes::{Bytes, BytesMut};
     use waltz_core::id::{
-        ClientId, CreationId, Epoch, Generation, Mark, Member, NodeId, ReplicaSet, ReqId,
-        SessionId, SetVersion, StorageId,
+        ClientId, CreationId, Epoch, Generation, Mark, NodeId, ReplicaSet, ReqId, SessionId,
+        SetVersion, StorageId,
     };
     use waltz_core::io::Ticket;
     use waltz_core::journal::{Entry, EntryHead};
@@ -123,7 +154,7 @@ mod tests {
 
     const P0: PartitionId = PartitionId(0);
 
-    /// A journal that makes everything durable at once, one place after the other.
+    /// A journal that makes everything durable at once, each entry in a sector of its own.
     #[derive(Default)]
     struct Prompt(Vec<Ticket>);
 
@@ -140,17 +171,21 @@ mod tests {
 
         fn poll(&mut self, _: &mut Context<'_>, events: &mut Vec<JournalEvent>) -> Poll<()> {
             let Some(last) = self.0.last() else { return Poll::Pending };
-            let place = |ticket: &Ticket| Place { segment: 1, offset: ticket.0 as u32, length: 1 };
+            let offset = |ticket: &Ticket| ticket.0 as u32 * SECTOR_BYTES;
+            let place = |ticket| Place { segment: 1, offset: offset(ticket), length: 1 };
             let places = self.0.iter().map(|ticket| (*ticket, place(ticket))).collect();
             events.push(JournalEvent::Durable { up_to: *last, places });
             Poll::Ready(())
         }
     }
 
+    fn disk(node: u32) -> Member {
+        Member { node: NodeId(node), storage: StorageId(node.into()) }
+    }
+
     /// A replica among so many.
     fn create(replicas: usize) -> Entry {
-        let member = |node| Member { node: NodeId(node), storage: StorageId(node.into()) };
-        let replicas = ReplicaSet((1..=replicas as u32).map(member).collect());
+        let replicas = ReplicaSet((1..=replicas as u32).map(disk).collect());
         let set = SetChange::initial(SetVersion::FIRST, replicas);
         let head = EntryHead::Create { partition: P0, creation: CreationId(1), set };
         Entry { head, body: Bytes::new() }
@@ -183,12 +218,11 @@ mod tests {
         Entry { head, body: body.freeze() }
     }
 
-    /// Disks that hold these bytes as the data of their records.
-    fn history(disks: &[(&str, &[u8])]) -> History {
+    /// Disks of nodes 1 and up that hold these bytes as the data of their records.
+    fn history(disks: &[&[u8]]) -> History {
         let history = History::default();
-        for (host, bytes) in disks {
-            let host = Address((*host).to_owned());
-            let mut journal = Watched::new(Prompt::default(), host, history.clone());
+        for (node, bytes) in (1..).zip(disks) {
+            let mut journal = Watched::new(Prompt::default(), disk(node), history.clone());
             journal.append(create(disks.len()), Ticket(1));
             for (id, byte) in bytes.iter().enumerate() {
                 journal.append(entry(id as u64, *byte), Ticket(id as u64 + 2));
@@ -198,14 +232,19 @@ mod tests {
         history
     }
 
+    /// The record at a place.
+    fn id_at(place: Place) -> TransactionId {
+        TransactionId(u64::from(place.offset / SECTOR_BYTES) - 2)
+    }
+
     /// Which places are picked, when it is tried for long.
-    fn picked(history: &History) -> Vec<(Address, Place)> {
+    fn picked(history: &History) -> Vec<(Member, Place)> {
         let (harmed, mut random) = (RefCell::new(BTreeSet::new()), Random::new(1));
         let logs = history.logs();
-        let read = |host: &Address, place: Place| {
-            let is_sound = !harmed.borrow().contains(&(host.clone(), place));
-            let id = TransactionId(u64::from(place.offset) - 2);
-            is_sound.then(|| logs[host][&P0].at(id).expect("it was written").bytes.clone())
+        let read = |disk: Member, place: Place| {
+            let is_sound = !harmed.borrow().contains(&(disk, place));
+            let id = id_at(place);
+            is_sound.then(|| logs[&disk][&P0].at(id).expect("it was written").bytes.clone())
         };
         for _ in 0..500 {
             let picked = Atlas::new(history, &read).pick(&mut random);
@@ -217,14 +256,27 @@ mod tests {
 
     #[test]
     fn the_last_good_copy_of_a_record_is_spared() {
-        let history = history(&[("n1", &[1, 2, 3]), ("n2", &[1, 2]), ("n3", &[1])]);
+        let history = history(&[&[1, 2, 3], &[1, 2], &[1]]);
         let picked = picked(&history);
-        let copies = |offset| picked.iter().filter(|(_, place)| place.offset == offset).count();
-        assert_eq!([copies(2), copies(3), copies(4)], [2, 1, 0]);
+        let copies = |id| picked.iter().filter(|(_, place)| id_at(*place).0 == id).count();
+        assert_eq!([copies(0), copies(1), copies(2)], [2, 1, 0]);
+    }
+
+    #[test]
+    fn a_disk_is_needed_for_as_long_as_it_holds_the_last_copy_of_a_record() {
+        let history = history(&[&[1, 2], &[1, 2], &[1]]);
+        let logs = history.logs();
+        let read = |disk: Member, place: Place| {
+            logs[&disk][&P0].at(id_at(place)).map(|stored| stored.bytes.clone())
+        };
+        let spare = || [1, 2, 3].map(|n| Atlas::new(&history, &read).can_do_without(disk(n)));
+        assert_eq!(spare(), [true, true, true]);
+        history.lose(disk(1));
+        assert_eq!(spare()[1..], [false, true]);
     }
 
     #[test]
     fn another_record_in_the_same_place_is_no_copy() {
-        assert_eq!(picked(&history(&[("n1", &[1]), ("n2", &[2])])), []);
+        assert_eq!(picked(&history(&[&[1], &[2]])), []);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use waltz_core::id::{ClusterKey, NodeId};
+use waltz_core::id::{ClusterKey, Member, NodeId};
 use waltz_core::io::{Address, Report};
 use waltz_core::journal::{Damage, Fold, FoundEntry, Place, segment_name};
 use waltz_core::limits::Limits;
@@ -19,6 +19,7 @@ use waltz_runtime::node::{World, run_node};
 use waltz_runtime_sim::{Crash, Event, SimHost, SimWorld};
 
 use crate::atlas::Atlas;
+use crate::disk_log::DiskLog;
 use crate::history::{History, Opened, Watched};
 use crate::plan::Plan;
 
@@ -43,6 +44,12 @@ struct State {
     stopped: BTreeSet<u32>,
     /// How many operations of each node's disk had failed when it was booted.
     failures: BTreeMap<u32, u64>,
+    /// The disk that each node has.
+    disks: BTreeMap<u32, Member>,
+    /// Disks whose nodes can't tell any more what they had promised.
+    suspects: BTreeSet<Member>,
+    /// Nodes that never come back.
+    dead: BTreeSet<u32>,
     violations: Vec<String>,
 }
 
@@ -66,8 +73,13 @@ impl Cluster {
     }
 
     /// A run on some disk all of whose records have a sound copy elsewhere.
-    pub(crate) fn spare_run(&self, random: &mut Random) -> Option<(Address, Place)> {
-        Atlas::new(&self.history, &|host, place| self.on_disk(host, place)).pick(random)
+    pub(crate) fn spare_run(&self, random: &mut Random) -> Option<(Member, Place)> {
+        self.atlas(|atlas| atlas.pick(random))
+    }
+
+    /// Whether all records on a node's disk have a sound copy elsewhere.
+    pub(crate) fn can_do_without(&self, disk: Member) -> bool {
+        self.atlas(|atlas| atlas.can_do_without(disk))
     }
 
     /// The records of replicas that are damaged, in words.
@@ -75,18 +87,72 @@ impl Cluster {
         if !self.plan.rots() {
             return Vec::new();
         }
-        Atlas::new(&self.history, &|host, place| self.on_disk(host, place)).damaged()
+        self.atlas(|atlas| atlas.damaged())
     }
 
-    fn on_disk(&self, host: &Address, place: Place) -> Option<Bytes> {
+    fn atlas<T>(&self, ask: impl FnOnce(Atlas<'_>) -> T) -> T {
+        ask(Atlas::new(&self.history, &|disk, place| self.on_disk(disk, place)))
+    }
+
+    fn on_disk(&self, disk: Member, place: Place) -> Option<Bytes> {
         let (name, length) = (segment_name(place.segment), place.length as usize);
-        self.world.disks().peek(host, &name, place.offset.into(), length)
+        self.world.disks().peek(&host_of(disk.node), &name, place.offset.into(), length)
+    }
+
+    /// The disk that a node has, once it was booted with it.
+    pub(crate) fn disk(&self, index: u32) -> Option<Member> {
+        self.lock().disks.get(&index).copied()
+    }
+
+    /// Whether a disk is its node's, and the node knows what is on it.
+    pub(crate) fn is_sound(&self, disk: Member) -> bool {
+        let state = self.lock();
+        state.disks.values().any(|other| *other == disk) && !state.suspects.contains(&disk)
+    }
+
+    /// Where a node's disk has the oldest run of records that so many bytes, and then something
+    /// that was written later, come after.
+    pub(crate) fn old_place(&self, index: u32, bytes: u64) -> Option<Place> {
+        let disk = self.disk(index)?;
+        let logs = self.history.logs();
+        let places: BTreeSet<_> = logs.get(&disk)?.values().flat_map(DiskLog::places).collect();
+        let latest = *places.last()?;
+        let file_bytes = u64::from(self.plan.segment_bytes);
+        let has_room = |place: &Place| {
+            let end = u64::from(place.offset) + bytes;
+            let is_early = place.segment == latest.segment && end < latest.offset.into();
+            end < file_bytes && (is_early || place.segment < latest.segment)
+        };
+        let is_there = |place: &Place| self.on_disk(disk, *place).is_some();
+        places.into_iter().find(|place| has_room(place) && is_there(place))
+    }
+
+    /// A node gets an empty disk, and is booted with it.
+    pub(crate) fn replace_disk(&self, index: u32) {
+        self.lose_disk(index);
+        self.world.disks().replace(&address(index));
+        self.boot(index);
+    }
+
+    /// A node and its disk are gone for good.
+    pub(crate) fn bury(&self, index: u32) {
+        self.lock().dead.insert(index);
+        self.lose_disk(index);
+    }
+
+    fn lose_disk(&self, index: u32) {
+        self.crash(index, Crash::Power);
+        let disk = self.lock().disks.remove(&index);
+        disk.into_iter().for_each(|disk| self.history.lose(disk));
     }
 
     /// Boots a node on what its disk holds; one that still runs is killed first.
     pub(crate) fn boot(&self, index: u32) {
         {
             let mut state = self.lock();
+            if state.dead.contains(&index) {
+                return;
+            }
             state.boots += 1;
             state.stopped.remove(&index);
             state.failures.insert(index, self.world.disks().failures(&address(index)));
@@ -164,9 +230,10 @@ impl Cluster {
         if !self.plan.rots() && !replay.damaged.is_empty() {
             return Err(Failure::Broken(replay.damaged.join(", ")));
         }
-        self.history.recovered(host.address(), &replay.opened).map_err(Failure::Broken)?;
+        let disk = Member { node: config.node, storage: recovery.storage };
+        self.opened(index, disk, &replay.opened).map_err(Failure::Broken)?;
         let node = Node::new(config, replay.recovered, recovery.storage, host.random().bits());
-        let journal = Watched::new(journal, host.address().clone(), self.history.clone());
+        let journal = Watched::new(journal, disk, self.history.clone());
         let world = World { net: host.listener(), journal, timer: host.timer() };
         let (trace, sim) = (self.world.trace().clone(), self.world.clone());
         let name = host.address().clone();
@@ -178,6 +245,16 @@ impl Cluster {
         };
         let reason = run_node(node, world, Box::new(report), std::future::pending()).await;
         Err(Failure::Disk(reason))
+    }
+
+    fn opened(&self, index: u32, disk: Member, opened: &Opened) -> Result<(), String> {
+        let mut state = self.lock();
+        state.disks.insert(index, disk);
+        if opened.suspect {
+            state.suspects.insert(disk);
+        }
+        drop(state);
+        self.history.recovered(disk, opened)
     }
 
     /// Rot is looked for all the time, and small segments are given back soon.
@@ -258,5 +335,10 @@ impl Fold for Replay {
 
 /// Where a node listens: at a host that has its name.
 pub(crate) fn address(index: u32) -> Address {
-    Address(NodeId(index + 1).to_string())
+    host_of(NodeId(index + 1))
+}
+
+/// The host that has a node's name.
+pub(crate) fn host_of(node: NodeId) -> Address {
+    Address(node.to_string())
 }

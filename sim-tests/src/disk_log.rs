@@ -56,6 +56,11 @@ impl DiskLog {
         self.slot(id).and_then(|slot| slot.place)
     }
 
+    /// Where its runs are.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+        self.slots.iter().filter_map(|slot| slot.as_ref()?.place)
+    }
+
     /// Whether the record of this id is as asked, or was trimmed.
     pub(crate) fn holds(&self, id: TransactionId, is: impl Fn(&Stored) -> bool) -> bool {
         self.start.includes(id) || self.at(id).is_some_and(is)

@@ -1,23 +1,25 @@
-//! What is durable on every disk, as the harness knows it: each host's journal entries in order,
-//! and the logs they fold to. It survives crashes, and judges what recovery brings back.
+//! What is durable on every disk, as the harness knows it: each disk's journal entries in order,
+//! and the logs they fold to. It survives crashes, and judges what recovery brings back. A disk
+//! that is lost is remembered as it was then.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use waltz_core::id::{PartitionId, TransactionId};
-use waltz_core::io::{Address, Ticket};
+use waltz_core::id::{Member, PartitionId, TransactionId};
+use waltz_core::io::Ticket;
 use waltz_core::journal::{Entry, EntryHead, Place};
+use waltz_core::log::SetChange;
 use waltz_runtime::{JournalEvent, JournalPort};
 
 use crate::disk_log::{DiskLog, Stored};
 
-/// Every host's logs.
-pub(crate) type Logs = BTreeMap<Address, BTreeMap<PartitionId, DiskLog>>;
+/// Every disk's logs.
+pub(crate) type Logs = BTreeMap<Member, BTreeMap<PartitionId, DiskLog>>;
 
-/// One host's journal.
+/// One disk's journal.
 #[derive(Debug, Clone, Default)]
-struct HostHistory {
+struct DiskHistory {
     /// Entries that the disk said are durable, and what recovery accepted beyond them.
     durable: Vec<EntryHead>,
     /// Entries given to the journal since, in order.
@@ -28,7 +30,9 @@ struct HostHistory {
 
 #[derive(Debug, Default)]
 struct State {
-    hosts: BTreeMap<Address, HostHistory>,
+    disks: BTreeMap<Member, DiskHistory>,
+    /// Disks that are no more.
+    lost: BTreeSet<Member>,
     /// What was trimmed anywhere, and so committed.
     trimmed: Trimmed,
     violations: Vec<String>,
@@ -56,9 +60,9 @@ impl History {
     /// Compares what recovery read with what must be there: everything that was durable, then
     /// some of what was on its way, nothing else. What was released may be missing at the
     /// beginning, and of a suspect journal anything.
-    pub(crate) fn recovered(&self, host: &Address, opened: &Opened) -> Result<(), String> {
+    pub(crate) fn recovered(&self, disk: Member, opened: &Opened) -> Result<(), String> {
         let state = &mut *self.lock();
-        let history = state.hosts.entry(host.clone()).or_default();
+        let (host, history) = (disk.node, state.disks.entry(disk).or_default());
         let pending: Vec<_> = history.pending.drain(..).map(|(_, entry)| entry).collect();
         if opened.suspect {
             return Ok(());
@@ -84,33 +88,63 @@ impl History {
         }
         history.durable.truncate(durable);
         for (entry, (_, place)) in pending.iter().zip(&found[found.len() - last..]) {
-            state.fold(host, entry, *place);
+            state.fold(disk, entry, *place);
         }
         Ok(())
     }
 
-    /// The most bytes that any host has given to its journal and that are not durable.
+    /// A disk is lost, with everything on it.
+    pub(crate) fn lose(&self, disk: Member) {
+        self.lock().lost.insert(disk);
+    }
+
+    /// The disks that are lost.
+    pub(crate) fn lost(&self) -> BTreeSet<Member> {
+        self.lock().lost.clone()
+    }
+
+    /// The most bytes that any node has given to its journal and that are not durable.
     pub(crate) fn most_pending_bytes(&self) -> u64 {
-        let pending = |history: &HostHistory| -> usize {
+        let pending = |history: &DiskHistory| -> usize {
             history.pending.iter().map(|(_, entry)| entry.body.len()).sum()
         };
-        self.lock().hosts.values().map(pending).max().unwrap_or(0) as u64
+        self.lock().disks.values().map(pending).max().unwrap_or(0) as u64
     }
 
-    /// Every host's log of every partition.
+    /// Every disk's log of every partition; of lost ones as they were.
     pub(crate) fn logs(&self) -> Logs {
         let state = self.lock();
-        let hosts = state.hosts.iter();
-        hosts.map(|(host, history)| (host.clone(), history.logs.clone())).collect()
+        state.disks.iter().map(|(disk, history)| (*disk, history.logs.clone())).collect()
     }
 
-    /// The logs of one partition.
-    pub(crate) fn logs_of(&self, partition: PartitionId) -> BTreeMap<Address, DiskLog> {
+    /// The logs of the disks that are left.
+    pub(crate) fn logs_left(&self) -> Logs {
+        let lost = self.lost();
+        self.logs().into_iter().filter(|(disk, _)| !lost.contains(disk)).collect()
+    }
+
+    /// The logs of one partition; of lost disks as they were.
+    pub(crate) fn logs_of(&self, partition: PartitionId) -> BTreeMap<Member, DiskLog> {
         let state = self.lock();
-        let log = |(host, history): (&Address, &HostHistory)| {
-            Some((host.clone(), history.logs.get(&partition)?.clone()))
+        let log = |(disk, history): (&Member, &DiskHistory)| {
+            Some((*disk, history.logs.get(&partition)?.clone()))
         };
-        state.hosts.iter().filter_map(log).collect()
+        state.disks.iter().filter_map(log).collect()
+    }
+
+    /// The replica sets of a partition that are on their way to some disk.
+    pub(crate) fn pending_sets(&self, partition: PartitionId) -> Vec<SetChange> {
+        let state = self.lock();
+        let pending = state.disks.values().flat_map(|history| &history.pending);
+        let set = |(_, entry): &(Ticket, Entry)| match &entry.head {
+            EntryHead::Create { set, .. } | EntryHead::Change { change: set, .. }
+                if entry.head.partition() == Some(partition) =>
+            {
+                Some(set.clone())
+            }
+            _ => None,
+        };
+        pending.filter_map(set).collect()
     }
 
     /// What was trimmed anywhere.
@@ -128,7 +162,7 @@ impl History {
     }
 }
 
-impl HostHistory {
+impl DiskHistory {
     /// How many of the oldest entries were released, when these were found: as few as fit.
     fn released(&self, found: &[(EntryHead, Option<Place>)], durable: usize) -> usize {
         let fits = |skipped: &usize| {
@@ -141,8 +175,8 @@ impl HostHistory {
 }
 
 impl State {
-    fn fold(&mut self, host: &Address, entry: &Entry, place: Option<Place>) {
-        let history = self.hosts.entry(host.clone()).or_default();
+    fn fold(&mut self, disk: Member, entry: &Entry, place: Option<Place>) {
+        let history = self.disks.entry(disk).or_default();
         history.durable.push(entry.head.clone());
         let Some(partition) = entry.head.partition() else { return };
         let log = history.logs.entry(partition).or_default();
@@ -150,7 +184,7 @@ impl State {
             let id = stored.record().id();
             let before = self.trimmed.entry((partition, id)).or_insert_with(|| stored.clone());
             if *before != stored {
-                let text = format!("promise 3: {host} trimmed another {partition} {id}");
+                let text = format!("promise 3: {} trimmed another {partition} {id}", disk.node);
                 self.violations.push(text);
             }
         }
@@ -160,20 +194,20 @@ impl State {
 /// A journal whose entries the history follows.
 pub(crate) struct Watched<J> {
     journal: J,
-    host: Address,
+    disk: Member,
     history: History,
 }
 
 impl<J> Watched<J> {
-    pub(crate) fn new(journal: J, host: Address, history: History) -> Self {
-        Self { journal, host, history }
+    pub(crate) fn new(journal: J, disk: Member, history: History) -> Self {
+        Self { journal, disk, history }
     }
 }
 
 impl<J: JournalPort> JournalPort for Watched<J> {
     fn append(&mut self, entry: Entry, ticket: Ticket) {
         let mut state = self.history.lock();
-        let history = state.hosts.entry(self.host.clone()).or_default();
+        let history = state.disks.entry(self.disk).or_default();
         history.pending.push_back((ticket, entry.clone()));
         self.journal.append(entry, ticket);
     }
@@ -200,13 +234,13 @@ impl<J: JournalPort> JournalPort for Watched<J> {
             let places: BTreeMap<_, _> = places.iter().copied().collect();
             let state = &mut *self.history.lock();
             loop {
-                let history = state.hosts.entry(self.host.clone()).or_default();
+                let history = state.disks.entry(self.disk).or_default();
                 let next = history.pending.front().filter(|(ticket, _)| ticket <= up_to);
                 if next.is_none() {
                     break;
                 }
                 let (ticket, entry) = history.pending.pop_front().expect("checked");
-                state.fold(&self.host, &entry, places.get(&ticket).copied());
+                state.fold(self.disk, &entry, places.get(&ticket).copied());
             }
         }
         poll

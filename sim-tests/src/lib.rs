@@ -25,11 +25,13 @@ mod cluster;
 mod disk_log;
 mod history;
 mod operations;
+mod operator;
 mod peaks;
 mod plan;
 mod replicas;
 mod run;
 pub mod shrink;
+mod story;
 mod witness;
 mod workloads;
 

@@ -2,28 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use waltz_core::id::{NodeId, PartitionId, TransactionId};
-use waltz_core::io::Address;
+use waltz_core::id::{Member, PartitionId, TransactionId};
 use waltz_core::log::SetChange;
 
 use crate::disk_log::{DiskLog, Stored};
 use crate::history::Logs;
 
-/// The logs of one partition's hosts.
-pub(crate) struct Replicas<'a>(BTreeMap<&'a Address, &'a DiskLog>);
+/// One partition's logs.
+pub(crate) struct Replicas<'a>(BTreeMap<Member, &'a DiskLog>);
 
 impl<'a> Replicas<'a> {
     /// Those of a partition.
     pub(crate) fn of(logs: &'a Logs, partition: PartitionId) -> Self {
-        let log = |(host, logs): (&'a Address, &'a BTreeMap<PartitionId, DiskLog>)| {
-            Some((host, logs.get(&partition)?))
+        let log = |(disk, logs): (&Member, &'a BTreeMap<PartitionId, DiskLog>)| {
+            Some((*disk, logs.get(&partition)?))
         };
         Self(logs.iter().filter_map(log).collect())
     }
 
     /// The given ones.
-    pub(crate) fn new(logs: &'a BTreeMap<Address, DiskLog>) -> Self {
-        Self(logs.iter().collect())
+    pub(crate) fn new(logs: &'a BTreeMap<Member, DiskLog>) -> Self {
+        Self(logs.iter().map(|(disk, log)| (*disk, log)).collect())
     }
 
     /// The newest replica set that is durable on a quorum of itself. One that is changed since, and
@@ -37,30 +36,23 @@ impl<'a> Replicas<'a> {
         committed.max_by_key(|set| set.version)
     }
 
-    /// The hosts of the committed set, and their logs.
-    pub(crate) fn current(&self) -> Vec<(&'a Address, &'a DiskLog)> {
+    /// The members of the committed set, and their logs.
+    pub(crate) fn current(&self) -> Vec<(Member, &'a DiskLog)> {
         let Some(set) = self.set() else { return Vec::new() };
-        let is_member = |(host, _): &(&&Address, &&DiskLog)| {
-            set.replicas.nodes().any(|node| *host_of(node).0 == host.0)
-        };
-        self.0.iter().filter(is_member).map(|(host, log)| (*host, *log)).collect()
+        let logs = self.0.iter().filter(|(disk, _)| set.replicas.contains(**disk));
+        logs.map(|(disk, log)| (*disk, *log)).collect()
     }
 
     /// How many of the committed set's replicas hold a record at this place that is as asked, and
     /// how many must.
     pub(crate) fn copies(&self, id: TransactionId, is: impl Fn(&Stored) -> bool) -> (usize, usize) {
         let quorum = self.set().map_or(1, |set| set.replicas.quorum());
-        let holds = |(_, log): &(&Address, &DiskLog)| log.holds(id, &is);
+        let holds = |(_, log): &(Member, &DiskLog)| log.holds(id, &is);
         (self.current().into_iter().filter(holds).count(), quorum)
     }
 
     fn members(&self, set: &SetChange) -> impl Iterator<Item = &'a DiskLog> {
-        let logs = set.replicas.nodes().map(host_of).map(|host| self.0.get(&host).copied());
+        let logs = set.replicas.0.iter().map(|member| self.0.get(member).copied());
         logs.flatten().collect::<Vec<_>>().into_iter()
     }
-}
-
-/// The host that has a node's name.
-pub(crate) fn host_of(node: NodeId) -> Address {
-    Address(node.to_string())
 }

@@ -17,6 +17,7 @@ use crate::operations::Operations;
 use crate::peaks::Peaks;
 use crate::plan::{Overrides, Plan, Size};
 use crate::witness::Witness;
+use crate::workloads::followers::Followers;
 use crate::workloads::{self, Stage};
 
 /// No run takes this long of virtual time; a live-lock ends here.
@@ -147,29 +148,29 @@ async fn scenario(world: SimWorld, request: Request) -> Outcome {
     let witness = Witness::new(world.clone(), history.clone());
     let operations = Operations::new(world.clone());
     let peaks = Peaks::watch(world.clone(), history.clone());
-    let chaos = {
-        let (world, cluster, plan) = (world.clone(), cluster.clone(), plan.clone());
-        async move { storm(&world, &cluster, &plan, &workloads::hosts(&plan)).await }
-    };
-    let chaos = madsim::task::spawn(chaos);
     let stage = Stage {
         world: world.clone(),
         cluster: cluster.clone(),
         plan: plan.clone(),
         witness: witness.clone(),
         operations: operations.clone(),
+        followers: Followers::default(),
         seed: request.seed,
     };
+    let operator = stage.operator(history.clone());
+    let hosts = workloads::hosts(&plan);
+    let chaos = madsim::task::spawn(async move { storm(&operator, &hosts).await });
     let mut finished = workloads::perform(&stage).await;
-    if let Err(error) = chaos.await {
-        finished.unfinished.push(format!("the storm itself failed: {error}"));
+    match chaos.await {
+        Ok(unsettled) => finished.unfinished.extend(unsettled),
+        Err(error) => finished.unfinished.push(format!("the storm itself failed: {error}")),
     }
     finished.unfinished.extend(repaired(&cluster).await);
     let peaks = peaks.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let evidence = Evidence {
         plan,
         longest: longest_logs(&history),
-        logs: history.logs(),
+        logs: history.logs_left(),
         shown: witness.shown(),
         clients: operations.history(),
         bank: finished.bank,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use waltz_core::planted::{Planted, PlantedBug};
-use waltz_sim_tests::{PINNED, Request, WorkloadKind, run};
+use waltz_sim_tests::{Outcome, Overrides, PINNED, Request, WorkloadKind, run};
 
 /// Seeds that found a bug, put back for the purpose, when they were kept; and which.
 const FOUND: [(u64, &str); 4] = [
@@ -129,4 +129,15 @@ fn pinned_seeds_give_the_traces_they_gave() {
         "traces (seed, hash, events) changed; if they should, pin them anew: \
          cargo run -p waltz-sim-tests --release -- --pin > sim-tests/tests/pinned.txt"
     );
+}
+
+#[test]
+fn five_replicas_lose_two_for_good_are_five_again_and_lose_two_more() {
+    for seed in 0..100 {
+        let overrides = Overrides { story: Some(1), ..Overrides::default() };
+        let request = Request { overrides, ..Request::new(seed) };
+        let Outcome { summary, violations, .. } = run(request.clone());
+        assert!(violations.is_empty(), "{violations:#?}\nreplay with: {}", request.replay());
+        assert!(summary.committed > 10, "seed {seed}: {summary}");
+    }
 }

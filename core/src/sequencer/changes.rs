@@ -63,15 +63,13 @@ impl Sequencer {
             self.has_strangers = true;
             return;
         }
-        let next = match (ready, missing.is_empty()) {
-            (Some(member), _) => self.added(&set, *member, &surplus),
-            (None, true) => {
-                // Who is lost goes first; nobody who could still repair another goes.
-                let lost = surplus.iter().find(|member| !self.is_joined(**member));
-                let spare = surplus.first().filter(|_| self.is_whole());
-                lost.or(spare).map(|member| set.without(*member))
+        let next = match ready {
+            // Where there is no room for one more, one goes first.
+            Some(member) => {
+                self.added(&set, *member, &surplus).or_else(|| self.removed(&set, &surplus))
             }
-            (None, false) => None,
+            None if missing.is_empty() => self.removed(&set, &surplus),
+            None => None,
         };
         if let Some(replicas) = next.filter(|replicas| self.has_quorum_of(replicas)) {
             self.change(replicas, outputs);
@@ -84,6 +82,13 @@ impl Sequencer {
             return Some(surplus.iter().fold(with, |set, gone| set.without(*gone)));
         }
         with.is_sound().then_some(with)
+    }
+
+    /// Who is lost goes first; nobody who could still repair another goes.
+    fn removed(&self, set: &ReplicaSet, surplus: &[Member]) -> Option<ReplicaSet> {
+        let lost = surplus.iter().find(|member| !self.is_joined(**member));
+        let spare = surplus.first().filter(|_| self.is_whole());
+        lost.or(spare).map(|member| set.without(*member))
     }
 
     fn change(&mut self, replicas: ReplicaSet, outputs: &mut Outputs) {

@@ -72,6 +72,11 @@ impl Reads {
         self.under_way.remove(&request)
     }
 
+    /// Whether something is being read to repair a replica.
+    pub(super) fn repairs(&self, node: NodeId) -> bool {
+        self.under_way.values().any(|read| read.purpose == Purpose::Repair(node))
+    }
+
     /// Ends what was read for a replica.
     pub(super) fn end_for(&mut self, node: NodeId) {
         let is_for = |read: &Read| matches!(read.purpose, Purpose::CatchUp(other) | Purpose::Repair(other) if other == node);

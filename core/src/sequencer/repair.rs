@@ -41,6 +41,7 @@ impl Sequencer {
         ranges: Vec<IdRange>,
         outputs: &mut Outputs,
     ) {
+        let is_reading = self.reads.repairs(node);
         let progress = self.progress(node);
         if !matches!(progress.stage, Stage::Repairing | Stage::Joined) {
             return;
@@ -49,7 +50,8 @@ impl Sequencer {
             self.rest(now, node);
             return;
         }
-        progress.repairing = false;
+        // What was found out beside a repair does not start another one: its answer comes.
+        progress.repairing = is_reading;
         progress.damaged = ranges;
         if progress.damaged.is_empty() && progress.stage == Stage::Repairing {
             progress.stage = Stage::Copying;

@@ -4,11 +4,9 @@ use waltz_core::journal::segment_name;
 use waltz_runtime_sim::{Chance, DiskQuality, Latency};
 
 use super::Injector;
-use crate::cluster::address;
+use crate::atlas::SECTOR_BYTES;
+use crate::cluster::{address, host_of};
 use crate::plan::FaultKind;
-
-/// What a disk writes whole.
-const SECTOR_BYTES: u64 = 512;
 
 impl Injector {
     /// A disk has a fault for a while. A node that stops because of it is booted again when the
@@ -39,9 +37,10 @@ impl Injector {
 
     /// Harms one run of records on one disk, unless it holds the last good copy of any of them.
     pub(super) fn harm_record(&mut self, fault: FaultKind) {
-        let Some((host, place)) = self.cluster.spare_run(&mut self.random) else {
+        let Some((disk, place)) = self.cluster.spare_run(&mut self.random) else {
             return;
         };
+        let host = host_of(disk.node);
         let file = segment_name(place.segment);
         let offset = u64::from(place.offset) + self.random.bits() % u64::from(place.length.max(1));
         self.note(&[&host], format_args!("{} at {offset} of {file}", fault.name()));
@@ -49,7 +48,7 @@ impl Injector {
             self.world.disks().flip(&host, &file, offset, self.random.bits() as u8)
         } else {
             // The segment's header strays: what belongs there is as it was.
-            self.world.disks().misdirect(&host, &file, 0, offset - offset % SECTOR_BYTES)
+            self.world.disks().misdirect(&host, &file, 0, offset - offset % u64::from(SECTOR_BYTES))
         };
         harmed.expect("the atlas knows what is on the disk");
     }

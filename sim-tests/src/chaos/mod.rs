@@ -6,6 +6,7 @@
 mod disk;
 mod network;
 mod process;
+mod replicas;
 
 use std::fmt;
 use std::time::Duration;
@@ -16,13 +17,17 @@ use waltz_core::time::Random;
 use waltz_runtime_sim::{Event, SimWorld};
 
 use crate::cluster::{Cluster, address};
-use crate::plan::{FaultKind, Plan, Strength};
+use crate::operator::Operator;
+use crate::plan::{FaultKind, Strength};
+use crate::story;
 
 /// How long the last fault of a storm may last; everyone is healed then.
 const LONGEST: Duration = Duration::from_secs(8);
 
-/// Injects faults until the storm is over, then calms the world and boots what is down.
-pub(crate) async fn storm(world: &SimWorld, cluster: &Cluster, plan: &Plan, clients: &[Address]) {
+/// Injects faults until the storm is over, then calms the world, boots what is down, and waits for
+/// the operator to settle. Says what did not.
+pub(crate) async fn storm(operator: &Operator, clients: &[Address]) -> Vec<String> {
+    let Operator { world, cluster, plan, .. } = operator;
     let until = world.now() + plan.storm;
     let seed = world.random().bits();
     network::set_weather(world, plan);
@@ -31,6 +36,7 @@ pub(crate) async fn storm(world: &SimWorld, cluster: &Cluster, plan: &Plan, clie
         let mut injector = Injector {
             world: world.clone(),
             cluster: cluster.clone(),
+            operator: operator.clone(),
             nodes: plan.shape.nodes,
             clients: clients.to_vec(),
             random: Random::new(seed ^ fault_seed(*fault)),
@@ -53,7 +59,16 @@ pub(crate) async fn storm(world: &SimWorld, cluster: &Cluster, plan: &Plan, clie
             }
         }));
     }
+    let operating = madsim::task::spawn({
+        let operator = operator.clone();
+        async move { operator.look_after().await }
+    });
+    let story = madsim::task::spawn({
+        let operator = operator.clone();
+        async move { if operator.plan.story { story::tell(&operator).await } else { Vec::new() } }
+    });
     sleep(plan.storm + LONGEST).await;
+    operating.abort();
     world.calm();
     for injector in injectors {
         injector.await.expect("every fault ends by itself");
@@ -61,6 +76,11 @@ pub(crate) async fn storm(world: &SimWorld, cluster: &Cluster, plan: &Plan, clie
     for index in 0..plan.shape.nodes {
         world.resume(&address(index));
         cluster.boot(index);
+    }
+    let unsettled = story.await.expect("the story ends");
+    match plan.story {
+        true => unsettled,
+        false => operator.settle().await,
     }
 }
 
@@ -84,6 +104,7 @@ fn fault_seed(fault: FaultKind) -> u64 {
 struct Injector {
     world: SimWorld,
     cluster: Cluster,
+    operator: Operator,
     nodes: u32,
     clients: Vec<Address>,
     random: Random,
@@ -108,6 +129,10 @@ impl Injector {
             | FaultKind::FailingRead
             | FaultKind::FullDisk => self.harm_disk(fault).await,
             FaultKind::Rot | FaultKind::Misdirect => self.harm_record(fault),
+            FaultKind::Wipe => self.wipe().await,
+            FaultKind::Smear => self.smear().await,
+            FaultKind::Move => self.operator.move_replicas(&mut self.random).await,
+            FaultKind::Trim => self.operator.trim(&mut self.random).await,
             FaultKind::Loss
             | FaultKind::Duplication
             | FaultKind::Forgetting

@@ -32,7 +32,7 @@ use crate::workloads::bank::Bank;
 pub(crate) struct Evidence {
     /// What was to be done.
     pub(crate) plan: Plan,
-    /// Every disk's logs.
+    /// The logs of every disk that is left.
     pub(crate) logs: Logs,
     /// The longest log of each partition.
     pub(crate) longest: BTreeMap<PartitionId, Vec<Stored>>,
@@ -58,7 +58,7 @@ impl Evidence {
 
 /// The longest log of each partition among its replicas, with what was trimmed.
 pub(crate) fn longest_logs(history: &History) -> BTreeMap<PartitionId, Vec<Stored>> {
-    let (logs, trimmed) = (history.logs(), history.trimmed());
+    let (logs, trimmed) = (history.logs_left(), history.trimmed());
     let partitions: BTreeSet<_> = logs.values().flat_map(BTreeMap::keys).copied().collect();
     let longest = partitions.into_iter().filter_map(|partition| {
         let replicas = Replicas::of(&logs, partition).current();

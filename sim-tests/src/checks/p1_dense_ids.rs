@@ -1,16 +1,18 @@
 //! Promise 1: ids of a partition are dense and increasing; an id, once committed, names the same
 //! bytes for ever.
 
+use waltz_core::id::Member;
+
 use super::Evidence;
 
 pub(super) fn check(evidence: &Evidence) -> Vec<String> {
     let mut broken = Vec::new();
-    for (host, logs) in &evidence.logs {
+    for (Member { node, .. }, logs) in &evidence.logs {
         for (partition, log) in logs {
             let misplaced = log.records().find(|(id, stored)| stored.record().id() != *id);
             if let Some((place, stored)) = misplaced {
                 let id = stored.record().id();
-                broken.push(format!("{host} has {partition} {id} at place {place}"));
+                broken.push(format!("{node} has {partition} {id} at place {place}"));
             }
         }
     }

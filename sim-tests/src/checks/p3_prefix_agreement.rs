@@ -5,6 +5,8 @@
 //! decided and every node is back, each disk's log must be a prefix of the longest, byte for byte;
 //! promise 2 says how many must be long enough.
 
+use waltz_core::id::Member;
+
 use super::Evidence;
 use crate::replicas::Replicas;
 
@@ -15,11 +17,11 @@ pub(super) fn check(evidence: &Evidence) -> Vec<String> {
     }
     let mut broken = Vec::new();
     for (partition, longest) in evidence.longest_logs() {
-        for (host, log) in Replicas::of(&evidence.logs, partition).current() {
+        for (Member { node, .. }, log) in Replicas::of(&evidence.logs, partition).current() {
             let differs =
                 log.records().find(|(id, stored)| longest.get(id.0 as usize) != Some(stored));
             if let Some((id, _)) = differs {
-                broken.push(format!("{host} has another {partition} {id} than the longest log"));
+                broken.push(format!("{node} has another {partition} {id} than the longest log"));
             }
         }
     }

@@ -72,6 +72,14 @@ kinds! {
     Rot "rot" 35 300..=5_000;
     /// A sector of a record is overwritten by another one.
     Misdirect "misdirect" 25 300..=5_000;
+    /// A disk is lost for good, and the node comes back with an empty one.
+    Wipe "wipe" 30 1_500..=6_000;
+    /// Part of a journal is lost, and the node can't tell any more what it had promised.
+    Smear "smear" 25 1_500..=6_000;
+    /// An operator moves a partition's replicas.
+    Move "move" 40 300..=4_000;
+    /// An operator trims a partition.
+    Trim "trim" 35 300..=4_000;
     /// Packets are lost.
     Loss "loss" 35 500..=30_000;
     /// Packets come twice.

@@ -102,6 +102,8 @@ pub struct Plan {
     pub lease: Duration,
     /// What lock tables know.
     pub locks: LockWindow,
+    /// Whether two replicas are lost for good, twice.
+    pub story: bool,
     /// Whether windows, caches and credit are small, so that their bounds are met.
     pub tight: bool,
     /// The rule broken on purpose.
@@ -130,14 +132,28 @@ impl Plan {
             segment_bytes: if below(random, 100) < 50 { 256 << 10 } else { 1 << 20 },
             lease: Duration::from_millis(between(random, 600, 3_000).into()),
             locks: if below(random, 100) < 30 { small_window } else { LockWindow::default() },
+            story: false,
             tight: below(random, 100) < 50,
             planted,
         }
     }
 
+    /// Whether there is anything for an operator to do.
+    pub(crate) fn is_operated(&self) -> bool {
+        let kinds = [FaultKind::Wipe, FaultKind::Smear, FaultKind::Move, FaultKind::Trim];
+        self.story || kinds.iter().any(|kind| self.faults.contains_key(kind))
+    }
+
+    /// Whether logs are trimmed.
+    pub(crate) fn trims(&self) -> bool {
+        self.faults.contains_key(&FaultKind::Trim)
+    }
+
     /// Whether anything is damaged at rest.
     pub(crate) fn rots(&self) -> bool {
-        [FaultKind::Rot, FaultKind::Misdirect].iter().any(|kind| self.faults.contains_key(kind))
+        [FaultKind::Rot, FaultKind::Misdirect, FaultKind::Smear]
+            .iter()
+            .any(|kind| self.faults.contains_key(kind))
     }
 
     /// The same with some things changed.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{FaultKind, Plan, Strength};
+use crate::story;
 
 /// Changes to a plan. Written `nodes=3,services=1,without=kill+power`; nothing, if nothing differs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -28,6 +29,8 @@ pub struct Overrides {
     pub rot_ms: Option<u32>,
     /// Writes are misdirected about every so many milliseconds.
     pub misdirect_ms: Option<u32>,
+    /// If there is a number: five replicas lose two for good, get two others, and lose two more.
+    pub story: Option<u32>,
     /// None of these faults.
     pub without: BTreeSet<FaultKind>,
     /// The same plan with other luck: schedule, delays and moments of faults are drawn anew.
@@ -59,10 +62,13 @@ impl Overrides {
             plan.faults.extend(every_ms.map(|every_ms| (fault, Strength(every_ms.max(1).into()))));
         }
         plan.faults.retain(|fault, _| !self.without.contains(fault));
+        if self.story.is_some() {
+            story::prepare(plan);
+        }
     }
 
     /// Its numbers by name.
-    fn numbers(&self) -> [(&'static str, Option<u32>); 10] {
+    fn numbers(&self) -> [(&'static str, Option<u32>); 11] {
         [
             ("nodes", self.nodes),
             ("replicas", self.replicas),
@@ -73,6 +79,7 @@ impl Overrides {
             ("storm_ms", self.storm_ms),
             ("rot_ms", self.rot_ms),
             ("misdirect_ms", self.misdirect_ms),
+            ("story", self.story),
             ("luck", self.luck),
         ]
     }
@@ -88,6 +95,7 @@ impl Overrides {
             "storm_ms" => Some(&mut self.storm_ms),
             "rot_ms" => Some(&mut self.rot_ms),
             "misdirect_ms" => Some(&mut self.misdirect_ms),
+            "story" => Some(&mut self.story),
             "luck" => Some(&mut self.luck),
             _ => None,
         }

@@ -12,7 +12,7 @@ use waltz_core::io::Address;
 use crate::witness::Witness;
 
 /// What an application computes from the log of one partition.
-pub(crate) trait State: Default + Send + 'static {
+pub(crate) trait State: Default + Clone + Send + 'static {
     /// Takes in the next record.
     ///
     /// # Errors
@@ -34,7 +34,7 @@ impl State for () {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Part<S> {
     mark: Mark,
     state: S,
@@ -54,9 +54,20 @@ impl<S: State> App<S> {
         Arc::new(Self { host, witness, pace, parts: Mutex::default() })
     }
 
+    /// An instance that starts with a copy of what this one knows.
+    pub(crate) fn copy(&self, host: Address) -> Arc<Self> {
+        let parts = Mutex::new(self.lock().clone());
+        Arc::new(Self { host, witness: self.witness.clone(), pace: Duration::ZERO, parts })
+    }
+
     /// What is applied of a partition.
     pub(crate) fn mark(&self, partition: PartitionId) -> Mark {
         self.lock().get(&partition).map_or(Mark::NONE, |part| part.mark)
+    }
+
+    /// Where it runs.
+    pub(crate) fn host(&self) -> &Address {
+        &self.host
     }
 
     /// Looks at what is computed from a partition so far.

@@ -10,7 +10,7 @@ use waltz_bank::{
     AccountId, Database, Ended, Ending as BankEnding, Operation, Projection, Service, Tally,
     Transfers,
 };
-use waltz_client::{Client, ClientConfig, PartitionId};
+use waltz_client::{Client, PartitionId};
 use waltz_core::io::Address;
 use waltz_runtime_sim::SimRuntime;
 
@@ -50,9 +50,14 @@ pub(crate) async fn perform(stage: &Stage) -> Finished {
 struct Staff {
     services: Vec<Service<SimRuntime>>,
     followers: Vec<Client>,
+    onlooker: Arc<App<()>>,
 }
 
 async fn staff(stage: &Stage, bank: &Bank) -> Staff {
+    for database in [bank.shared.clone(), bank.derived.clone()] {
+        let mark = move |partition| database.mark(partition).expect("SQLite reads from memory");
+        stage.followers.add(mark);
+    }
     let mut services = Vec::new();
     for index in 0..stage.plan.services {
         let database = bank.shared.clone();
@@ -61,8 +66,10 @@ async fn staff(stage: &Stage, bank: &Bank) -> Staff {
     let mut followers: Vec<_> = services.iter().map(|service| service.client().clone()).collect();
     let consumer = Address("consumer".into());
     let consumer = connect(stage, consumer, bank.derived.clone(), &bank.tally).await;
-    followers.extend([consumer.client().clone(), look_on(stage, "onlooker").await]);
-    Staff { services, followers }
+    let onlooker = App::new(Address("onlooker".into()), stage.witness.clone(), Duration::ZERO);
+    followers.extend([consumer.client().clone(), look_on(stage, onlooker.clone()).await]);
+    stage.followers.complete();
+    Staff { services, followers, onlooker }
 }
 
 async fn connect(
@@ -82,12 +89,12 @@ async fn connect(
     receiver.await.expect("nobody kills a bank's processes")
 }
 
-/// A client that follows every partition from the first transaction on.
-async fn look_on(stage: &Stage, name: &str) -> Client {
+/// A client that follows every partition.
+async fn look_on(stage: &Stage, app: Arc<App<()>>) -> Client {
     let (sender, receiver) = oneshot::channel();
-    let config: ClientConfig = stage.client_config();
-    let host = Address(name.to_owned());
-    let app = App::<()>::new(host.clone(), stage.witness.clone(), Duration::ZERO);
+    let (config, host) = (stage.client_config(), app.host().clone());
+    let follower = app.clone();
+    stage.followers.add(move |partition| follower.mark(partition));
     drop(stage.world.start(&host, move |host| async move {
         let client = Client::connect_on(host.runtime(), config, Callbacks(app)).await;
         // Nobody waits any more if the run is over.
@@ -104,7 +111,8 @@ async fn work(stage: &Stage, bank: &Bank, mut staff: Staff) -> Vec<String> {
     if timeout(patience, transfer(stage, &staff.services)).await.is_err() {
         return vec![format!("some submits did not end: {:?}", bank.tally.totals())];
     }
-    match timeout(PATIENCE, look_on(stage, "late")).await {
+    let late = super::late(stage, &staff.onlooker);
+    match timeout(PATIENCE, look_on(stage, late)).await {
         Ok(late) => staff.followers.push(late),
         Err(_) => return vec!["a late consumer never connected".to_owned()],
     }

@@ -12,7 +12,7 @@ use waltz_core::time::Random;
 
 use super::app::{App, State};
 use super::instance::{Instance, Numbers, Wish};
-use super::{FOR_EVER, PATIENCE, Stage, service_host};
+use super::{PATIENCE, Stage, late, service_host};
 use crate::operations::Ending;
 
 /// One kind of work, and what its application computes from the log.
@@ -53,32 +53,22 @@ pub(crate) async fn drive<W: Workload>(stage: &Stage, workload: W) -> Vec<String
     let mut instances = Vec::new();
     for index in 0..stage.plan.services {
         let (pace, config) = workload.follow(index, stage.client_config());
-        let starting = start(stage, service_host(index), config, pace, numbers.clone());
+        let app = App::new(service_host(index), stage.witness.clone(), pace);
+        let starting = start(stage, config, app, numbers.clone());
         match timeout(stage.plan.storm + PATIENCE, starting).await {
             Ok(instance) => instances.push(instance),
             Err(_) => return vec![format!("{} never connected", service_host(index))],
         }
     }
-    let onlooker = start::<()>(
-        stage,
-        Address("onlooker".into()),
-        stage.client_config(),
-        Duration::ZERO,
-        numbers.clone(),
-    );
-    let onlooker = onlooker.await;
+    let onlooker =
+        App::<()>::new(Address("onlooker".into()), stage.witness.clone(), Duration::ZERO);
+    let onlooker = start(stage, stage.client_config(), onlooker, numbers.clone()).await;
+    stage.followers.complete();
     let work = work(stage, &workload, &instances);
     if timeout(stage.plan.storm + Duration::from_secs(10) + PATIENCE, work).await.is_err() {
         return vec!["some steps did not end".to_owned()];
     }
-    // A new consumer, with everything to learn.
-    let late = start::<W::State>(
-        stage,
-        Address("late".into()),
-        stage.client_config(),
-        Duration::ZERO,
-        numbers,
-    );
+    let late = start(stage, stage.client_config(), late(stage, instances[0].app()), numbers);
     let Ok(late) = timeout(PATIENCE, late).await else {
         return vec!["a late consumer never connected".to_owned()];
     };
@@ -92,14 +82,14 @@ pub(crate) async fn drive<W: Workload>(stage: &Stage, workload: W) -> Vec<String
 
 async fn start<S: State>(
     stage: &Stage,
-    host: Address,
     config: ClientConfig,
-    pace: Duration,
+    app: Arc<App<S>>,
     numbers: Numbers,
 ) -> Instance<S> {
-    let app = App::new(host.clone(), stage.witness.clone(), pace);
+    let follower = app.clone();
+    stage.followers.add(move |partition| follower.mark(partition));
     let history = (stage.operations.clone(), numbers);
-    Instance::start(&stage.world, (host, config), app, history).await
+    Instance::start(&stage.world, (app.host().clone(), config), app, history).await
 }
 
 /// Spreads the steps over the storm and over the workers of all instances.
@@ -162,20 +152,5 @@ async fn reach_the_end<S: State>(stage: &Stage, instance: &Instance<S>) -> Optio
             let marks: Vec<_> = marks.collect();
             Some(format!("{} is at {marks:?} and no further: {other:?}", instance.host()))
         }
-    }
-}
-
-impl Stage {
-    /// What every client is told: nobody gives up by itself.
-    pub(crate) fn client_config(&self) -> ClientConfig {
-        let config = ClientConfig::new(self.cluster.addresses().into_iter().map(|at| at.0))
-            .connect_timeout(FOR_EVER)
-            .mount_timeout(FOR_EVER)
-            .request_timeout(FOR_EVER);
-        if self.plan.tight {
-            let (credit_bytes, batch_bytes) = (16 << 10, 8 << 10);
-            return ClientConfig { credit_bytes, batch_bytes, max_outstanding: 4, ..config };
-        }
-        config
     }
 }

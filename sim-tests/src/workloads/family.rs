@@ -20,7 +20,7 @@ const PARENTS: u64 = 3;
 pub(super) struct Family;
 
 /// How many children each parent of one partition has.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Children(BTreeMap<u64, u64>);
 
 fn words(body: &[u8]) -> Result<[u64; 2], String> {

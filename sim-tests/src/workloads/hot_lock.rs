@@ -15,7 +15,7 @@ use super::instance::{Instance, Wish};
 pub(super) struct HotLock;
 
 /// The counter of one partition.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Counter(u64);
 
 impl Counter {

@@ -5,23 +5,30 @@ pub(crate) mod bank;
 mod big_records;
 mod drive;
 mod family;
+pub(crate) mod followers;
 mod hot_lock;
 mod instance;
 mod many_partitions;
 mod slow_consumers;
 mod storms;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use waltz_client::ClientConfig;
 use waltz_core::io::Address;
 use waltz_runtime_sim::SimWorld;
 
 use crate::cluster::Cluster;
+use crate::history::History;
 use crate::operations::Operations;
+use crate::operator::Operator;
 use crate::plan::Plan;
 use crate::witness::Witness;
+use app::{App, State};
 use bank::Bank;
 use drive::drive;
+use followers::Followers;
 
 /// How long, after the faults have stopped, everything begun may take to end.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -77,7 +84,33 @@ pub(crate) struct Stage {
     pub(crate) plan: Plan,
     pub(crate) witness: Witness,
     pub(crate) operations: Operations,
+    pub(crate) followers: Followers,
     pub(crate) seed: u64,
+}
+
+impl Stage {
+    /// What every client is told: nobody gives up by itself.
+    pub(crate) fn client_config(&self) -> ClientConfig {
+        let config = ClientConfig::new(self.cluster.addresses().into_iter().map(|at| at.0))
+            .connect_timeout(FOR_EVER)
+            .mount_timeout(FOR_EVER)
+            .request_timeout(FOR_EVER);
+        if self.plan.tight {
+            let (credit_bytes, batch_bytes) = (16 << 10, 8 << 10);
+            return ClientConfig { credit_bytes, batch_bytes, max_outstanding: 4, ..config };
+        }
+        config
+    }
+
+    /// Who moves replicas and trims logs.
+    pub(crate) fn operator(&self, history: History) -> Operator {
+        let what = (self.cluster.clone(), self.plan.clone());
+        let operator = Operator::new(self.world.clone(), what, history, self.followers.clone());
+        if self.plan.is_operated() {
+            operator.start(self.client_config());
+        }
+        operator
+    }
 }
 
 /// How a workload ended.
@@ -114,4 +147,14 @@ pub(crate) fn hosts(plan: &Plan) -> Vec<Address> {
 
 pub(crate) fn service_host(index: u32) -> Address {
     Address(format!("service-{}", index + 1))
+}
+
+/// A new consumer: with everything to learn or, where logs are trimmed, with a copy of what another
+/// one knows.
+fn late<S: State>(stage: &Stage, other: &App<S>) -> Arc<App<S>> {
+    let host = Address("late".into());
+    match stage.plan.trims() {
+        true => other.copy(host),
+        false => App::new(host, stage.witness.clone(), Duration::ZERO),
+    }
 }

@@ -15,7 +15,7 @@ use super::many_partitions::any_wish;
 pub(super) struct Storms;
 
 /// What one partition's records held, by id.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Bodies(Vec<Vec<u8>>);
 
 impl State for Bodies {
@@ -79,6 +79,7 @@ async fn fetch(instance: &Instance<Bodies>, step: &mut Step) {
         }
         // A server that was replaced may not know it yet.
         Err(FetchError::Closed | FetchError::NotCommitted { .. } | FetchError::Failed(_)) => {}
+        Err(FetchError::Trimmed { start, .. }) if start.includes(id) => {}
         Err(error) => instance.app().object(format!("{partition} {id} was fetched: {error}")),
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::client::call::{Conflict, Unanswered};
+use crate::client::io::Attachment;
 use crate::client::links::Incoming;
 use crate::client::partition::Violation;
 use crate::id::PartitionId;
@@ -97,7 +98,11 @@ impl ClientMachine {
                 partition.on_mounted(base, conn, mount, session)
             }
             ServerReply::Unmounted { mount, reason, .. } => {
-                partition.on_unmounted(base, conn, mount, &reason);
+                if partition.on_unmounted(base, conn, mount, &reason) {
+                    self.attachments += 1;
+                    let attachment = Attachment { partition: id, number: self.attachments };
+                    partition.begin_again(base, attachment);
+                }
                 self.stirred = true;
                 Ok(())
             }

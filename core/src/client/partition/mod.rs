@@ -61,6 +61,9 @@ pub(super) struct Partition {
     unready_since: Time,
     /// Why it is not mounted, for people.
     problem: String,
+    /// What a server said was trimmed, and the feed had not brought: the application may know more
+    /// than its feed, as where instances share a database.
+    trimmed: Option<Mark>,
     /// It can't be mounted at all.
     broken: Option<Failure>,
 }
@@ -111,6 +114,7 @@ impl Partition {
             refusals: 0,
             unready_since: base.now,
             problem: "the application has not said where its database stands".to_owned(),
+            trimmed: None,
             broken: None,
         }
     }
@@ -185,6 +189,15 @@ impl Partition {
         if self.origin != Origin::Asked {
             return;
         }
+        if let (Ok(start), Some(trimmed)) = (&start, self.trimmed) {
+            let knows = match start {
+                Start::After(mark) => *mark,
+                Start::Newest => self.feed.received,
+            };
+            if knows < trimmed {
+                return self.fail(base, Failure::Trimmed { client: knows, start: trimmed });
+            }
+        }
         match start {
             Ok(Start::After(mark)) => self.start(base, mark),
             Ok(Start::Newest) => self.origin = Origin::Newest,
@@ -210,8 +223,20 @@ impl Partition {
         }
     }
 
+    /// Asks the application again where its database stands. Of what is outstanding nobody can tell
+    /// whether it is among what was trimmed.
+    pub(super) fn begin_again(&mut self, base: &mut Base, attachment: Attachment) {
+        self.window.doubt(base);
+        self.feed.end(base);
+        base.push(ClientEffect::Detach { attachment: self.attachment });
+        base.push(ClientEffect::Begin { attachment });
+        self.attachment = attachment;
+        self.origin = Origin::Asked;
+    }
+
     fn start(&mut self, base: &mut Base, mark: Mark) {
         self.origin = Origin::Known;
+        self.trimmed = None;
         self.feed = Feed::new(self.attachment, mark);
         self.window.start(mark);
         "no server has been reached yet".clone_into(&mut self.problem);
@@ -326,28 +351,30 @@ impl Partition {
         Ok(())
     }
 
+    /// Whether the application is to be asked again where its database stands.
     pub(super) fn on_unmounted(
         &mut self,
         base: &mut Base,
         conn: ConnectionId,
         id: MountId,
         reason: &MountRefusal,
-    ) {
+    ) -> bool {
         if self.mounted(base, conn, id).is_none() {
-            return;
+            return false;
         }
         self.unmount(base, reason.to_string());
-        let failure = match *reason {
-            MountRefusal::AheadOfLog { client, log } => Failure::AheadOfLog { client, log },
-            MountRefusal::Trimmed { start } => {
-                Failure::Trimmed { client: self.feed.received, start }
+        match *reason {
+            MountRefusal::AheadOfLog { client, log } => {
+                self.fail(base, Failure::AheadOfLog { client, log });
             }
-            _ => {
-                self.retry_at = base.now + self.next_pause(base);
-                return;
-            }
-        };
-        base.report(Level::Error, Some(self.id()), reason.to_string());
+            MountRefusal::Trimmed { start } => self.trimmed = Some(start),
+            _ => self.retry_at = base.now + self.next_pause(base),
+        }
+        self.trimmed.is_some()
+    }
+
+    fn fail(&mut self, base: &mut Base, failure: Failure) {
+        base.report(Level::Error, Some(self.id()), failure.to_string());
         self.window.end_all(base, &failure);
         self.broken = Some(failure);
     }

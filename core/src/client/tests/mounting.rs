@@ -125,19 +125,36 @@ fn an_application_ahead_of_the_log_is_told_so_loudly() {
 
 #[test]
 fn an_application_that_needs_what_was_trimmed_is_told_so_loudly() {
-    let mut rig = Rig::new();
-    rig.mounting();
-    let submit = rig.submit();
-    assert_eq!(rig.turn([submit]), [""; 0]);
-    let call = rig.call();
-    assert_eq!(rig.turn([crate::client::ClientInput::Flush { call }]), [""; 0]);
-    let told = rig.reply(1, unmounted(1, MountRefusal::Trimmed { start: mark(9) }));
-    assert!(told[0].starts_with("report Error"), "{told:?}");
-    let why = "this client has applied up to none and the log starts after 8";
-    assert!(told[1].starts_with(&format!("c1 failed: {why}")), "{told:?}");
-    assert!(told[2].starts_with(&format!("c2 unanswered: partition p0: {why}")), "{told:?}");
-    let append = rig.append();
-    assert!(rig.turn([append])[0].starts_with(&format!("c3 failed: {why}")));
+    for start in [Start::After(mark(4)), Start::Newest] {
+        let mut rig = Rig::new();
+        rig.mounting();
+        let submit = rig.submit();
+        assert_eq!(rig.turn([submit]), [""; 0]);
+        let call = rig.call();
+        assert_eq!(rig.turn([crate::client::ClientInput::Flush { call }]), [""; 0]);
+        let trimmed = unmounted(1, MountRefusal::Trimmed { start: mark(9) });
+        assert_eq!(rig.reply(1, trimmed), ["detach", "begin 2"], "its database may know more");
+        let told = rig.turn([began(2, Ok(start))]);
+        assert!(told[0].starts_with("report Error"), "{told:?}");
+        let after = if start == Start::Newest { "none" } else { "3" };
+        let why = format!("this client has applied up to {after} and the log starts after 8");
+        assert!(told[1].starts_with(&format!("c1 failed: {why}")), "{told:?}");
+        assert!(told[2].starts_with(&format!("c2 unanswered: partition p0: {why}")), "{told:?}");
+        let append = rig.append();
+        assert!(rig.turn([append])[0].starts_with(&format!("c3 failed: {why}")));
+    }
+}
+
+#[test]
+fn where_a_shared_database_knows_more_than_the_feed_trimming_does_no_harm() {
+    let mut rig = Rig::ready_with(ClientConfig::new(["n1", "n2"]));
+    let inputs = [rig.append(), rig.submit()];
+    assert_eq!(rig.turn(inputs), ["execute c2 at none", "#1 append m1 e1 [\"0@none\"]"]);
+    let trimmed = unmounted(1, MountRefusal::Trimmed { start: mark(9) });
+    // Whether the append is among what was trimmed can't be told; the context was never sent.
+    assert_eq!(rig.reply(1, trimmed), ["c1 InDoubt", "detach", "begin 2"]);
+    let told = rig.turn([began(2, Ok(Start::After(mark(11))))]);
+    assert_eq!(told, ["attached at 10", "#1 mount m2 g1 after 10 credit 4194304"]);
 }
 
 #[test]

@@ -67,6 +67,7 @@ transcripts! {
     replaced_change_lost
     replaced_before_removal
     trimmed
+    damage_found_beside_a_repair
     damage_repaired
     suspect
     recovered_by_force

@@ -87,9 +87,14 @@ impl Window {
         for attempt in unsent {
             self.fail(base, &attempt, failure.clone());
         }
+        self.doubt(base);
+        self.closed(base);
+    }
+
+    /// Ends what was sent: nobody will tell what became of it.
+    pub(in crate::client::partition) fn doubt(&mut self, base: &mut Base) {
         while let Some(one) = self.outstanding.pop_front() {
             self.end(base, &one.attempt, Ending::InDoubt);
         }
-        self.closed(base);
     }
 }
