@@ -8,11 +8,15 @@ use waltz_core::planted::{Planted, PlantedBug};
 use waltz_sim_tests::{Outcome, Overrides, PINNED, Request, WorkloadKind, run};
 
 /// Seeds that found a bug, put back for the purpose, when they were kept; and which.
-const FOUND: [(u64, &str); 4] = [
+const FOUND: [(u64, &str); 8] = [
     (5, "a controller that waits for a slow disk kept its node's loop spinning"),
     (85, "a question to a former owner got lost when its connection was no longer needed"),
     (127, "the same, for another client"),
     (160, "the same, and a flush waited for ever"),
+    (346, "what an instance was not fed, and its shared database knew, was trimmed: it gave up"),
+    (1159, "a full replica set with two lost members could not be changed any more"),
+    (1496, "damage that was reported beside a repair started one more repair each time"),
+    (1507, "a full replica set again"),
 ];
 
 fn request(seed: u64, planted: Planted) -> Request {
