@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::id::{
     IdRange, Mark, Member, NodeId, Position, ReplicaSet, SessionId, StorageId, TransactionId,
 };
-use crate::log::LogSummary;
+use crate::log::{LogSummary, SetChange};
 use crate::planted::{Planted, PlantedBug};
 use crate::wire::MAX_RANGES;
 
@@ -85,7 +85,8 @@ pub(super) enum Choice {
 ///
 /// What anyone has trimmed was committed and is wanted no more: the log starts after it. What
 /// follows an unreadable record is left out if too few others can have held the
-/// record for it to be committed; otherwise a replica that can read it has to come.
+/// record for it to be committed, in any replica set that it was counted against; otherwise a
+/// replica that can read it has to come.
 pub(super) fn choose(
     votes: &Votes,
     suspects: &Suspects,
@@ -125,7 +126,12 @@ pub(super) fn choose(
             let vote = votes.get(&member.node).filter(|vote| vote.storage == member.storage);
             vote.is_none_or(|vote| agreed(vote).includes(id))
         };
-        if known || set.0.iter().filter(may_have).count() >= quorum(&set, planted) {
+        let may_have_committed = |set: &SetChange| {
+            set.replicas.0.iter().filter(may_have).count() >= quorum(&set.replicas, planted)
+        };
+        // Whoever committed it counted the set of its place in the log, or a later one.
+        let later = log.sets.partition_point(|set| !set.at.includes(id));
+        if known || log.sets[later.saturating_sub(1)..].iter().any(may_have_committed) {
             return Choice::Waiting { id };
         }
         log = before(&log, id);
@@ -200,7 +206,6 @@ pub(super) fn quorum(replicas: &ReplicaSet, planted: Planted) -> usize {
 mod tests {
     use super::*;
     use crate::id::{Epoch, SetVersion};
-    use crate::log::SetChange;
 
     fn session(epoch: u64) -> SessionId {
         SessionId { epoch: Epoch(epoch), server: NodeId(1), nonce: epoch }
@@ -330,5 +335,24 @@ mod tests {
         assert_eq!(outcome(&[(1, long.clone()), (2, short.clone())]), waiting);
         let known = Vote { low_water: mark(5), ..long };
         assert_eq!(outcome(&[(1, known), (2, short.clone()), (3, short)]), waiting);
+    }
+
+    #[test]
+    fn the_set_of_an_unreadable_record_counts_even_if_it_has_changed_since() {
+        let long = changed(1, 6, &[2, 3], damaged(4, 4, vote(1, &[(1, 0)], 6, 0)));
+        let short = vote(1, &[(1, 0)], 4, 0);
+        // 1 and 3 may have committed it before 1 was removed.
+        let waiting = Choice::Waiting { id: TransactionId(4) };
+        assert_eq!(outcome(&[(2, short.clone()), (3, long.clone())]), waiting);
+        assert_eq!(chosen(&[(1, short.clone()), (2, short), (3, long)]), (3, 4));
+        // 1 and 3 may have joined a later session, whose log ended with a smaller set.
+        let of_five = |mut vote: Vote| {
+            vote.log.sets[0].replicas = members(&[1, 2, 3, 4, 5]);
+            vote
+        };
+        let long = changed(1, 6, &[1, 2, 3], damaged(4, 4, of_five(vote(1, &[(1, 0)], 6, 0))));
+        let short = of_five(vote(1, &[(1, 0)], 4, 0));
+        let votes = [(1, long), (2, short.clone()), (4, short.clone()), (5, short)];
+        assert_eq!(outcome(&votes), waiting);
     }
 }

@@ -87,10 +87,12 @@ impl Sequencer {
         let Some(read) = self.reads.end(request) else {
             return;
         };
+        // Then nobody needs it any more: whoever lacked it is told where the log starts now.
+        let is_trimmed = self.start().includes(read.next);
         match read.purpose {
             Purpose::Asked(asked) => outputs.push(SequencerOutput::ReadFailed { asked, reason }),
             Purpose::CatchUp(_) | Purpose::Repair(_)
-                if matches!(self.phase, Phase::Chosen { .. }) =>
+                if matches!(self.phase, Phase::Chosen { .. }) && !is_trimmed =>
             {
                 let reason = format!("the chosen log could not be read: {reason}");
                 self.end(None, reason, outputs);

@@ -71,4 +71,5 @@ transcripts! {
     damage_repaired
     suspect
     recovered_by_force
+    trimmed_while_repaired
 }
