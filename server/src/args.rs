@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use waltz_core::id::{Mark, PartitionId, TransactionId};
 use waltz_core::lock::LockId;
 use waltz_core::membership::MAX_PARTITIONS;
+use waltz_core::wire::Version;
 
 use crate::commands::{
     append, bench, consumer, demo, feed, recover, replicas, serve, status, trim,
@@ -158,6 +159,15 @@ pub fn parse_mark(text: &str) -> Result<Mark, String> {
         Ok(u64::MAX) | Err(_) => Err("write a transaction id, or `none`".into()),
         Ok(id) => Ok(Mark::at(TransactionId(id))),
     }
+}
+
+/// Reads a version of the protocol that this program speaks.
+///
+/// # Errors
+/// When it is no number, or one of another version.
+pub fn parse_protocol_version(text: &str) -> Result<Version, String> {
+    let number: u16 = text.parse().map_err(|_| "write a number".to_owned())?;
+    Version::try_from(number).map_err(|error| error.to_string())
 }
 
 /// Reads where a node listens: a host name or an IP address, and a port.

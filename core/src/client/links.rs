@@ -243,14 +243,13 @@ impl Links {
 
     fn on_welcome(&mut self, base: &mut Base, conn: ConnectionId, welcome: &Welcome) -> Incoming {
         let cluster = base.config.cluster.or(self.cluster).unwrap_or(welcome.cluster);
-        let spoken = Version::OLDEST..=Version::NEWEST;
         if welcome.cluster != cluster {
             let refusal = Refusal::Cluster(welcome.cluster);
             self.fail(base, conn, refusal.to_string());
             return Incoming::Lost(Some(refusal));
         }
-        if !spoken.contains(&welcome.version) {
-            let text = format!("the node wants to speak version {}", welcome.version.0);
+        if !welcome.version.is_spoken() {
+            let text = format!("the node wants to speak version {}", welcome.version);
             return self.fail(base, conn, text);
         }
         if let Some(open) = self.to(welcome.node) {

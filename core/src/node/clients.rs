@@ -24,12 +24,12 @@ impl Body {
             ClientRequest::Describe => {
                 self.watchers.insert(conn);
                 let reply = ServerReply::Cluster(self.agent.directory().view());
-                self.links.send(cx, conn, Message::Server(reply).frame());
+                self.links.send(cx, conn, &Message::Server(reply));
                 return;
             }
             ClientRequest::Status { call } => {
                 let reply = ServerReply::Status { call: *call, status: self.status() };
-                self.links.send(cx, conn, Message::Server(reply).frame());
+                self.links.send(cx, conn, &Message::Server(reply));
                 return;
             }
             ClientRequest::Operate { request: OperatorRequest::Trim { partition, .. }, .. } => {

@@ -15,6 +15,7 @@ use crate::partition::server::PartitionConfig;
 use crate::planted::Planted;
 use crate::sequencer::SequencerConfig;
 use crate::storage::StorageConfig;
+use crate::wire::Version;
 
 /// What a node does; any combination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,9 @@ pub struct NodeConfig {
     pub lease: Duration,
     /// Partitions it should serve rather than others.
     pub preferred: BTreeSet<PartitionId>,
+    /// The newest version of the protocol to speak, one [that is spoken](Version::is_spoken). It
+    /// is held back while a cluster is upgraded, so that the former release can still come back.
+    pub newest: Version,
     /// How connections are kept.
     pub links: LinkConfig,
     /// How partitions are served.
@@ -85,6 +89,7 @@ impl NodeConfig {
             coordinator,
             lease: LEASE_TTL,
             preferred: BTreeSet::new(),
+            newest: Version::NEWEST,
             links: LinkConfig::default(),
             partition: PartitionConfig {
                 sequencer: SequencerConfig::new(node, limits),

@@ -30,9 +30,9 @@ impl Body {
         }
         let view = self.agent.directory().view();
         if view != self.told {
+            let message = Message::Server(ServerReply::Cluster(view.clone()));
             for conn in self.watchers.clone() {
-                let message = Message::Server(ServerReply::Cluster(view.clone()));
-                self.links.send(cx, conn, message.frame());
+                self.links.send(cx, conn, &message);
             }
             self.told = view;
         }
@@ -116,9 +116,9 @@ impl Body {
 
     /// Connects to a node that a partition's server wants to reach, or says that it is reached.
     pub(super) fn reach(&mut self, cx: &mut Context<'_>, partition: PartitionId, node: NodeId) {
-        if self.is_here(node) || self.links.is_up(Peer::Node(node)) {
+        if let Some(version) = self.reachable(node) {
             self.with_partition(cx, partition, |server, cx, out| {
-                server.on_reachable(cx, node, out);
+                server.on_reachable(cx, node, version, out);
             });
         } else if let Some(address) = self.agent.directory().address(node).cloned() {
             self.want(cx, Peer::Node(node), &address);

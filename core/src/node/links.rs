@@ -3,6 +3,10 @@
 //! The dialler asks (server to replica, agent to coordinator), the side that accepted answers. A
 //! dialled connection that ends is dialled again after a jittered pause. An idle connection is
 //! pinged; a silent one is closed, so that a cut is noticed even when the network says nothing.
+//!
+//! Nothing is sent, or taken, that the version agreed on with a peer does not have.
+
+mod greeting;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +16,7 @@ use bytes::Bytes;
 use crate::id::{ClientId, ClusterKey, NodeId};
 use crate::io::{Address, ConnectionId, Context, Effect, Level};
 use crate::time::Time;
-use crate::wire::{Frame, Hello, Message, Refusal, Version, Welcome, Who, agree};
+use crate::wire::{Frame, Hello, Message, Refusal, Version, Who};
 
 /// Whom this node keeps a connection to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,8 +41,8 @@ pub(super) enum Origin {
 /// What became of a connection, or came over it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LinkEvent {
-    /// A peer can be asked.
-    Up(Peer),
+    /// A peer can be asked, in this version of the protocol.
+    Up(Peer, Version),
     /// It no longer can; what was asked may be lost.
     Down(Peer),
     /// Someone who dialled this node is gone.
@@ -90,15 +94,29 @@ enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Link {
     state: State,
+    /// Agreed on; until then the one that hellos are in.
+    version: Version,
     heard: Time,
     sent: Time,
+}
+
+impl Link {
+    fn new(state: State, version: Version, now: Time) -> Self {
+        Self { state, version, heard: now, sent: now }
+    }
+
+    /// One on which no hello was answered yet.
+    fn strange(state: State, now: Time) -> Self {
+        Self::new(state, Version::FIRST, now)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Wanted {
     address: Address,
     link: Option<ConnectionId>,
-    up: bool,
+    /// The version agreed on, while it can be asked.
+    up: Option<Version>,
     redial_at: Time,
     pause: Duration,
 }
@@ -108,6 +126,8 @@ struct Wanted {
 pub(super) struct Links {
     node: NodeId,
     cluster: ClusterKey,
+    /// The newest version that it speaks; at most the newest of the program.
+    newest: Version,
     config: LinkConfig,
     links: BTreeMap<ConnectionId, Link>,
     wanted: BTreeMap<Peer, Wanted>,
@@ -116,9 +136,15 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub(super) fn new(node: NodeId, cluster: ClusterKey, config: LinkConfig) -> Self {
+    pub(super) fn new(
+        node: NodeId,
+        cluster: ClusterKey,
+        newest: Version,
+        config: LinkConfig,
+    ) -> Self {
+        assert!(newest.is_spoken(), "a node is held back to a version that it speaks");
         let (links, wanted) = (BTreeMap::new(), BTreeMap::new());
-        Self { node, cluster, config, links, wanted, dials: 0, check_at: Time::ZERO }
+        Self { node, cluster, newest, config, links, wanted, dials: 0, check_at: Time::ZERO }
     }
 
     /// Keeps a connection to a peer from now on; a new address replaces the old connection.
@@ -142,7 +168,7 @@ impl Links {
                 let wanted = Wanted {
                     address: address.clone(),
                     link: None,
-                    up: false,
+                    up: None,
                     redial_at: cx.now,
                     pause: self.config.redial_min,
                 };
@@ -170,31 +196,53 @@ impl Links {
         }
     }
 
-    /// Whether a peer can be asked.
-    pub(super) fn is_up(&self, peer: Peer) -> bool {
-        self.wanted.get(&peer).is_some_and(|wanted| wanted.up)
+    /// The version that a peer can be asked in, if it can be.
+    pub(super) fn version(&self, peer: Peer) -> Option<Version> {
+        self.wanted.get(&peer)?.up
+    }
+
+    /// Whether there is a connection over which this message can be sent.
+    pub(super) fn takes(&self, conn: ConnectionId, message: &Message) -> bool {
+        self.links.get(&conn).is_some_and(|link| message.since() <= link.version)
     }
 
     /// Sends to a peer, if it is up.
-    pub(super) fn send_to(&mut self, cx: &mut Context<'_>, peer: Peer, frame: Frame) {
-        let wanted = self.wanted.get(&peer).filter(|wanted| wanted.up);
+    pub(super) fn send_to(
+        &mut self,
+        cx: &mut Context<'_>,
+        peer: Peer,
+        message: &Message,
+        payload: Bytes,
+    ) {
+        let wanted = self.wanted.get(&peer).filter(|wanted| wanted.up.is_some());
         if let Some(conn) = wanted.and_then(|wanted| wanted.link) {
-            self.send(cx, conn, frame);
+            self.send_with(cx, conn, message, payload);
         }
     }
 
     /// Sends on a connection, if it still is.
-    pub(super) fn send(&mut self, cx: &mut Context<'_>, conn: ConnectionId, frame: Frame) {
+    pub(super) fn send(&mut self, cx: &mut Context<'_>, conn: ConnectionId, message: &Message) {
+        self.send_with(cx, conn, message, Bytes::new());
+    }
+
+    /// Sends with a payload on a connection, if it still is.
+    pub(super) fn send_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        conn: ConnectionId,
+        message: &Message,
+        payload: Bytes,
+    ) {
         if let Some(link) = self.links.get_mut(&conn) {
+            debug_assert!(message.since() <= link.version, "{:?}: {message:?}", link.version);
             link.sent = cx.now;
-            cx.effects.push(Effect::Send { conn, frame });
+            cx.effects.push(Effect::Send { conn, frame: message.with(payload) });
         }
     }
 
     pub(super) fn on_opened(&mut self, cx: &mut Context<'_>, conn: ConnectionId) {
         if !conn.is_dialed() {
-            let link = Link { state: State::Strange, heard: cx.now, sent: cx.now };
-            self.links.insert(conn, link);
+            self.links.insert(conn, Link::strange(State::Strange, cx.now));
             self.check_at = self.check_at.min(cx.now + self.config.ping_after);
             return;
         }
@@ -204,14 +252,14 @@ impl Links {
         let State::Dialing(peer) = link.state else {
             return;
         };
-        *link = Link { state: State::Greeting(peer), heard: cx.now, sent: cx.now };
+        *link = Link::strange(State::Greeting(peer), cx.now);
         let hello = Hello {
             oldest: Version::OLDEST,
-            newest: Version::NEWEST,
+            newest: self.newest,
             cluster: Some(self.cluster),
             who: Who::Node(self.node),
         };
-        self.send(cx, conn, Message::Hello(hello).frame());
+        self.send(cx, conn, &Message::Hello(hello));
     }
 
     pub(super) fn on_closed(
@@ -235,7 +283,7 @@ impl Links {
         let pause = cx.random.between(wanted.pause / 2, wanted.pause);
         wanted.redial_at = cx.now + pause;
         wanted.pause = (wanted.pause * 2).min(self.config.redial_max);
-        if std::mem::take(&mut wanted.up) {
+        if wanted.up.take().is_some() {
             events.push(LinkEvent::Down(peer));
         }
     }
@@ -252,7 +300,8 @@ impl Links {
         };
         link.heard = cx.now;
         let state = link.state;
-        let message = match Message::decode(&frame.head) {
+        let message = Message::decode(&frame.head).and_then(|message| message.within(link.version));
+        let message = match message {
             Ok(message) => message,
             Err(error) => return self.refuse(cx, conn, &error.to_string(), events),
         };
@@ -269,7 +318,7 @@ impl Links {
             (State::Strange | State::Dialing(_) | State::Greeting(_), _) => {
                 self.refuse(cx, conn, "it did not begin with a hello", events);
             }
-            (_, Message::Ping) => self.send(cx, conn, Message::Pong.frame()),
+            (_, Message::Ping) => self.send(cx, conn, &Message::Pong),
             (_, Message::Pong) => {}
             (state, message) => match origin(state, conn, &message) {
                 Some(origin) => events.push(LinkEvent::Message(origin, message, frame.payload)),
@@ -302,7 +351,7 @@ impl Links {
                 .map(|(c, _)| *c)
                 .collect();
             for conn in quiet {
-                self.send(cx, conn, Message::Ping.frame());
+                self.send(cx, conn, &Message::Ping);
             }
         }
         self.redial(cx);
@@ -321,64 +370,10 @@ impl Links {
             let conn = ConnectionId::dialed(self.dials);
             self.dials += 1;
             wanted.link = Some(conn);
-            let link = Link { state: State::Dialing(*peer), heard: cx.now, sent: cx.now };
-            self.links.insert(conn, link);
+            self.links.insert(conn, Link::strange(State::Dialing(*peer), cx.now));
             self.check_at = self.check_at.min(cx.now + self.config.ping_after);
             cx.effects.push(Effect::Connect { conn, address: wanted.address.clone() });
         }
-    }
-
-    fn on_hello(
-        &mut self,
-        cx: &mut Context<'_>,
-        conn: ConnectionId,
-        hello: Hello,
-        events: &mut Vec<LinkEvent>,
-    ) {
-        let foreign = hello.cluster.is_some_and(|cluster| cluster != self.cluster);
-        let foreign = foreign.then_some(Refusal::Cluster(self.cluster));
-        let version = foreign.map_or_else(|| agree(hello.oldest, hello.newest), Err);
-        match version {
-            Ok(version) => {
-                let state = match hello.who {
-                    Who::Node(_) => State::Node,
-                    Who::Client(client) => State::Client(client),
-                };
-                self.links.insert(conn, Link { state, heard: cx.now, sent: cx.now });
-                let welcome = Welcome { version, cluster: self.cluster, node: self.node };
-                self.send(cx, conn, Message::Welcome(welcome).frame());
-            }
-            Err(refusal) => {
-                self.send(cx, conn, Message::Refused(refusal).frame());
-                self.close(cx, conn, &refusal.to_string(), events);
-            }
-        }
-    }
-
-    fn on_welcome(
-        &mut self,
-        cx: &mut Context<'_>,
-        conn: ConnectionId,
-        peer: Peer,
-        welcome: Welcome,
-        events: &mut Vec<LinkEvent>,
-    ) {
-        if let Peer::Node(node) = peer
-            && node != welcome.node
-        {
-            let text = format!("{node} was expected where {} answers", welcome.node);
-            cx.report(Level::Warning, None, text);
-            self.close(cx, conn, "another node answers", events);
-            return;
-        }
-        let Some(wanted) = self.wanted.get_mut(&peer).filter(|wanted| wanted.link == Some(conn))
-        else {
-            return;
-        };
-        wanted.up = true;
-        wanted.pause = self.config.redial_min;
-        self.links.insert(conn, Link { state: State::Ours(peer), heard: cx.now, sent: cx.now });
-        events.push(LinkEvent::Up(peer));
     }
 
     /// Tells a peer that it broke the protocol, and closes.
@@ -390,7 +385,7 @@ impl Links {
         events: &mut Vec<LinkEvent>,
     ) {
         cx.report(Level::Warning, None, format!("closing a connection: {reason}"));
-        self.send(cx, conn, Message::Refused(Refusal::Protocol).frame());
+        self.send(cx, conn, &Message::Refused(Refusal::Protocol));
         self.close(cx, conn, reason, events);
     }
 
@@ -419,3 +414,6 @@ fn origin(state: State, conn: ConnectionId, message: &Message) -> Option<Origin>
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

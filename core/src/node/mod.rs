@@ -30,7 +30,7 @@ use crate::membership::{Agent, AgentConfig, EditId};
 use crate::partition::server::PartitionServer;
 use crate::storage::Storage;
 use crate::time::{Random, Time};
-use crate::wire::ClusterView;
+use crate::wire::{ClusterView, Version};
 pub use config::{CoordinatorAt, NodeConfig, Roles};
 pub use links::LinkConfig;
 use links::{Links, Peer};
@@ -93,7 +93,7 @@ impl Node {
             controller,
         };
         let agent = Agent::new(agent, &mut random);
-        let links = Links::new(config.node, config.cluster, config.links);
+        let links = Links::new(config.node, config.cluster, config.newest, config.links);
         // On a suspect journal nothing is written, so no coordinator can be hosted either.
         let (hosted, former) = match controller {
             Some(_) if !replicas.is_suspect() => {
@@ -266,6 +266,14 @@ impl Body {
     fn want(&mut self, cx: &mut Context<'_>, peer: Peer, address: &Address) {
         let events = self.links.want(cx, peer, address);
         self.tasks.extend(events.into_iter().map(Task::Link));
+    }
+
+    /// The version that a node's replicas can be asked in, if they can be.
+    fn reachable(&self, node: NodeId) -> Option<Version> {
+        match self.is_here(node) {
+            true => Some(self.config.newest),
+            false => self.links.version(Peer::Node(node)),
+        }
     }
 
     fn is_here(&self, node: NodeId) -> bool {

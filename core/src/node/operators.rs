@@ -63,6 +63,6 @@ impl Body {
         result: Result<(), OperatorRefusal>,
     ) {
         let reply = ServerReply::Operated { call, result };
-        self.links.send(cx, conn, Message::Server(reply).frame());
+        self.links.send(cx, conn, &Message::Server(reply));
     }
 }

@@ -9,7 +9,7 @@ use crate::io::{Caller, ConnectionId, Context};
 use crate::membership::AgentEvent;
 use crate::partition::server::{Outputs, PartitionOutput, PartitionServer};
 use crate::storage::StorageReply;
-use crate::wire::{FromCoordinator, FromReplica, Message, ToCoordinator, ToReplica};
+use crate::wire::{FromCoordinator, FromReplica, Message, ToCoordinator, ToReplica, Version};
 
 /// Something to deliver within the step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,8 +97,11 @@ impl Body {
                     self.tasks.push_back(Task::FromReplica(self.config.node, message, payload));
                 }
                 Caller::Peer(conn) => {
-                    let frame = Message::FromReplica(message).with(payload);
-                    self.links.send(cx, conn, frame);
+                    let message = Message::FromReplica(message);
+                    // Damage is told unasked; a server that can't be told sees it when it opens.
+                    if self.links.takes(conn, &message) {
+                        self.links.send_with(cx, conn, &message, payload);
+                    }
                 }
             }
         }
@@ -114,7 +117,7 @@ impl Body {
             match to {
                 Caller::Local => self.tasks.push_back(Task::FromCoordinator(message)),
                 Caller::Peer(conn) => {
-                    self.links.send(cx, conn, Message::FromCoordinator(message).frame());
+                    self.links.send(cx, conn, &Message::FromCoordinator(message));
                 }
             }
         }
@@ -126,8 +129,8 @@ impl Body {
             if self.coordinator.is_some() {
                 self.tasks.push_back(Task::ToCoordinator(Caller::Local, request));
             } else {
-                let frame = Message::ToCoordinator(request).frame();
-                self.links.send_to(cx, Peer::Coordinator, frame);
+                let message = Message::ToCoordinator(request);
+                self.links.send_to(cx, Peer::Coordinator, &message, Bytes::new());
             }
         }
     }
@@ -138,14 +141,14 @@ impl Body {
 
     fn on_link(&mut self, cx: &mut Context<'_>, event: LinkEvent) {
         match event {
-            LinkEvent::Up(Peer::Coordinator) => {
+            LinkEvent::Up(Peer::Coordinator, _) => {
                 let mut out = Vec::new();
                 self.agent.on_connected(cx, &mut out);
                 self.tell_coordinator(cx, out);
             }
             LinkEvent::Down(Peer::Coordinator) => self.agent.on_disconnected(),
-            LinkEvent::Up(Peer::Node(node)) => self.on_reachable(cx, node, true),
-            LinkEvent::Down(Peer::Node(node)) => self.on_reachable(cx, node, false),
+            LinkEvent::Up(Peer::Node(node), version) => self.on_reachable(cx, node, Some(version)),
+            LinkEvent::Down(Peer::Node(node)) => self.on_reachable(cx, node, None),
             LinkEvent::Gone(conn) => self.on_gone(conn),
             LinkEvent::Message(origin, message, payload) => {
                 self.on_message(cx, origin, message, payload);
@@ -192,12 +195,12 @@ impl Body {
         }
     }
 
-    fn on_reachable(&mut self, cx: &mut Context<'_>, node: NodeId, reachable: bool) {
+    fn on_reachable(&mut self, cx: &mut Context<'_>, node: NodeId, version: Option<Version>) {
         let partitions: Vec<_> = self.partitions.keys().copied().collect();
         for partition in partitions {
-            self.with_partition(cx, partition, |server, cx, out| match reachable {
-                true => server.on_reachable(cx, node, out),
-                false => server.on_unreachable(cx, node, out),
+            self.with_partition(cx, partition, |server, cx, out| match version {
+                Some(version) => server.on_reachable(cx, node, version, out),
+                None => server.on_unreachable(cx, node, out),
             });
         }
     }
@@ -209,11 +212,8 @@ impl Body {
                 let Some(server) = self.partitions.get(&partition) else {
                     return;
                 };
-                let reachable: Vec<_> = server
-                    .nodes()
-                    .into_iter()
-                    .filter(|node| self.is_here(*node) || self.links.is_up(Peer::Node(*node)))
-                    .collect();
+                let reachable = |node| Some((node, self.reachable(node)?));
+                let reachable: Vec<_> = server.nodes().into_iter().filter_map(reachable).collect();
                 self.with_partition(cx, partition, |server, cx, out| {
                     server.on_epoch(cx, epoch, reachable.into_iter(), out);
                 });
@@ -236,11 +236,10 @@ impl Body {
                 self.tasks.push_back(Task::ToReplica(Caller::Local, request, payload));
             }
             PartitionOutput::ToReplica { node, request, payload } => {
-                let frame = Message::ToReplica(request).with(payload);
-                self.links.send_to(cx, Peer::Node(node), frame);
+                self.links.send_to(cx, Peer::Node(node), &Message::ToReplica(request), payload);
             }
             PartitionOutput::Reply { conn, reply, payload } => {
-                self.links.send(cx, conn, Message::Server(reply).with(payload));
+                self.links.send_with(cx, conn, &Message::Server(reply), payload);
             }
             PartitionOutput::Reach { node } => self.reach(cx, partition, node),
             PartitionOutput::NeedEpoch { above } => {

@@ -29,7 +29,7 @@ use crate::log::SetChange;
 use crate::planted::{Planted, PlantedBug};
 use crate::sequencer::{Sequencer, SequencerConfig, SequencerOutput};
 use crate::time::Time;
-use crate::wire::{ClientRequest, FromReplica, MountRefusal, ServerReply, ToReplica};
+use crate::wire::{ClientRequest, FromReplica, MountRefusal, ServerReply, ToReplica, Version};
 
 /// How a partition is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,12 +153,13 @@ impl PartitionServer {
         self.generation
     }
 
-    /// The epoch asked for: opens a session of it, over the replicas that can be reached.
+    /// The epoch asked for: opens a session of it, over the replicas that can be reached, each in
+    /// the version of the protocol agreed on with its node.
     pub fn on_epoch(
         &mut self,
         cx: &mut Context<'_>,
         epoch: Epoch,
-        reachable: impl Iterator<Item = NodeId>,
+        reachable: impl Iterator<Item = (NodeId, Version)>,
         outputs: &mut Outputs,
     ) {
         if self.state != State::Seeking || Some(epoch) <= self.highest {
@@ -178,17 +179,25 @@ impl PartitionServer {
             Some(survivors) => sequencer.force(survivors),
             None => sequencer.aim(self.aim(), &mut said),
         }
-        for node in reachable {
-            sequencer.on_reachable(node, &mut said);
+        for (node, version) in reachable {
+            sequencer.on_reachable(node, version, &mut said);
         }
         self.state = State::Opening(sequencer);
         self.opening = Opening::default();
         self.settle(cx, said, outputs);
     }
 
-    /// A replica's node can be reached.
-    pub fn on_reachable(&mut self, cx: &mut Context<'_>, node: NodeId, outputs: &mut Outputs) {
-        self.with_sequencer(cx, outputs, |sequencer, said| sequencer.on_reachable(node, said));
+    /// A replica's node can be reached, in this version of the protocol.
+    pub fn on_reachable(
+        &mut self,
+        cx: &mut Context<'_>,
+        node: NodeId,
+        version: Version,
+        outputs: &mut Outputs,
+    ) {
+        self.with_sequencer(cx, outputs, |sequencer, said| {
+            sequencer.on_reachable(node, version, said);
+        });
     }
 
     /// A replica's node can't be reached.

@@ -8,6 +8,10 @@
 //! A change is an entry of the log, between two records. From the moment it is made every majority
 //! is counted against the new set; what comes before it needs one of the old set, too. The next
 //! one is made when this one is committed: when a quorum of the new set durably has it.
+//!
+//! No change is made while a replica of the new set is connected that speaks a version without
+//! changes: it would be left behind. A change that is in the log already stops such a replica: it
+//! gets what comes before, and the rest once its node is upgraded.
 
 use std::collections::BTreeSet;
 
@@ -36,8 +40,12 @@ impl Sequencer {
         self.drive(outputs);
     }
 
-    /// The replica on this node that catches up before it is added, if one does.
+    /// The replica on this node that catches up before it is added, if one does; its node has to
+    /// speak a version that has this.
     pub(super) fn learner(&self, node: NodeId) -> Option<Member> {
+        if !self.replicas.get(&node)?.takes_upkeep() {
+            return None;
+        }
         let wanted = self.target.iter().flat_map(|target| &target.0);
         let wanted = wanted.filter(|member| !self.set().replicas.contains(**member));
         wanted.copied().find(|member| member.node == node)
@@ -71,7 +79,8 @@ impl Sequencer {
             None if missing.is_empty() => self.removed(&set, &surplus),
             None => None,
         };
-        if let Some(replicas) = next.filter(|replicas| self.has_quorum_of(replicas)) {
+        let can_be = |set: &ReplicaSet| self.has_quorum_of(set) && self.all_follow(set);
+        if let Some(replicas) = next.filter(can_be) {
             self.change(replicas, outputs);
         }
     }
@@ -118,11 +127,13 @@ impl Sequencer {
         next.filter(|change| change.version == sent.next())
     }
 
-    /// Sends the change that is next for a replica, if it was sent all records before it.
+    /// Sends the change that is next for a replica, if it was sent all records before it and can be
+    /// told.
     pub(super) fn send_change(&mut self, node: NodeId, outputs: &mut Outputs) -> bool {
-        let sent = self.progress(node).sent;
-        let Some(change) = self.next_change(node).filter(|change| change.at == sent).cloned()
-        else {
+        let progress = self.progress(node);
+        let (sent, takes) = (progress.sent, progress.takes_upkeep());
+        let next = self.next_change(node).filter(|change| takes && change.at == sent);
+        let Some(change) = next.cloned() else {
             return false;
         };
         self.progress(node).sent_version = change.version;
@@ -217,6 +228,7 @@ impl Sequencer {
         self.is_joined(member) && {
             let progress = &self.replicas[&member.node];
             !progress.reading
+                && progress.takes_upkeep()
                 && progress.damaged.is_empty()
                 && sealed - progress.last.count() <= self.config.learner_lag
         }
@@ -225,6 +237,12 @@ impl Sequencer {
     /// Whether no replica is known to be damaged.
     fn is_whole(&self) -> bool {
         self.replicas.values().all(|progress| progress.damaged.is_empty())
+    }
+
+    /// Whether no replica of a set would be left behind by a change, for the version it speaks.
+    fn all_follow(&self, replicas: &ReplicaSet) -> bool {
+        let mut dealt_with = replicas.nodes().filter_map(|node| self.replicas.get(&node));
+        dealt_with.all(|progress| progress.takes_upkeep() || !progress.follows_changes())
     }
 
     fn has_quorum_of(&self, replicas: &ReplicaSet) -> bool {

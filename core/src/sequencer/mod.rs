@@ -12,7 +12,9 @@
 //! Invariants: the choice is made once; ids are given out only while open; the committed mark
 //! never goes back; a replica that has not joined counts for nothing, nor does one that the newest
 //! replica set does not name with the disk it has. A session that can't go on is
-//! [over](SequencerOutput::Over): its owner opens a higher one, if it still should.
+//! [over](SequencerOutput::Over): its owner opens a higher one, if it still should. A replica is
+//! asked for nothing that the version spoken with it does not have: what it lacks waits until it
+//! comes back with a newer one.
 //!
 //! It does not know clients, locks or the coordinator, and it keeps nothing on disk.
 
@@ -38,7 +40,7 @@ use crate::log::{LogSummary, SetChange};
 use crate::planted::{Planted, PlantedBug};
 use crate::record::{RecordView, Run};
 use crate::time::Time;
-use crate::wire::{ReplicaAnswer, ReplicaRequest, ReplicaStatus, ToReplica};
+use crate::wire::{ReplicaAnswer, ReplicaRequest, ReplicaStatus, ToReplica, Version};
 use choose::{Choice, Suspects, Vote, Votes, choose, choose_by_force, quorum};
 use pipeline::Pipeline;
 use progress::{Progress, Stage};
@@ -308,7 +310,7 @@ impl Sequencer {
             node,
             storage: progress.storage.filter(|_| is_known),
             counts: is_known && self.counts(node),
-            state: progress.stage.word().to_owned(),
+            state: progress.words(),
             last,
             low_water,
             damaged: damaged.iter().map(|range| range.last.0 - range.first.0 + 1).sum(),
@@ -386,9 +388,10 @@ impl Sequencer {
         self.assign_read(request, outputs);
     }
 
-    /// A replica's node can be reached, over a new connection.
-    pub fn on_reachable(&mut self, node: NodeId, outputs: &mut Outputs) {
+    /// A replica's node can be reached, over a new connection that speaks this version.
+    pub fn on_reachable(&mut self, node: NodeId, version: Version, outputs: &mut Outputs) {
         if self.phase != Phase::Over && self.replicas.contains_key(&node) {
+            self.progress(node).speaks = version;
             self.begin_with(node, outputs);
         }
     }
@@ -409,6 +412,7 @@ impl Sequencer {
             return;
         }
         self.watch_quorum(now);
+        self.drive(outputs);
         self.assign_waiting_reads(outputs);
     }
 
@@ -435,7 +439,10 @@ impl Sequencer {
             }
             // One that should learn may not have been asked as a learner yet.
             ReplicaAnswer::Unknown if self.learner(node).is_some() => self.rest(now, node),
-            ReplicaAnswer::Unknown => self.progress(node).stage = Stage::Foreign,
+            ReplicaAnswer::Unknown => {
+                self.progress(node).stage = Stage::Foreign;
+                self.drive(outputs);
+            }
             ReplicaAnswer::Suspect { last } => self.on_suspect(now, node, last, outputs),
             ReplicaAnswer::Adopted { at, damaged } => {
                 self.on_adopted(now, node, at, damaged, outputs);
@@ -541,7 +548,10 @@ impl Sequencer {
             return;
         };
         if let Some(survivors) = &self.survivors {
-            if survivors.iter().all(|node| votes.contains_key(node)) {
+            // They become the replica set by a change, which each of them has to take.
+            let is_ready =
+                |node: &NodeId| votes.contains_key(node) && self.replicas[node].takes_upkeep();
+            if survivors.iter().all(is_ready) {
                 self.recover_by_force(outputs);
             }
             return;
@@ -720,6 +730,7 @@ impl Sequencer {
     }
 
     fn ask(&self, node: NodeId, request: ReplicaRequest, payload: Bytes, outputs: &mut Outputs) {
+        debug_assert!(request.since() <= self.replicas[&node].speaks, "{node}: {request:?}");
         let (partition, creation, session) = (self.partition, self.creation, self.session);
         let request = ToReplica { partition, creation, session, request };
         outputs.push(SequencerOutput::ToReplica { node, request, payload });

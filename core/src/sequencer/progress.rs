@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::id::{IdRange, Mark, Position, SetVersion, StorageId};
 use crate::time::Time;
+use crate::wire::Version;
 
 /// Where a replica stands.
 ///
@@ -83,6 +84,8 @@ impl Stage {
 pub(super) struct Progress {
     /// Where it stands.
     pub(super) stage: Stage,
+    /// The version of the protocol agreed on for its connection.
+    pub(super) speaks: Version,
     /// Whether it has promised this session.
     pub(super) promised: bool,
     /// The disk that promised; it is that disk that counts, or does not.
@@ -119,6 +122,7 @@ impl Progress {
     pub(super) fn new() -> Self {
         Self {
             stage: Stage::Unreachable,
+            speaks: Version::FIRST,
             promised: false,
             storage: None,
             agreed: Mark::NONE,
@@ -134,6 +138,26 @@ impl Progress {
             repairing: false,
             unacknowledged: VecDeque::new(),
             unacknowledged_bytes: 0,
+        }
+    }
+
+    /// Whether it can be told of changed replica sets, trims and repairs.
+    pub(super) fn takes_upkeep(&self) -> bool {
+        self.speaks >= Version::UPKEEP
+    }
+
+    /// Whether it is dealt with as a replica, and is to be told of a changed replica set.
+    pub(super) fn follows_changes(&self) -> bool {
+        !matches!(self.stage, Stage::Unreachable | Stage::Foreign | Stage::Suspect(_))
+    }
+
+    /// Where it stands, for people; also what holds it back.
+    pub(super) fn words(&self) -> String {
+        let stage = self.stage.word();
+        match self.stage {
+            Stage::Unreachable => stage.to_owned(),
+            _ if self.takes_upkeep() => stage.to_owned(),
+            _ => format!("{stage}, protocol {}", self.speaks),
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A damaged replica does not join before it is whole: until then it is no copy of what is
 //! committed by the joining. One that finds damage later goes on counting for what is new, and is
-//! repaired beside the work, one run at a time.
+//! repaired beside the work, one run at a time. One that can't be sent repairs, for the version it
+//! speaks, stays as it is until its node is upgraded.
 
 use super::{Outputs, Phase, Purpose, Sequencer, SequencerOutput, Stage};
 use crate::id::{IdRange, Mark, NodeId};
@@ -30,6 +31,7 @@ impl Sequencer {
             "{node} lost part of its journal: it is suspect and counts for nothing; replace it"
         )));
         self.decide(now, outputs);
+        self.drive(outputs);
         self.assign_waiting_reads(outputs);
     }
 
@@ -69,7 +71,8 @@ impl Sequencer {
             return;
         };
         let progress = self.progress(node);
-        let in_turn = matches!(progress.stage, Stage::Repairing | Stage::Joined);
+        let in_turn =
+            matches!(progress.stage, Stage::Repairing | Stage::Joined) && progress.takes_upkeep();
         let Some(range) = progress.damaged.first().copied().filter(|_| in_turn) else {
             return;
         };

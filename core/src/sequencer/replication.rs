@@ -132,12 +132,15 @@ impl Sequencer {
         if at == end {
             progress.stage = Stage::Joining;
             self.ask(node, ReplicaRequest::Join { at: end }, Bytes::new(), outputs);
-        } else if progress.sent == progress.last
-            && progress.sent_version == progress.version
-            && !self.send_change(node, outputs)
-        {
+            return;
+        }
+        let idle = progress.sent == progress.last && progress.sent_version == progress.version;
+        if idle && !self.send_change(node, outputs) {
             let to = self.boundary(node, end.last);
-            self.catch_up(node, to, outputs);
+            // It may have come to a change that it can't be told: that is as far as it gets.
+            if to > at.last {
+                self.catch_up(node, to, outputs);
+            }
         }
     }
 
@@ -315,11 +318,12 @@ impl Sequencer {
     }
 
     /// Tells a joined replica how far the log is trimmed, once it was told that so much is
-    /// committed.
+    /// committed. One that can't be told now is when it comes back.
     pub(super) fn tell_start(&mut self, node: NodeId, outputs: &mut Outputs) {
         let start = self.start();
         let progress = self.progress(node);
-        if progress.trimmed < start && progress.told >= start && progress.stage == Stage::Joined {
+        let is_behind = progress.trimmed < start && progress.told >= start;
+        if is_behind && progress.stage == Stage::Joined && progress.takes_upkeep() {
             progress.trimmed = start;
             self.ask(node, ReplicaRequest::Trim { start }, Bytes::new(), outputs);
         }

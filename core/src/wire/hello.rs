@@ -1,20 +1,56 @@
 //! How a connection opens: the dialler says who it is, the other side agrees on a version.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::id::{ClientId, ClusterKey, NodeId};
 
-/// A version of the wire protocol.
+/// A version of the wire protocol. [`Message::since`](super::Message::since) says which messages
+/// each of them has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Version(pub u16);
 
 impl Version {
+    /// Sessions, appends, feeds and the coordinator.
+    pub const FIRST: Self = Self(1);
+    /// Also what looks after replicas: their sets change, logs are trimmed, damage is repaired.
+    pub const UPKEEP: Self = Self(2);
     /// The oldest version this program speaks.
-    pub const OLDEST: Self = Self(1);
+    pub const OLDEST: Self = Self::FIRST;
     /// The newest.
-    pub const NEWEST: Self = Self(1);
+    pub const NEWEST: Self = Self::UPKEEP;
+
+    /// Whether this program speaks it.
+    pub fn is_spoken(self) -> bool {
+        (Self::OLDEST..=Self::NEWEST).contains(&self)
+    }
 }
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TryFrom<u16> for Version {
+    type Error = Unspoken;
+
+    fn try_from(number: u16) -> Result<Self, Unspoken> {
+        let version = Self(number);
+        if version.is_spoken() { Ok(version) } else { Err(Unspoken(version)) }
+    }
+}
+
+/// A version that this program does not speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "this program does not speak version {0} of the protocol, only {oldest} to {newest}",
+    oldest = Version::OLDEST,
+    newest = Version::NEWEST
+)]
+pub struct Unspoken(pub Version);
 
 /// Opens a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +89,9 @@ pub struct Welcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Error)]
 pub enum Refusal {
     /// The two share no protocol version.
-    #[error("no common protocol version: this node speaks {} to {}; upgrade the older side", oldest.0, newest.0)]
+    #[error(
+        "no common protocol version: this node speaks {oldest} to {newest}; upgrade the older side"
+    )]
     Version {
         /// The oldest version the refusing side speaks.
         oldest: Version,
@@ -68,14 +106,48 @@ pub enum Refusal {
     Protocol,
 }
 
-/// The version two peers speak: the newest that both know.
+/// The version that the dialler and a node that speaks up to `newest` talk in: the newest that both
+/// know.
 ///
 /// # Errors
 /// [`Refusal::Version`] when there is none.
-pub fn agree(oldest: Version, newest: Version) -> Result<Version, Refusal> {
-    let version = newest.min(Version::NEWEST);
-    if version < oldest || version < Version::OLDEST {
-        return Err(Refusal::Version { oldest: Version::OLDEST, newest: Version::NEWEST });
+pub fn agree(hello: &Hello, newest: Version) -> Result<Version, Refusal> {
+    let version = hello.newest.min(newest);
+    if version < hello.oldest || version < Version::OLDEST {
+        return Err(Refusal::Version { oldest: Version::OLDEST, newest });
     }
     Ok(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_peers_speak_the_newest_version_that_both_know() {
+        let hello = |oldest, newest| Hello {
+            oldest: Version(oldest),
+            newest: Version(newest),
+            cluster: None,
+            who: Who::Node(NodeId(1)),
+        };
+        let agreed = |(oldest, newest), own| agree(&hello(oldest, newest), Version(own));
+        assert_eq!(agreed((1, 1), 2), Ok(Version(1)));
+        assert_eq!(agreed((1, 2), 1), Ok(Version(1)));
+        assert_eq!(agreed((1, 2), 2), Ok(Version(2)));
+        assert_eq!(agreed((2, 9), 2), Ok(Version(2)));
+        let refused = |own| Err(Refusal::Version { oldest: Version(1), newest: Version(own) });
+        assert_eq!(agreed((2, 2), 1), refused(1));
+        assert_eq!(agreed((3, 9), 2), refused(2));
+        assert_eq!(agreed((0, 0), 2), refused(2));
+    }
+
+    #[test]
+    fn numbers_of_other_versions_are_none() {
+        assert_eq!(Version::try_from(1), Ok(Version::FIRST));
+        assert_eq!(Version::try_from(2), Ok(Version::UPKEEP));
+        for number in [0, 3, u16::MAX] {
+            assert_eq!(Version::try_from(number), Err(Unspoken(Version(number))));
+        }
+    }
 }

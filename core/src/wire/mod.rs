@@ -1,6 +1,8 @@
 //! What goes over a connection: frames, the hello that opens it, and the messages.
 //!
 //! A frame is a small head (postcard) and a payload (records, never copied to be framed).
+//! Invariant: the messages of a version stay as they are. A new version adds messages, at the end
+//! of their kind, and [`Message::since`] says with which they came.
 
 mod client;
 mod coordinator;
@@ -19,7 +21,7 @@ pub use client::{
 };
 pub use coordinator::{CoordinatorRefusal, FromCoordinator, ToCoordinator};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, split_frame};
-pub use hello::{Hello, Refusal, Version, Welcome, Who, agree};
+pub use hello::{Hello, Refusal, Unspoken, Version, Welcome, Who, agree};
 pub use operator::{OperatorRefusal, OperatorRequest};
 pub use replica::{FromReplica, MAX_RANGES, ReplicaAnswer, ReplicaRequest, ToReplica};
 
@@ -52,12 +54,23 @@ pub enum Message {
 
 /// A frame's head is not a message of the agreed version.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("message of {bytes} bytes can't be decoded: {error}")]
-pub struct MessageError {
-    /// How long the head is.
-    pub bytes: usize,
-    /// What postcard says.
-    pub error: String,
+pub enum MessageError {
+    /// It is no message, or more than one.
+    #[error("message of {bytes} bytes can't be decoded: {error}")]
+    Malformed {
+        /// How long the head is.
+        bytes: usize,
+        /// What postcard says.
+        error: String,
+    },
+    /// It is one of a later version.
+    #[error("message of protocol version {since}, where version {agreed} was agreed on")]
+    TooNew {
+        /// The version that it came with.
+        since: Version,
+        /// The version of the connection.
+        agreed: Version,
+    },
 }
 
 impl Message {
@@ -78,12 +91,41 @@ impl Message {
     /// # Errors
     /// When the bytes are no message, or more than one.
     pub fn decode(head: &[u8]) -> Result<Self, MessageError> {
-        let error = |error: String| MessageError { bytes: head.len(), error };
+        let error = |error: String| MessageError::Malformed { bytes: head.len(), error };
         let (message, rest) =
             postcard::take_from_bytes(head).map_err(|reason| error(reason.to_string()))?;
         if !rest.is_empty() {
             return Err(error(format!("{} bytes are left over", rest.len())));
         }
         Ok(message)
+    }
+
+    /// The version of the protocol that this message came with: no peer that agreed on an older
+    /// one is sent it, or may send it.
+    pub fn since(&self) -> Version {
+        match self {
+            Self::ToReplica(ToReplica { request, .. }) => request.since(),
+            Self::FromReplica(FromReplica { answer, .. }) => answer.since(),
+            Self::Hello(_)
+            | Self::Welcome(_)
+            | Self::Refused(_)
+            | Self::Ping
+            | Self::Pong
+            | Self::Client(_)
+            | Self::Server(_)
+            | Self::ToCoordinator(_)
+            | Self::FromCoordinator(_) => Version::FIRST,
+        }
+    }
+
+    /// This message, if the version agreed on has it.
+    ///
+    /// # Errors
+    /// [`MessageError::TooNew`] if it came with a later one.
+    pub fn within(self, agreed: Version) -> Result<Self, MessageError> {
+        match self.since() {
+            since if since > agreed => Err(MessageError::TooNew { since, agreed }),
+            _ => Ok(self),
+        }
     }
 }

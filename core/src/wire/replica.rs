@@ -7,6 +7,7 @@ use crate::id::{
     StorageId, TransactionId,
 };
 use crate::log::{LogSummary, SetChange};
+use crate::wire::Version;
 
 /// The most damaged ranges named at once.
 pub const MAX_RANGES: usize = 64;
@@ -58,9 +59,6 @@ pub enum ReplicaRequest {
         /// The chosen log's end.
         at: Position,
     },
-    /// The next change of the replica set, after exactly the records it says. Sent to adopted or
-    /// joined replicas.
-    Change(SetChange),
     /// New records of this session; the frame's payload. Sent to joined replicas (the join may
     /// still be on its way to the disk).
     Append {
@@ -75,22 +73,6 @@ pub enum ReplicaRequest {
     Commit {
         /// The session's high-water mark.
         committed: Mark,
-    },
-    /// Forget the oldest records, as far as this replica knows them to be committed. Sent to joined
-    /// replicas; not answered.
-    Trim {
-        /// Everything up to here.
-        start: Mark,
-    },
-    /// Records that the replica can't read; the frame's payload is the run. Sent to adopted or
-    /// joined replicas.
-    Repair {
-        /// The session that sequenced the run.
-        origin: SessionId,
-        /// The first record.
-        first: TransactionId,
-        /// How many.
-        count: u32,
     },
     /// Is this session still the promised and joined one? Answered from memory.
     Confirm {
@@ -110,6 +92,46 @@ pub enum ReplicaRequest {
         /// Roughly how many bytes at most; at least one record comes.
         max_bytes: u32,
     },
+    /// The next change of the replica set, after exactly the records it says. Sent to adopted or
+    /// joined replicas.
+    Change(SetChange),
+    /// Forget the oldest records, as far as this replica knows them to be committed. Sent to joined
+    /// replicas; not answered.
+    Trim {
+        /// Everything up to here.
+        start: Mark,
+    },
+    /// Records that the replica can't read; the frame's payload is the run. Sent to adopted or
+    /// joined replicas.
+    Repair {
+        /// The session that sequenced the run.
+        origin: SessionId,
+        /// The first record.
+        first: TransactionId,
+        /// How many.
+        count: u32,
+    },
+}
+
+impl ReplicaRequest {
+    /// The version of the protocol that has it.
+    pub fn since(&self) -> Version {
+        match self {
+            Self::Open { learner: Some(_), .. }
+            | Self::Change(_)
+            | Self::Trim { .. }
+            | Self::Repair { .. } => Version::UPKEEP,
+            Self::Open { learner: None, .. }
+            | Self::Adopt { .. }
+            | Self::Copy { .. }
+            | Self::Join { .. }
+            | Self::Append { .. }
+            | Self::Commit { .. }
+            | Self::Confirm { .. }
+            | Self::Resume
+            | Self::Read { .. } => Version::FIRST,
+        }
+    }
 }
 
 /// A replica says something to the server of a session.
@@ -158,17 +180,6 @@ pub enum ReplicaAnswer {
         at: Position,
         /// What is left and can't be read; at most [`MAX_RANGES`], the first ones.
         damaged: Vec<IdRange>,
-    },
-    /// The change is durable.
-    Changed {
-        /// Where the log ended right after it.
-        at: Position,
-    },
-    /// What can't be read, after a repair or because it was found out; at most [`MAX_RANGES`],
-    /// the first ones.
-    Damaged {
-        /// The records.
-        ranges: Vec<IdRange>,
     },
     /// Copied records are durable.
     Copied {
@@ -221,4 +232,37 @@ pub enum ReplicaAnswer {
         /// Why, for people.
         reason: String,
     },
+    /// The change is durable.
+    Changed {
+        /// Where the log ended right after it.
+        at: Position,
+    },
+    /// What can't be read, after a repair or because it was found out; at most [`MAX_RANGES`],
+    /// the first ones.
+    Damaged {
+        /// The records.
+        ranges: Vec<IdRange>,
+    },
+}
+
+impl ReplicaAnswer {
+    /// The version of the protocol that has it.
+    pub fn since(&self) -> Version {
+        match self {
+            Self::Changed { .. } | Self::Damaged { .. } => Version::UPKEEP,
+            Self::Opened { .. }
+            | Self::Fenced { .. }
+            | Self::Unknown
+            | Self::Suspect { .. }
+            | Self::Adopted { .. }
+            | Self::Copied { .. }
+            | Self::Joined
+            | Self::Acked { .. }
+            | Self::Confirmed { .. }
+            | Self::Resumed { .. }
+            | Self::Records { .. }
+            | Self::ReadFailed { .. }
+            | Self::OutOfPlace { .. } => Version::FIRST,
+        }
+    }
 }

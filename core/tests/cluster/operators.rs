@@ -7,7 +7,7 @@ use waltz_core::id::{Mark, MountId, NodeId, PartitionId, TransactionId};
 use waltz_core::partition::retention::RetentionConfig;
 use waltz_core::wire::{
     ClientRequest, FetchRefusal, MountRefusal, OperatorRefusal, OperatorRequest, PartitionStatus,
-    ServerReply,
+    ServerReply, Version,
 };
 
 use crate::rig::{Mounted, Rig};
@@ -66,6 +66,28 @@ fn replicas_move_to_other_nodes_and_nobody_notices() {
     let view = rig.status(4).cluster.partitions.remove(0);
     assert_eq!((view.version, &view.replicas), (status.version, &status.members), "all know it");
     assert_eq!(rig.operate(0, set_replicas(&[5, 4, 1])), Err(OperatorRefusal::Unchanged));
+}
+
+#[test]
+fn a_replica_moves_to_a_node_once_that_is_upgraded() {
+    let mut rig = Rig::with(4, 3, |config| {
+        if config.node == NodeId(4) {
+            config.newest = Version::FIRST;
+        }
+    });
+    let client = Mounted::new(&mut rig);
+    client.grow(&mut rig, 0, 20);
+    assert_eq!(rig.operate(0, set_replicas(&[1, 2, 4])), Ok(()));
+    rig.run(Duration::from_secs(10));
+    let status = rig.partition();
+    assert_eq!(settled(&status), None);
+    let held_back = status.replicas.iter().find(|replica| replica.node == NodeId(4)).unwrap();
+    assert_eq!((held_back.counts, &*held_back.state), (false, "foreign, protocol 1"));
+    client.grow(&mut rig, 20, 20);
+    rig.kill(3);
+    rig.upgrade(3);
+    rig.boot(3, 3);
+    run_until_settled(&mut rig, &[1, 2, 4]);
 }
 
 #[test]

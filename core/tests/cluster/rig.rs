@@ -106,6 +106,11 @@ impl Rig {
         host.inputs = [Input::Timer].into();
     }
 
+    /// A node speaks the newest version of the protocol when it is booted next.
+    pub(crate) fn upgrade(&mut self, index: usize) {
+        self.hosts[index].config.newest = Version::NEWEST;
+    }
+
     /// Kills a node: nobody hears of it again, until it is booted.
     pub(crate) fn kill(&mut self, index: usize) {
         let host = &mut self.hosts[index];

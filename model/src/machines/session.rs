@@ -8,6 +8,7 @@ use waltz_core::record::RecordView;
 use waltz_core::sequencer::{Outputs, Sequencer, SequencerConfig, SequencerOutput};
 use waltz_core::time::Time;
 use waltz_core::transcript::{output_text, short};
+use waltz_core::wire::Version;
 
 use super::{Answer, CREATION, PARTITION, Request, record, replica_set, session_id};
 use crate::shared::{Machine, Shared};
@@ -139,7 +140,7 @@ impl Machine for Session {
     fn apply(&mut self, operation: SessionOperation) -> SessionStep {
         match operation {
             SessionOperation::Reachable(node) => {
-                self.step(|sequencer, outputs| sequencer.on_reachable(node, outputs))
+                self.step(|s, outputs| s.on_reachable(node, Version::NEWEST, outputs))
             }
             SessionOperation::Unreachable(node) => {
                 self.step(|sequencer, outputs| sequencer.on_unreachable(Time::ZERO, node, outputs))

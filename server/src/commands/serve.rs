@@ -19,12 +19,13 @@ use waltz_core::membership::ControllerConfig;
 use waltz_core::node::{CoordinatorAt, Node, NodeConfig, Recovered, Roles};
 use waltz_core::partition::retention::RetentionConfig;
 use waltz_core::planted::Planted;
+use waltz_core::wire::Version;
 use waltz_runtime::journal::{Journal, JournalConfig};
 use waltz_runtime::node::{World, run_node};
 use waltz_runtime_tokio::{FileDisk, JournalThread, TcpNet, TokioTimer, run_shard};
 
 use super::connect::cluster_key;
-use crate::args::{Cli, parse_address, parse_bytes, parse_duration};
+use crate::args::{Cli, parse_address, parse_bytes, parse_duration, parse_protocol_version};
 use crate::cluster::Ready;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -91,6 +92,12 @@ pub struct ServeArgs {
     /// Trim what every registered consumer has applied
     #[arg(long)]
     trim_consumed: bool,
+
+    /// The newest version of the protocol to speak; held back while a cluster is upgraded, so that
+    /// the former release can still come back
+    #[arg(long, value_name = "N", default_value_t = Version::NEWEST,
+        value_parser = parse_protocol_version)]
+    protocol_version: Version,
 
     /// Print the ready line as JSON
     #[arg(long)]
@@ -195,6 +202,7 @@ fn node_config(args: &ServeArgs, listen: SocketAddr) -> anyhow::Result<NodeConfi
         age: args.retain_age,
         consumed: args.trim_consumed,
     };
+    config.newest = args.protocol_version;
     config.roles = Roles { server: has(Role::Server), storage: has(Role::Storage) };
     Ok(config)
 }

@@ -22,6 +22,8 @@ fn wrong_usage_ends_with_2() {
     assert_fails(&waltz(["status", "--server=localhost"]), 2, "write an address as HOST:PORT");
     assert_fails(&waltz(["serve", "--coordinator=node-1"]), 2, "write an address as HOST:PORT");
     assert_fails(&waltz(["feed", "--partition=0", "--after=-1"]), 2, "write a transaction id");
+    let spoken = "does not speak version 900 of the protocol, only 1 to 2";
+    assert_fails(&waltz(["serve", "--protocol-version=900"]), 2, spoken);
 }
 
 #[test]
@@ -139,9 +141,10 @@ fn send(node: &Node, bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-fn hello(version: u16) -> Vec<u8> {
-    let who = Who::Client(ClientId(1));
-    let hello = Hello { oldest: Version(version), newest: Version(version), cluster: None, who };
+/// A client's, that speaks from one version to another.
+fn hello((oldest, newest): (u16, u16)) -> Vec<u8> {
+    let (oldest, newest) = (Version(oldest), Version(newest));
+    let hello = Hello { oldest, newest, cluster: None, who: Who::Client(ClientId(1)) };
     let mut bytes = BytesMut::new();
     Message::Hello(hello).frame().encode(&mut bytes);
     bytes.to_vec()
@@ -162,36 +165,59 @@ async fn what_is_no_frame_ends_its_connection_only() {
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(data.path(), &["--partitions=1"]);
     let oversized = [&u32::MAX.to_le_bytes()[..], &[0; 40]].concat();
-    let mut damaged = hello(1);
+    let mut damaged = hello((1, 1));
     damaged[14] ^= 1;
-    let truncated = hello(1)[..10].to_vec();
+    let truncated = hello((1, 1))[..10].to_vec();
     let garbage = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec();
     let (partition, addresses) = (PartitionId(0), || vec![node.address.clone()]);
     let failed = load::check(addresses(), partition, async || {
         for bytes in [garbage, oversized, damaged, truncated] {
             load::grow(addresses(), partition, 100).await;
             assert_eq!(send(&node, &bytes), [0; 0], "nobody said hello");
-            send(&node, &[hello(1), bytes].concat());
-            send(&node, &hello(900));
+            send(&node, &[hello((1, 1)), bytes].concat());
+            send(&node, &hello((900, 900)));
         }
-        send(&node, &[hello(1), append_of_garbage()].concat());
+        send(&node, &[hello((1, 1)), append_of_garbage()].concat());
         load::grow(addresses(), partition, 100).await;
     })
     .await;
     assert_eq!(failed, 0, "the client that appended meanwhile noticed nothing");
 }
 
+/// What a node says to a client's hello.
+fn greeted(node: &Node, versions: (u16, u16)) -> Message {
+    let mut stream = TcpStream::connect(&node.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(&hello(versions)).unwrap();
+    let (mut answer, mut part) = (BytesMut::new(), [0; 1024]);
+    loop {
+        if let Some(frame) = split_frame(&mut answer, &Limits::default()).unwrap() {
+            return Message::decode(&frame.head).unwrap();
+        }
+        let length = stream.read(&mut part).unwrap();
+        assert!(length > 0, "it said nothing");
+        answer.extend_from_slice(&part[..length]);
+    }
+}
+
 #[test]
 fn a_client_of_a_future_version_is_told_which_are_spoken() {
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(data.path(), &[]);
-    // It hangs up by itself: a client that did first would not be there to be told.
-    let mut stream = TcpStream::connect(&node.address).unwrap();
-    stream.write_all(&hello(900)).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    let mut answer = BytesMut::from(&answer[..]);
-    let frame = split_frame(&mut answer, &Limits::default()).unwrap().expect("a whole frame");
     let refused = Refusal::Version { oldest: Version::OLDEST, newest: Version::NEWEST };
-    assert_eq!(Message::decode(&frame.head), Ok(Message::Refused(refused)));
+    assert_eq!(greeted(&node, (900, 900)), Message::Refused(refused));
+}
+
+#[test]
+fn a_node_that_is_held_back_speaks_no_newer_version() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), &["--protocol-version=1"]);
+    let welcome = |versions| match greeted(&node, versions) {
+        Message::Welcome(welcome) => Ok(welcome.version),
+        Message::Refused(refusal) => Err(refusal),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(welcome((1, 2)), Ok(Version::FIRST));
+    let refused = Refusal::Version { oldest: Version::OLDEST, newest: Version::FIRST };
+    assert_eq!(welcome((2, 2)), Err(refused));
 }

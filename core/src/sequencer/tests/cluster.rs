@@ -4,7 +4,7 @@
 //! A connection delivers in order. When it is lost, its answers are lost with it, while its
 //! requests may still reach the node, even after those of a later connection.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -23,7 +23,7 @@ use crate::sequencer::{Outputs, Sequencer, SequencerConfig, SequencerOutput};
 use crate::storage::StorageReply;
 use crate::storage::testing::{CREATION, PARTITION, Rig, member};
 use crate::time::Time;
-use crate::wire::{ReplicaAnswer, ReplicaRequest, ToReplica};
+use crate::wire::{ReplicaAnswer, ReplicaRequest, ToReplica, Version};
 
 /// Something that happened, in the order it did.
 #[derive(Debug, Clone)]
@@ -47,6 +47,7 @@ pub(super) struct Connection {
     pub(super) node: NodeId,
     /// Whether the session still has it; if not, what is left is on its way to the node.
     pub(super) is_up: bool,
+    version: Version,
     pub(super) requests: VecDeque<(ToReplica, Bytes)>,
     pub(super) answers: VecDeque<(ReplicaAnswer, Bytes)>,
 }
@@ -74,6 +75,9 @@ pub(super) struct Cluster {
     pub(super) now: Time,
     /// What happened since it was last taken.
     pub(super) events: Vec<Event>,
+    /// Nodes that speak the oldest version only, and the sessions of servers that do.
+    old_nodes: BTreeSet<NodeId>,
+    old_sessions: BTreeSet<u64>,
     /// Disks that were taken out.
     shelf: BTreeMap<NodeId, Rig>,
     connected: u64,
@@ -98,6 +102,8 @@ impl Cluster {
             connections: BTreeMap::new(),
             now: Time::ZERO,
             events: Vec::new(),
+            old_nodes: BTreeSet::new(),
+            old_sessions: BTreeSet::new(),
             shelf: BTreeMap::new(),
             connected: 0,
             appended: 0,
@@ -111,6 +117,9 @@ impl Cluster {
         let hint = SetChange::initial(SetVersion::FIRST, self.set.clone());
         let sequencer = Sequencer::new(config, PARTITION, CREATION, session, hint);
         assert!(self.sessions.insert(epoch, sequencer).is_none(), "epochs are used once");
+        if self.is_old(server) {
+            self.old_sessions.insert(epoch);
+        }
     }
 
     /// A session's server dies.
@@ -130,9 +139,11 @@ impl Cluster {
         assert!(!self.is_linked(epoch, node), "one connection at a time");
         self.connected += 1;
         let (requests, answers) = (VecDeque::new(), VecDeque::new());
-        let connection = Connection { epoch, node, is_up: true, requests, answers };
+        let is_old = self.old_sessions.contains(&epoch) || self.is_old(node);
+        let version = if is_old { Version::OLDEST } else { Version::NEWEST };
+        let connection = Connection { epoch, node, is_up: true, version, requests, answers };
         self.connections.insert(self.connected, connection);
-        self.reach(epoch, node);
+        self.reach(epoch, node, version);
     }
 
     /// A session's connection to a node is lost.
@@ -148,6 +159,26 @@ impl Cluster {
     pub(super) fn crash(&mut self, node: NodeId) {
         self.rig(node).restart();
         self.disconnect(node);
+    }
+
+    /// Whether a node speaks the oldest version only.
+    pub(super) fn is_old(&self, node: NodeId) -> bool {
+        self.old_nodes.contains(&node)
+    }
+
+    /// A node is killed and comes back with the oldest version of the protocol, or the newest.
+    /// Sessions of its server are over.
+    pub(super) fn roll(&mut self, node: NodeId, is_old: bool) {
+        match is_old {
+            true => self.old_nodes.insert(node),
+            false => self.old_nodes.remove(&node),
+        };
+        let served = self.sessions.iter().filter(|(_, s)| s.session().server == node);
+        let served: Vec<_> = served.map(|(epoch, _)| *epoch).collect();
+        for epoch in served {
+            self.stop(epoch, Loss::AnswersOnly);
+        }
+        self.crash(node);
     }
 
     /// A node starts again with its other disk: one that was never here, or the one from before.
@@ -407,13 +438,18 @@ impl Cluster {
             let is_it = |number: &u64| to == Caller::Peer(ConnectionId::accepted(*number));
             if let Some(number) = number.into_iter().find(is_it) {
                 let connection = self.connections.get_mut(&number).expect("a connection");
-                connection.answers.push_back((message.answer, payload));
+                if message.answer.since() <= connection.version {
+                    connection.answers.push_back((message.answer, payload));
+                } else {
+                    let is_unasked = matches!(message.answer, ReplicaAnswer::Damaged { .. });
+                    assert!(is_unasked, "only what was asked for is answered");
+                }
             }
         }
     }
 
-    fn reach(&mut self, epoch: u64, node: NodeId) {
-        self.with(epoch, |sequencer, outputs| sequencer.on_reachable(node, outputs));
+    fn reach(&mut self, epoch: u64, node: NodeId, version: Version) {
+        self.with(epoch, |sequencer, outputs| sequencer.on_reachable(node, version, outputs));
     }
 
     /// Does something with a session, if it still goes on, and sends what it asks.
@@ -429,12 +465,13 @@ impl Cluster {
                         panic!("only who is reachable is asked: {node} {request:?}")
                     });
                     let connection = self.connections.get_mut(&number).expect("a connection");
+                    assert!(request.request.since() <= connection.version, "{request:?}");
                     connection.requests.push_back((request, payload));
                 }
                 SequencerOutput::Reach { node } => {
                     self.events.push(Event::Said { session, output });
-                    if self.is_linked(epoch, node) {
-                        self.reach(epoch, node);
+                    if let Some(number) = self.up(epoch, node) {
+                        self.reach(epoch, node, self.connections[&number].version);
                     }
                 }
                 output => {

@@ -35,6 +35,7 @@ enum Action {
     Link,
     Cut,
     Crash,
+    Roll,
     Wait,
     Settle,
     Strand,
@@ -44,7 +45,7 @@ enum Action {
     Rot,
 }
 
-const WEIGHTS: [(Action, u64); 20] = [
+const WEIGHTS: [(Action, u64); 21] = [
     (Action::Request, 300),
     (Action::Answer, 300),
     (Action::Sync, 150),
@@ -58,6 +59,7 @@ const WEIGHTS: [(Action, u64); 20] = [
     (Action::Link, 40),
     (Action::Cut, 8),
     (Action::Crash, 8),
+    (Action::Roll, 6),
     (Action::Wait, 20),
     (Action::Settle, 3),
     (Action::Strand, 12),
@@ -127,6 +129,12 @@ impl Run {
         let rots = random.bits().is_multiple_of(2);
         weights.retain(|(action, _)| !rots || *action != Action::Aim);
         let rotting = rots.then(|| NodeId(1 + (random.bits() % u64::from(size)) as u32));
+        // Most runs are of one version. The others begin with any mixture.
+        let rolls = random.bits().is_multiple_of(4);
+        weights.retain(|(action, _)| rolls || *action != Action::Roll);
+        for node in cluster.nodes.keys().copied().collect::<Vec<_>>() {
+            cluster.roll(node, rolls && random.bits().is_multiple_of(2));
+        }
         let (steps, epoch, asked, story) = (0, 0, 0, None);
         Self { seed, steps, cluster, oracle, random, weights, epoch, asked, rotting, story }
     }
@@ -217,6 +225,10 @@ impl Run {
             Action::Crash => {
                 let node = self.node();
                 self.cluster.crash(node);
+            }
+            Action::Roll => {
+                let node = self.node();
+                self.cluster.roll(node, !self.cluster.is_old(node));
             }
             Action::Wait => {
                 let pause = Duration::from_millis(self.below(600) as u64);
@@ -360,6 +372,9 @@ impl Run {
 
     /// All is well again: the newest session is open, everybody joins it, and it commits.
     fn heal(&mut self) -> Result<(), Broken> {
+        for node in self.nodes_where(Cluster::is_old) {
+            self.cluster.roll(node, false);
+        }
         self.recover()?;
         if !self.cluster.sessions.contains_key(&self.epoch) {
             self.epoch += 1;

@@ -71,5 +71,11 @@ transcripts! {
     damage_repaired
     suspect
     recovered_by_force
+    change_held_back
+    learner_held_back
+    left_behind
+    old_server
+    trimmed_later
+    repaired_later
     trimmed_while_repaired
 }

@@ -10,6 +10,8 @@
 //! > reset s1 n2             a connection is lost, and its requests may still arrive
 //! > stop s1                 the session's server dies
 //! > crash n2 / swap n2      power is lost / and the node comes back with its other disk
+//! > old n2 / new n2         a node comes back with the first version of the protocol, or the newest;
+//!                           sessions of its server (n1 has all of them) are over
 //! > deliver s1 n2 1         one message on its way to the other arrives; without a number all do
 //! > late s1 n2 1            the same with requests of connections that were lost
 //! > repeat s1 n2            the next request on its way will arrive twice
@@ -94,6 +96,7 @@ fn play(cluster: &mut Cluster, command: &str) -> Vec<String> {
         }
         ["link", session, node] => cluster.link(epoch(session), node_of(node)),
         ["crash", node] => cluster.crash(node_of(node)),
+        [age @ ("old" | "new"), node] => cluster.roll(node_of(node), age == "old"),
         ["swap", node] => cluster.swap_disk(node_of(node)),
         ["deliver", from, to, ref count @ ..] => deliver(cluster, from, to, at_most(count)),
         ["late", session, node, ref count @ ..] => {
