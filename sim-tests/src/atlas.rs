@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use waltz_core::id::{Member, PartitionId, TransactionId};
+use waltz_core::id::{Member, PartitionId, ReplicaSet, TransactionId};
 use waltz_core::journal::Place;
 use waltz_core::time::Random;
 
@@ -20,18 +20,24 @@ pub(crate) const SECTOR_BYTES: u32 = 512;
 /// A run of records on some disk: where, and which of them the log still has.
 type Runs = BTreeMap<(Member, PartitionId, Place), Vec<TransactionId>>;
 
+/// What is at a place of a disk's journal now.
+type Read<'a> = &'a dyn Fn(Member, Place) -> Option<Bytes>;
+
 /// All logs at one moment, and the disks that keep them.
 pub(crate) struct Atlas<'a> {
     logs: Logs,
-    /// The disks that are no more.
-    lost: BTreeSet<Member>,
-    /// What is at a place of a disk's journal now.
-    read: &'a dyn Fn(Member, Place) -> Option<Bytes>,
+    /// Whether a partition's copy on a disk is there, and goes on to be.
+    lasts: &'a dyn Fn(PartitionId, Member) -> bool,
+    read: Read<'a>,
 }
 
 impl<'a> Atlas<'a> {
-    pub(crate) fn new(history: &History, read: &'a dyn Fn(Member, Place) -> Option<Bytes>) -> Self {
-        Self { logs: history.logs(), lost: history.lost(), read }
+    pub(crate) fn new(
+        history: &History,
+        lasts: &'a dyn Fn(PartitionId, Member) -> bool,
+        read: Read<'a>,
+    ) -> Self {
+        Self { logs: history.logs(), lasts, read }
     }
 
     /// Picks a run on some disk. All records in its sectors have a sound copy elsewhere.
@@ -56,6 +62,16 @@ impl<'a> Atlas<'a> {
         let runs = self.runs();
         let mut own = runs.iter().filter(|((of, _, _), _)| *of == disk);
         own.all(|((_, partition, _), ids)| self.is_spare(disk, *partition, ids))
+    }
+
+    /// Whether a partition's records have sound copies on some of these disks.
+    pub(crate) fn is_safe_on(&self, partition: PartitionId, disks: &ReplicaSet) -> bool {
+        let replicas = self.replicas(partition);
+        let records = replicas.iter().flat_map(|(_, log)| log.records());
+        records.into_iter().all(|(id, stored)| {
+            let mut kept = replicas.iter().filter(|(disk, _)| disks.contains(*disk));
+            kept.any(|(disk, log)| self.is_sound(*disk, log, id, stored))
+        })
     }
 
     /// The records of replicas that are not as they were written.
@@ -89,7 +105,7 @@ impl<'a> Atlas<'a> {
 
     fn replicas(&self, partition: PartitionId) -> Vec<(Member, &DiskLog)> {
         let mut replicas = Replicas::of(&self.logs, partition).current();
-        replicas.retain(|(disk, _)| !self.lost.contains(disk));
+        replicas.retain(|(disk, _)| (self.lasts)(partition, *disk));
         replicas
     }
 
@@ -139,8 +155,8 @@ mod tests {
 
     use bytes::{Bytes, BytesMut};
     use waltz_core::id::{
-        ClientId, CreationId, Epoch, Generation, Mark, NodeId, ReplicaSet, ReqId, SessionId,
-        SetVersion, StorageId,
+        ClientId, CreationId, Epoch, Generation, Mark, NodeId, ReqId, SessionId, SetVersion,
+        StorageId,
     };
     use waltz_core::io::Ticket;
     use waltz_core::journal::{Entry, EntryHead};
@@ -247,10 +263,10 @@ mod tests {
             is_sound.then(|| logs[&disk][&P0].at(id).expect("it was written").bytes.clone())
         };
         for _ in 0..500 {
-            let picked = Atlas::new(history, &read).pick(&mut random);
+            let picked = Atlas::new(history, &|_, _| true, &read).pick(&mut random);
             harmed.borrow_mut().extend(picked);
         }
-        assert_eq!(Atlas::new(history, &read).damaged().len(), harmed.borrow().len());
+        assert_eq!(Atlas::new(history, &|_, _| true, &read).damaged().len(), harmed.borrow().len());
         harmed.take().into_iter().collect()
     }
 
@@ -269,10 +285,12 @@ mod tests {
         let read = |disk: Member, place: Place| {
             logs[&disk][&P0].at(id_at(place)).map(|stored| stored.bytes.clone())
         };
-        let spare = || [1, 2, 3].map(|n| Atlas::new(&history, &read).can_do_without(disk(n)));
-        assert_eq!(spare(), [true, true, true]);
-        history.lose(disk(1));
-        assert_eq!(spare()[1..], [false, true]);
+        let spare = |lost: Member| {
+            let lasts = |_, disk| disk != lost;
+            [2, 3].map(|node| Atlas::new(&history, &lasts, &read).can_do_without(disk(node)))
+        };
+        assert_eq!(spare(disk(4)), [true, true]);
+        assert_eq!(spare(disk(1)), [false, true]);
     }
 
     #[test]

@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use waltz_core::id::{ClusterKey, Member, NodeId};
+use waltz_core::id::{ClusterKey, Member, NodeId, PartitionId};
 use waltz_core::io::{Address, Report};
 use waltz_core::journal::{Damage, Fold, FoundEntry, Place, segment_name};
 use waltz_core::limits::Limits;
 use waltz_core::membership::ControllerConfig;
 use waltz_core::node::{CoordinatorAt, Node, NodeConfig, Recovered, Roles};
 use waltz_core::storage::{CheckpointConfig, ScrubConfig, StorageConfig};
-use waltz_core::time::Random;
 use waltz_runtime::journal::{JournalConfig, JournalError};
 use waltz_runtime::node::{World, run_node};
 use waltz_runtime_sim::{Crash, Event, SimHost, SimWorld};
@@ -72,26 +71,22 @@ impl Cluster {
         (0..self.plan.shape.nodes).map(address).collect()
     }
 
-    /// A run on some disk all of whose records have a sound copy elsewhere.
-    pub(crate) fn spare_run(&self, random: &mut Random) -> Option<(Member, Place)> {
-        self.atlas(|atlas| atlas.pick(random))
-    }
-
-    /// Whether all records on a node's disk have a sound copy elsewhere.
-    pub(crate) fn can_do_without(&self, disk: Member) -> bool {
-        self.atlas(|atlas| atlas.can_do_without(disk))
-    }
-
     /// The records of replicas that are damaged, in words.
     pub(crate) fn damaged(&self) -> Vec<String> {
         if !self.plan.rots() {
             return Vec::new();
         }
-        self.atlas(|atlas| atlas.damaged())
+        self.atlas(|_, _| true, |atlas| atlas.damaged())
     }
 
-    fn atlas<T>(&self, ask: impl FnOnce(Atlas<'_>) -> T) -> T {
-        ask(Atlas::new(&self.history, &|disk, place| self.on_disk(disk, place)))
+    /// Asks the atlas, where copies that `stays` denies do not count, nor what is lost or suspect.
+    pub(crate) fn atlas<T>(
+        &self,
+        stays: impl Fn(PartitionId, Member) -> bool,
+        ask: impl FnOnce(Atlas<'_>) -> T,
+    ) -> T {
+        let lasts = |partition, disk| self.is_sound(disk) && stays(partition, disk);
+        ask(Atlas::new(&self.history, &lasts, &|disk, place| self.on_disk(disk, place)))
     }
 
     fn on_disk(&self, disk: Member, place: Place) -> Option<Bytes> {
@@ -102,6 +97,11 @@ impl Cluster {
     /// The disk that a node has, once it was booted with it.
     pub(crate) fn disk(&self, index: u32) -> Option<Member> {
         self.lock().disks.get(&index).copied()
+    }
+
+    /// Whether a node never comes back.
+    pub(crate) fn is_dead(&self, index: u32) -> bool {
+        self.lock().dead.contains(&index)
     }
 
     /// Whether a disk is its node's, and the node knows what is on it.
@@ -125,6 +125,11 @@ impl Cluster {
         };
         let is_there = |place: &Place| self.on_disk(disk, *place).is_some();
         places.into_iter().find(|place| has_room(place) && is_there(place))
+    }
+
+    /// Part of a disk is lost: from now on nothing on it counts.
+    pub(crate) fn suspect(&self, disk: Member) {
+        self.lock().suspects.insert(disk);
     }
 
     /// A node gets an empty disk, and is booted with it.
@@ -248,12 +253,7 @@ impl Cluster {
     }
 
     fn opened(&self, index: u32, disk: Member, opened: &Opened) -> Result<(), String> {
-        let mut state = self.lock();
-        state.disks.insert(index, disk);
-        if opened.suspect {
-            state.suspects.insert(disk);
-        }
-        drop(state);
+        self.lock().disks.insert(index, disk);
         self.history.recovered(disk, opened)
     }
 

@@ -41,6 +41,11 @@ pub(crate) struct DiskLog {
 }
 
 impl DiskLog {
+    /// What was trimmed.
+    pub(crate) fn start(&self) -> Mark {
+        self.start
+    }
+
     /// The last id.
     pub(crate) fn last(&self) -> Mark {
         Mark::before(TransactionId(self.slots.len() as u64))

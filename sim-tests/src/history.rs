@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use tokio::sync::oneshot;
 use waltz_core::id::{Member, PartitionId, TransactionId};
 use waltz_core::io::Ticket;
 use waltz_core::journal::{Entry, EntryHead, Place};
@@ -33,6 +34,8 @@ struct State {
     disks: BTreeMap<Member, DiskHistory>,
     /// Disks that are no more.
     lost: BTreeSet<Member>,
+    /// Who waits for a promise or the like to be on its way.
+    brink: Option<oneshot::Sender<Member>>,
     /// What was trimmed anywhere, and so committed.
     trimmed: Trimmed,
     violations: Vec<String>,
@@ -91,6 +94,14 @@ impl History {
             state.fold(disk, entry, *place);
         }
         Ok(())
+    }
+
+    /// Waits for something that a session stands on, and that is neither records nor durable.
+    /// Whoever waits in vain is forgotten when the next one does.
+    pub(crate) fn brink(&self) -> oneshot::Receiver<Member> {
+        let (sender, receiver) = oneshot::channel();
+        self.lock().brink = Some(sender);
+        receiver
     }
 
     /// A disk is lost, with everything on it.
@@ -191,6 +202,17 @@ impl State {
     }
 }
 
+fn is_brink(head: &EntryHead) -> bool {
+    matches!(
+        head,
+        EntryHead::Promise { .. }
+            | EntryHead::Join { .. }
+            | EntryHead::Cut { .. }
+            | EntryHead::Change { .. }
+            | EntryHead::Create { .. }
+    )
+}
+
 /// A journal whose entries the history follows.
 pub(crate) struct Watched<J> {
     journal: J,
@@ -207,6 +229,12 @@ impl<J> Watched<J> {
 impl<J: JournalPort> JournalPort for Watched<J> {
     fn append(&mut self, entry: Entry, ticket: Ticket) {
         let mut state = self.history.lock();
+        if is_brink(&entry.head)
+            && let Some(waiting) = state.brink.take()
+        {
+            // Nobody may wait any more.
+            let _ = waiting.send(self.disk);
+        }
         let history = state.disks.entry(self.disk).or_default();
         history.pending.push_back((ticket, entry.clone()));
         self.journal.append(entry, ticket);

@@ -12,9 +12,11 @@ use madsim::time::sleep;
 use waltz_client::{Client, ClientConfig, Mark, NoDatabase, OperatorRequest, Partitions};
 use waltz_core::id::{Member, NodeId, PartitionId, ReplicaSet, TransactionId};
 use waltz_core::io::Address;
+use waltz_core::journal::Place;
 use waltz_core::time::Random;
 use waltz_runtime_sim::{Event, SimWorld};
 
+use crate::atlas::Atlas;
 use crate::cluster::{Cluster, address};
 use crate::history::History;
 use crate::plan::Plan;
@@ -23,6 +25,9 @@ use crate::workloads::followers::Followers;
 
 /// How often the operator looks after what is lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Every so many looks suspects are replaced: until then they are in the way.
+const LOOKS_AT_SUSPECTS: u32 = 4;
 
 /// How often the operator looks, when all is calm, before it gives up.
 const LOOKS: u32 = 90;
@@ -48,7 +53,7 @@ pub(crate) struct Operator {
     pub(crate) world: SimWorld,
     pub(crate) cluster: Cluster,
     pub(crate) plan: Plan,
-    history: History,
+    pub(crate) history: History,
     followers: Followers,
     state: Arc<Mutex<State>>,
 }
@@ -79,8 +84,32 @@ impl Operator {
     pub(crate) fn can_do_without(&self, index: u32) -> bool {
         let Some(disk) = self.cluster.disk(index) else { return false };
         self.cluster.is_sound(disk)
-            && self.partitions().all(|partition| self.may_lose(partition, disk))
-            && self.cluster.can_do_without(disk)
+            && self.partitions().all(|partition| self.keeps_majority(partition, Some(disk), None))
+            && self.atlas(|atlas| atlas.can_do_without(disk))
+    }
+
+    /// A run on some disk all of whose records have a sound copy elsewhere.
+    pub(crate) fn spare_run(&self, random: &mut Random) -> Option<(Member, Place)> {
+        self.atlas(|atlas| atlas.pick(random))
+    }
+
+    /// Asks the atlas, where only copies count that nobody wants to go.
+    fn atlas<T>(&self, ask: impl FnOnce(Atlas<'_>) -> T) -> T {
+        let stays = |partition, disk: Member| {
+            let state = self.lock();
+            let mut wanted = state.wanted.get(&partition).into_iter().flatten();
+            wanted.all(|wanted| wanted.members.contains(disk))
+        };
+        self.cluster.atlas(stays, ask)
+    }
+
+    /// Whether a node is left to serve, and a third of the nodes at most are gone, without one.
+    pub(crate) fn can_serve_without(&self, index: u32) -> bool {
+        let shape = self.plan.shape;
+        let is_left = |other: &u32| *other != index && !self.cluster.is_dead(*other);
+        let mut servers = shape.nodes - shape.servers..shape.nodes;
+        let left = (0..shape.nodes).filter(is_left).count();
+        servers.any(|server| is_left(&server)) && 3 * left >= 2 * shape.nodes as usize
     }
 
     /// Asks for other replicas of some partition.
@@ -88,7 +117,8 @@ impl Operator {
         let mut below = |bound: usize| (random.bits() % bound as u64) as usize;
         let partition = PartitionId(below(self.plan.shape.partitions as usize) as u32);
         let (storages, usual) = (self.plan.shape.storages, self.plan.shape.replicas as usize);
-        let mut nodes: Vec<_> = (0..storages).collect();
+        let mut nodes: Vec<_> =
+            (0..storages).filter(|index| !self.cluster.is_dead(*index)).collect();
         let count = match below(6) {
             0 => usual + 1,
             1 => usual - 1,
@@ -96,7 +126,13 @@ impl Operator {
         };
         let count = count.clamp(1, nodes.len().min(7));
         let nodes: Vec<_> = (0..count).map(|_| nodes.remove(below(nodes.len()))).collect();
-        self.want(partition, &nodes).await;
+        // New replicas copy what is sound before others go.
+        let (now, wanted) = (self.committed(partition), self.members(&nodes));
+        let adds = now.is_some_and(|now| wanted.0.iter().any(|member| !now.contains(*member)));
+        let is_safe = adds || self.atlas(|atlas| atlas.is_safe_on(partition, &wanted));
+        if is_safe && self.keeps_majority(partition, None, Some(wanted)) {
+            self.want(partition, &nodes).await;
+        }
     }
 
     /// Trims some partition, of what everyone has applied.
@@ -111,9 +147,11 @@ impl Operator {
 
     /// Looks after lost and suspect replicas for as long as the run lasts.
     pub(crate) async fn look_after(&self) {
-        loop {
+        for look in 1.. {
             sleep(LOOK_EVERY).await;
-            self.replace_suspects();
+            if look % LOOKS_AT_SUSPECTS == 0 {
+                self.replace_suspects();
+            }
             for partition in self.partitions() {
                 let set = self.committed(partition);
                 let lost = |set: &ReplicaSet| set.0.iter().any(|one| !self.cluster.is_sound(*one));
@@ -186,22 +224,29 @@ impl Operator {
         }
     }
 
-    /// Whether each set that counts, or may come to, keeps a majority without this disk as well.
-    fn may_lose(&self, partition: PartitionId, disk: Member) -> bool {
+    /// Whether each set that counts, or may come to, keeps a majority without this disk as well, or
+    /// when this set is wanted.
+    fn keeps_majority(
+        &self,
+        partition: PartitionId,
+        without: Option<Member>,
+        wanted: Option<ReplicaSet>,
+    ) -> bool {
         let logs = self.history.logs_of(partition);
         let newest = Replicas::new(&logs).set().map(|set| set.version);
         let on_disks = logs.values().flat_map(|log| log.sets().iter().cloned());
         let sets = on_disks.chain(self.history.pending_sets(partition));
         let sets = sets.filter(|set| newest.is_none_or(|newest| set.version >= newest));
-        let mut sets: Vec<_> = sets.map(|set| set.replicas).collect();
+        let mut sets: Vec<_> = sets.map(|set| set.replicas).chain(wanted).collect();
         let state = self.lock();
-        let wanted = state.wanted.get(&partition).into_iter().flatten();
-        sets.extend(wanted.map(|wanted| wanted.members.clone()));
+        let asked = state.wanted.get(&partition).into_iter().flatten();
+        sets.extend(asked.map(|wanted| wanted.members.clone()));
         drop(state);
         let members: BTreeSet<_> = sets.iter().flat_map(|set| set.0.iter().copied()).collect();
         let smallest = sets.iter().map(|set| set.0.len()).min().unwrap_or(0);
-        let lost = members.iter().filter(|one| **one == disk || !self.cluster.is_sound(**one));
-        !members.contains(&disk) || 2 * lost.count() < smallest
+        let is_lost = |one: &&Member| without == Some(**one) || !self.cluster.is_sound(**one);
+        let lost = members.iter().filter(is_lost).count();
+        lost == 0 || 2 * lost < smallest
     }
 
     /// The nodes that a partition was wanted on last, or is on.
@@ -212,7 +257,11 @@ impl Operator {
             Some(wanted) => wanted.nodes.into_iter().collect(),
             None => committed().nodes().map(|node| node.0 - 1).collect(),
         };
-        nodes.into_iter().collect()
+        // Others take the place of the dead, as long as there are any.
+        let others = (0..self.plan.shape.storages).filter(|index| !nodes.contains(index));
+        let candidates = nodes.iter().copied().chain(others);
+        let alive = candidates.filter(|index| !self.cluster.is_dead(*index));
+        alive.take(nodes.len()).collect()
     }
 
     /// The disks that these nodes have now.

@@ -37,7 +37,7 @@ impl Injector {
 
     /// Harms one run of records on one disk, unless it holds the last good copy of any of them.
     pub(super) fn harm_record(&mut self, fault: FaultKind) {
-        let Some((disk, place)) = self.cluster.spare_run(&mut self.random) else {
+        let Some((disk, place)) = self.operator.spare_run(&mut self.random) else {
             return;
         };
         let host = host_of(disk.node);

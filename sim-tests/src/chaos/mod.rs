@@ -129,8 +129,10 @@ impl Injector {
             | FaultKind::FailingRead
             | FaultKind::FullDisk => self.harm_disk(fault).await,
             FaultKind::Rot | FaultKind::Misdirect => self.harm_record(fault),
-            FaultKind::Wipe => self.wipe().await,
-            FaultKind::Smear => self.smear().await,
+            FaultKind::Brink => self.brink().await,
+            FaultKind::Wipe => self.wipe(),
+            FaultKind::Death => self.bury(),
+            FaultKind::Smear => self.smear(),
             FaultKind::Move => self.operator.move_replicas(&mut self.random).await,
             FaultKind::Trim => self.operator.trim(&mut self.random).await,
             FaultKind::Loss

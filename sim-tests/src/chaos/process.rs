@@ -1,5 +1,8 @@
 //! What happens to processes and their clocks.
 
+use std::time::Duration;
+
+use madsim::time::{sleep, timeout};
 use waltz_runtime_sim::Crash;
 
 use super::Injector;
@@ -17,6 +20,21 @@ impl Injector {
         }
         self.wait(1, 3_000).await;
         struck.for_each(|index| self.cluster.boot(index));
+    }
+
+    /// Power fails while something that a session stands on is on its way to some disk.
+    pub(super) async fn brink(&mut self) {
+        let Ok(Ok(disk)) = timeout(Duration::from_secs(2), self.operator.history.brink()).await
+        else {
+            return;
+        };
+        let moment = self.random.between(Duration::ZERO, Duration::from_micros(500));
+        sleep(moment).await;
+        let index = disk.node.0 - 1;
+        self.note(&[&address(index)], format_args!("power, on the brink"));
+        self.cluster.crash(index, Crash::Power);
+        self.wait(1, 300).await;
+        self.cluster.boot(index);
     }
 
     pub(super) async fn pause(&mut self) {

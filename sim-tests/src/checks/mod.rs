@@ -17,9 +17,9 @@ mod p9_liveness;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use waltz_core::id::{PartitionId, TransactionId};
+use waltz_core::id::{Mark, PartitionId, TransactionId};
 
-use crate::disk_log::Stored;
+use crate::disk_log::{DiskLog, Stored};
 use crate::history::{History, Logs};
 use crate::operations::ClientHistory;
 use crate::peaks::Peaks;
@@ -53,6 +53,12 @@ impl Evidence {
     /// all are equal: promise 3 checks it.
     pub(crate) fn longest_logs(&self) -> BTreeMap<PartitionId, &[Stored]> {
         self.longest.iter().map(|(partition, log)| (*partition, &log[..])).collect()
+    }
+
+    /// Up to where a partition's log was trimmed anywhere.
+    pub(crate) fn start(&self, partition: PartitionId) -> Mark {
+        let logs = self.logs.values().filter_map(|logs| logs.get(&partition));
+        logs.map(DiskLog::start).max().unwrap_or(Mark::NONE)
     }
 }
 

@@ -3,7 +3,8 @@
 //! A conflict that was told as exact names a record of the final log that changed that very lock,
 //! after the mark that the attempt was computed at. One that was told as a precaution is possible
 //! only where the lock table's window does not reach: its floor can be no higher than that of the
-//! whole log, with what may have been in flight and was cut since.
+//! whole log, with what may have been in flight and was cut since, or than where a trimmed log
+//! starts.
 
 use std::collections::BTreeMap;
 
@@ -26,8 +27,10 @@ pub(super) fn check(evidence: &Evidence) -> Vec<String> {
     let mut floors = BTreeMap::new();
     let false_ones = evidence.clients.met.iter().filter_map(|met| {
         let log = logs.get(&met.partition).copied().unwrap_or_default();
-        let floor =
-            *floors.entry(met.partition).or_insert_with(|| highest_floor(log, evidence.plan.locks));
+        let floor = *floors.entry(met.partition).or_insert_with(|| {
+            let window = highest_floor(log, evidence.plan.locks);
+            window.max(evidence.start(met.partition))
+        });
         judge(met, log, floor)
     });
     false_ones.collect()

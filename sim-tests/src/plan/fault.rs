@@ -76,6 +76,10 @@ kinds! {
     Wipe "wipe" 30 1_500..=6_000;
     /// Part of a journal is lost, and the node can't tell any more what it had promised.
     Smear "smear" 25 1_500..=6_000;
+    /// A node and its disk are lost for good.
+    Death "death" 20 1_500..=8_000;
+    /// A host loses power while a promise or a step of catching up is on its way to its disk.
+    Brink "brink" 35 100..=3_000;
     /// An operator moves a partition's replicas.
     Move "move" 40 300..=4_000;
     /// An operator trims a partition.

@@ -140,7 +140,8 @@ impl Plan {
 
     /// Whether there is anything for an operator to do.
     pub(crate) fn is_operated(&self) -> bool {
-        let kinds = [FaultKind::Wipe, FaultKind::Smear, FaultKind::Move, FaultKind::Trim];
+        use FaultKind::{Death, Move, Smear, Trim, Wipe};
+        let kinds = [Wipe, Smear, Death, Move, Trim];
         self.story || kinds.iter().any(|kind| self.faults.contains_key(kind))
     }
 

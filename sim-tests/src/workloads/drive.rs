@@ -15,6 +15,9 @@ use super::instance::{Instance, Numbers, Wish};
 use super::{PATIENCE, Stage, late, service_host};
 use crate::operations::Ending;
 
+/// In so many steps of any work an instance makes sure once that it is current.
+const FLUSH_EVERY: u64 = 8;
+
 /// One kind of work, and what its application computes from the log.
 pub(crate) trait Workload: Clone + Send + Sync + 'static {
     /// The application's memory.
@@ -103,7 +106,10 @@ async fn work<W: Workload>(stage: &Stage, workload: &W, instances: &[Instance<W:
         workers.push(madsim::task::spawn(async move {
             loop {
                 let next = steps.lock().await.recv().await;
-                let Some(step) = next else { return };
+                let Some(mut step) = next else { return };
+                if step.random.bits().is_multiple_of(FLUSH_EVERY) {
+                    drop(instance.flush(step.partitions).await);
+                }
                 workload.step(&instance, step).await;
             }
         }));

@@ -184,11 +184,21 @@ impl<S: State> Instance<S> {
         timeout: Option<Duration>,
         compute: impl FnOnce(&S) -> Wish,
     ) -> Ending {
-        let number = self.numbers.next();
-        self.operations.begin(number, partition);
         // The mark first: the state may be newer, which is safe.
         let computed_at = self.app.mark(partition);
         let wish = self.app.with(partition, compute);
+        self.append_at((partition, computed_at), timeout, wish).await
+    }
+
+    /// Appends a wish once that was computed at this mark.
+    pub(crate) async fn append_at(
+        &self,
+        (partition, computed_at): (PartitionId, Mark),
+        timeout: Option<Duration>,
+        wish: Wish,
+    ) -> Ending {
+        let number = self.numbers.next();
+        self.operations.begin(number, partition);
         let data = wish.data(number);
         self.operations.sends(number, &data);
         let mut request = AppendRequest::new(data).header(wish.header).at(computed_at);

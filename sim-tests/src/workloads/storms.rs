@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use waltz_client::{FetchError, Partitions, TransactionId};
+use waltz_client::{FetchError, Mark, Partitions, TransactionId};
 
 use super::app::{Applied, State};
 use super::drive::{Step, Workload};
@@ -35,7 +35,11 @@ impl Workload for Storms {
                 let wish = any_wish(&mut step);
                 let timeout =
                     (step.below(2) == 0).then(|| Duration::from_millis(1 + step.below(1_000)));
-                drop(instance.append(partition, timeout, |_| wish).await);
+                // Whoever took long computed at an old mark.
+                let age = if step.below(3) == 0 { step.below(60) } else { 0 };
+                let applied = instance.app().mark(partition).count();
+                let at = Mark::before(TransactionId(applied.saturating_sub(age)));
+                drop(instance.append_at((partition, at), timeout, wish).await);
             }
             9..12 => {
                 let wish = any_wish(&mut step);
