@@ -7,6 +7,8 @@
 
 pub mod client;
 pub mod coordinator;
+#[cfg(any(test, feature = "planted-bugs"))]
+pub mod explorer;
 pub mod id;
 pub mod io;
 pub mod journal;

@@ -264,14 +264,14 @@ impl RunIndex {
     }
 
     /// Every run's first id and count as written, durable or not.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "planted-bugs"))]
     pub(super) fn runs(&self) -> Vec<(TransactionId, u32)> {
         let stored = self.stored.iter().map(|run| (run.first, run.count));
         stored.chain(self.awaited.iter().map(|run| (run.first, run.count))).collect()
     }
 
     /// Whether every run reaches up to the next one.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "planted-bugs"))]
     pub(super) fn is_gapless(&self) -> bool {
         self.runs().windows(2).all(|pair| {
             let ((first, count), (next, _)) = (pair[0], pair[1]);

@@ -33,7 +33,8 @@ mod refusal;
 mod replica;
 mod salvage;
 mod scrub;
-#[cfg(test)]
+#[cfg(any(test, feature = "planted-bugs"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "some of it only tests need"))]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

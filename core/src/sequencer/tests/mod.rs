@@ -1,9 +1,6 @@
-//! Sessions against real replicas: scenarios as transcripts, and random runs whose every step is
-//! checked against what was ever promised.
+//! Sessions against real replicas: scenarios as transcripts, and rot in every record. Random runs
+//! of the same cluster are in [`crate::explorer`].
 
-mod cluster;
-mod explorer;
-mod oracle;
 mod rot;
 mod scenarios;
 mod script;

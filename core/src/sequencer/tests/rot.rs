@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::cluster::{Cluster, Event};
+use crate::explorer::sessions::{Cluster, Event};
 use crate::id::{Mark, NodeId, TransactionId};
 use crate::planted::Planted;
 use crate::sequencer::SequencerOutput;

@@ -33,11 +33,11 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::cluster::{Cluster, Connection, Event, Loss};
+use crate::explorer::sessions::{Cluster, Connection, Event, Loss};
 use crate::id::{Mark, NodeId, ReplicaSet, SessionId, TransactionId};
 use crate::planted::Planted;
 use crate::sequencer::{Phase, Sequencer};
-use crate::transcript::{answer_text, entry_text, output_text, request_text, short, summary_text};
+use crate::transcript::{short, summary_text};
 
 /// Plays a transcript on a new cluster and compares what comes of it with what it says.
 #[track_caller]
@@ -129,7 +129,7 @@ fn play(cluster: &mut Cluster, command: &str) -> Vec<String> {
     let is_short = words[0] == "settle";
     let told = |event: &Event| matches!(event, Event::Said { .. } | Event::Reported { .. });
     let events = std::mem::take(&mut cluster.events).into_iter();
-    events.filter(|event| !is_short || told(event)).map(|event| event_text(&event)).collect()
+    events.filter(|event| !is_short || told(event)).map(|event| event.text()).collect()
 }
 
 /// Messages over the connection that the session has; over those it has lost if it has none.
@@ -185,23 +185,6 @@ fn named(cluster: &Cluster, words: &[&str]) -> Vec<NodeId> {
     match words {
         [] => cluster.nodes.keys().copied().collect(),
         words => words.iter().map(|word| node_of(word)).collect(),
-    }
-}
-
-/// An event in a line.
-pub(super) fn event_text(event: &Event) -> String {
-    match event {
-        Event::Request { session, node, request } => {
-            format!("{} -> {node} {}", short(session), request_text(request))
-        }
-        Event::Wrote { node, head } => format!("{node} writes {}", entry_text(head)),
-        Event::Reported { node, report } => {
-            format!("{node} reports {:?}: {}", report.level, report.text)
-        }
-        Event::Answer { session, node, answer } => {
-            format!("{node} -> {} {}", short(session), answer_text(answer))
-        }
-        Event::Said { session, output } => format!("{} {}", short(session), output_text(output)),
     }
 }
 

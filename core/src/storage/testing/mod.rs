@@ -1,7 +1,5 @@
-//! What tests of replicas share: a storage node over a journal in memory, and how to write down
-//! what passes between it and its servers.
+//! What tests and smaller simulations of replicas share: a storage node over a journal in memory.
 
 mod rig;
 
-pub(crate) use crate::transcript::*;
 pub(crate) use rig::*;

@@ -22,9 +22,8 @@ use crate::id::{Mark, Position, ReplicaSet, SetVersion, TransactionId};
 use crate::log::{LogSummary, SetChange};
 use crate::planted::Planted;
 use crate::storage::StorageReply;
-use crate::storage::testing::{
-    Rig, answer_text, caller, empty_log, entry_text, member, open, run, session, short,
-};
+use crate::storage::testing::{Rig, caller, empty_log, member, open, run, session};
+use crate::transcript::{answer_text, entry_text, short};
 use crate::wire::{ReplicaAnswer, ReplicaRequest};
 
 /// Plays a transcript's commands and compares what comes of them with what it says.

@@ -78,7 +78,7 @@ fn elsewhere(bug: PlantedBug) -> &'static str {
         | PlantedBug::ResumeBlindly
         | PlantedBug::ReplaceInOneStep
         | PlantedBug::ChangeBeforeCommitted
-        | PlantedBug::CountLearner => "core/src/sequencer/tests/explorer.rs",
+        | PlantedBug::CountLearner => "core/src/explorer/",
         PlantedBug::AcknowledgeBeforeSync
         | PlantedBug::PromiseBeforeSync
         | PlantedBug::JoinBeforeSync

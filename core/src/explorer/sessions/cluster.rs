@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use super::event::Event;
 use crate::id::{
     ClientId, Epoch, Generation, Mark, Member, NodeId, ReplicaSet, ReqId, SessionId, SetVersion,
     StorageId, TransactionId,
 };
-use crate::io::{Caller, ConnectionId, Report};
-use crate::journal::EntryHead;
+use crate::io::{Caller, ConnectionId};
 use crate::limits::Limits;
 use crate::log::SetChange;
 use crate::planted::Planted;
@@ -23,38 +23,23 @@ use crate::sequencer::{Outputs, Sequencer, SequencerConfig, SequencerOutput};
 use crate::storage::StorageReply;
 use crate::storage::testing::{CREATION, PARTITION, Rig, member};
 use crate::time::Time;
-use crate::wire::{ReplicaAnswer, ReplicaRequest, ToReplica, Version};
-
-/// Something that happened, in the order it did.
-#[derive(Debug, Clone)]
-pub(super) enum Event {
-    /// A request reached a node.
-    Request { session: SessionId, node: NodeId, request: ReplicaRequest },
-    /// A node gave an entry to its journal.
-    Wrote { node: NodeId, head: EntryHead },
-    /// A node told its operator something.
-    Reported { node: NodeId, report: Report },
-    /// An answer reached its session.
-    Answer { session: SessionId, node: NodeId, answer: ReplicaAnswer },
-    /// A session said something to its server.
-    Said { session: SessionId, output: SequencerOutput },
-}
+use crate::wire::{ReplicaAnswer, ToReplica, Version};
 
 /// A connection from a session to a node.
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) epoch: u64,
-    pub(super) node: NodeId,
+pub(crate) struct Connection {
+    pub(crate) epoch: u64,
+    pub(crate) node: NodeId,
     /// Whether the session still has it; if not, what is left is on its way to the node.
-    pub(super) is_up: bool,
+    pub(crate) is_up: bool,
     version: Version,
-    pub(super) requests: VecDeque<(ToReplica, Bytes)>,
-    pub(super) answers: VecDeque<(ReplicaAnswer, Bytes)>,
+    pub(crate) requests: VecDeque<(ToReplica, Bytes)>,
+    pub(crate) answers: VecDeque<(ReplicaAnswer, Bytes)>,
 }
 
 /// What happens to the requests on a connection that is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Loss {
+pub(crate) enum Loss {
     /// They are lost too.
     Everything,
     /// They may still arrive.
@@ -63,18 +48,18 @@ pub(super) enum Loss {
 
 /// All of it.
 #[derive(Debug)]
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     /// How sessions opened from now on replicate.
-    pub(super) config: SequencerConfig,
-    pub(super) set: ReplicaSet,
-    pub(super) nodes: BTreeMap<NodeId, Rig>,
+    pub(crate) config: SequencerConfig,
+    pub(crate) set: ReplicaSet,
+    pub(crate) nodes: BTreeMap<NodeId, Rig>,
     /// By epoch; those that are over are gone.
-    pub(super) sessions: BTreeMap<u64, Sequencer>,
+    pub(crate) sessions: BTreeMap<u64, Sequencer>,
     /// By number: in the order they were made.
-    pub(super) connections: BTreeMap<u64, Connection>,
-    pub(super) now: Time,
+    pub(crate) connections: BTreeMap<u64, Connection>,
+    pub(crate) now: Time,
     /// What happened since it was last taken.
-    pub(super) events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
     /// Nodes that speak the oldest version only, and the sessions of servers that do.
     old_nodes: BTreeSet<NodeId>,
     old_sessions: BTreeSet<u64>,
@@ -85,12 +70,12 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) fn new(size: u32, planted: Planted) -> Self {
+    pub(crate) fn new(size: u32, planted: Planted) -> Self {
         Self::with_spares(size, 0, planted)
     }
 
     /// A replica set of so many nodes, and nodes beyond it that may be added.
-    pub(super) fn with_spares(size: u32, spares: u32, planted: Planted) -> Self {
+    pub(crate) fn with_spares(size: u32, spares: u32, planted: Planted) -> Self {
         let config =
             SequencerConfig { planted, ..SequencerConfig::new(NodeId(1), Limits::default()) };
         let all = (1..=size + spares).map(member);
@@ -111,7 +96,7 @@ impl Cluster {
     }
 
     /// A server begins a session; it reaches nobody yet.
-    pub(super) fn open(&mut self, epoch: u64, server: NodeId) {
+    pub(crate) fn open(&mut self, epoch: u64, server: NodeId) {
         let session = SessionId { epoch: Epoch(epoch), server, nonce: epoch };
         let config = SequencerConfig { node: server, ..self.config };
         let hint = SetChange::initial(SetVersion::FIRST, self.set.clone());
@@ -123,19 +108,19 @@ impl Cluster {
     }
 
     /// A session's server dies.
-    pub(super) fn stop(&mut self, epoch: u64, loss: Loss) {
+    pub(crate) fn stop(&mut self, epoch: u64, loss: Loss) {
         self.sessions.remove(&epoch);
         for number in self.connections_of(|connection| connection.epoch == epoch) {
             self.lose(number, loss);
         }
     }
 
-    pub(super) fn is_linked(&self, epoch: u64, node: NodeId) -> bool {
+    pub(crate) fn is_linked(&self, epoch: u64, node: NodeId) -> bool {
         self.up(epoch, node).is_some()
     }
 
     /// A session gets a new connection to a node.
-    pub(super) fn link(&mut self, epoch: u64, node: NodeId) {
+    pub(crate) fn link(&mut self, epoch: u64, node: NodeId) {
         assert!(!self.is_linked(epoch, node), "one connection at a time");
         self.connected += 1;
         let (requests, answers) = (VecDeque::new(), VecDeque::new());
@@ -147,7 +132,7 @@ impl Cluster {
     }
 
     /// A session's connection to a node is lost.
-    pub(super) fn cut(&mut self, epoch: u64, node: NodeId, loss: Loss) {
+    pub(crate) fn cut(&mut self, epoch: u64, node: NodeId, loss: Loss) {
         if let Some(number) = self.up(epoch, node) {
             self.lose(number, loss);
             let now = self.now;
@@ -156,19 +141,19 @@ impl Cluster {
     }
 
     /// A node loses power and starts again: what is not durable is gone.
-    pub(super) fn crash(&mut self, node: NodeId) {
+    pub(crate) fn crash(&mut self, node: NodeId) {
         self.rig(node).restart();
         self.disconnect(node);
     }
 
     /// Whether a node speaks the oldest version only.
-    pub(super) fn is_old(&self, node: NodeId) -> bool {
+    pub(crate) fn is_old(&self, node: NodeId) -> bool {
         self.old_nodes.contains(&node)
     }
 
     /// A node is killed and comes back with the oldest version of the protocol, or the newest.
     /// Sessions of its server are over.
-    pub(super) fn roll(&mut self, node: NodeId, is_old: bool) {
+    pub(crate) fn roll(&mut self, node: NodeId, is_old: bool) {
         match is_old {
             true => self.old_nodes.insert(node),
             false => self.old_nodes.remove(&node),
@@ -182,7 +167,7 @@ impl Cluster {
     }
 
     /// A node starts again with its other disk: one that was never here, or the one from before.
-    pub(super) fn swap_disk(&mut self, node: NodeId) {
+    pub(crate) fn swap_disk(&mut self, node: NodeId) {
         let member = Member { node, storage: StorageId(900) };
         let other = self.shelf.remove(&node);
         let other = other.unwrap_or_else(|| Rig::of(member, self.config.planted));
@@ -194,7 +179,7 @@ impl Cluster {
 
     /// The next request on a connection reaches its node. Nothing more comes of a lost connection
     /// without requests: the node notices.
-    pub(super) fn deliver_request(&mut self, number: u64) {
+    pub(crate) fn deliver_request(&mut self, number: u64) {
         let connection = self.connections.get_mut(&number).expect("a connection");
         let (node, next) = (connection.node, connection.requests.pop_front());
         let Some((request, payload)) = next else {
@@ -209,13 +194,13 @@ impl Cluster {
     }
 
     /// The next requests on a connection reach their node.
-    pub(super) fn deliver_requests(&mut self, number: u64, count: usize) {
+    pub(crate) fn deliver_requests(&mut self, number: u64, count: usize) {
         let waiting = self.connections.get(&number).map_or(0, |c| c.requests.len());
         (0..waiting.min(count)).for_each(|_| self.deliver_request(number));
     }
 
     /// The next request from a session to a node will arrive twice.
-    pub(super) fn repeat(&mut self, epoch: u64, node: NodeId) {
+    pub(crate) fn repeat(&mut self, epoch: u64, node: NodeId) {
         let number = self.up(epoch, node).expect("a connection");
         let connection = self.connections.get_mut(&number).expect("a connection");
         let request = connection.requests.front().expect("a request is on its way").clone();
@@ -223,7 +208,7 @@ impl Cluster {
     }
 
     /// The next answer on a connection reaches its session.
-    pub(super) fn deliver_answer(&mut self, number: u64) {
+    pub(crate) fn deliver_answer(&mut self, number: u64) {
         let connection = self.connections.get_mut(&number).expect("a connection");
         let (epoch, node) = (connection.epoch, connection.node);
         let (answer, payload) = connection.answers.pop_front().expect("an answer is on its way");
@@ -236,7 +221,7 @@ impl Cluster {
     }
 
     /// The next answers on a connection reach their session.
-    pub(super) fn deliver_answers(&mut self, number: u64, count: usize) {
+    pub(crate) fn deliver_answers(&mut self, number: u64, count: usize) {
         for _ in 0..count {
             if self.connections.get(&number).is_none_or(|c| c.answers.is_empty()) {
                 return;
@@ -246,35 +231,35 @@ impl Cluster {
     }
 
     /// Entries a node has not made durable.
-    pub(super) fn unsynced(&self, node: NodeId) -> usize {
+    pub(crate) fn unsynced(&self, node: NodeId) -> usize {
         self.nodes[&node].journal.len() - self.nodes[&node].durable
     }
 
     /// A node makes its next `count` entries durable.
-    pub(super) fn sync(&mut self, node: NodeId, count: usize) {
+    pub(crate) fn sync(&mut self, node: NodeId, count: usize) {
         self.at(node, |rig| rig.sync(count));
     }
 
-    pub(super) fn finish_read(&mut self, node: NodeId) {
+    pub(crate) fn finish_read(&mut self, node: NodeId) {
         self.at(node, Rig::finish_read);
     }
 
     /// A node looks for rot, as far as one reading goes.
-    pub(super) fn wake(&mut self, node: NodeId) {
+    pub(crate) fn wake(&mut self, node: NodeId) {
         self.at(node, Rig::wake);
     }
 
     /// A bit of a stored record flips.
-    pub(super) fn rot(&mut self, node: NodeId, id: TransactionId) {
+    pub(crate) fn rot(&mut self, node: NodeId, id: TransactionId) {
         self.rig(node).rot(id.0);
     }
 
-    pub(super) fn fail_read(&mut self, node: NodeId) {
+    pub(crate) fn fail_read(&mut self, node: NodeId) {
         self.at(node, |rig| rig.fail_read("input/output error"));
     }
 
     /// Numbers `count` records that no other append equals, and sends them.
-    pub(super) fn append(&mut self, epoch: u64, count: u64) {
+    pub(crate) fn append(&mut self, epoch: u64, count: u64) {
         for _ in 0..count {
             self.appended += 1;
             let bytes = record(epoch, self.appended);
@@ -286,24 +271,24 @@ impl Cluster {
         self.with(epoch, Sequencer::flush);
     }
 
-    pub(super) fn confirm(&mut self, epoch: u64, round: u64) {
+    pub(crate) fn confirm(&mut self, epoch: u64, round: u64) {
         self.with(epoch, |sequencer, outputs| sequencer.confirm(round, outputs));
     }
 
     /// A node that no replica set names.
-    pub(super) fn add_spare(&mut self, node: NodeId) {
+    pub(crate) fn add_spare(&mut self, node: NodeId) {
         let member = member(node.0);
         self.nodes.insert(node, Rig::of(member, self.config.planted));
     }
 
     /// A node crashes, and finds no more than so many of its entries.
-    pub(super) fn suspect(&mut self, node: NodeId, count: usize) {
+    pub(crate) fn suspect(&mut self, node: NodeId, count: usize) {
         self.rig(node).restart_suspect(count);
         self.disconnect(node);
     }
 
     /// A session begins with these nodes alone, whatever others hold.
-    pub(super) fn recover(&mut self, epoch: u64, survivors: &[NodeId]) {
+    pub(crate) fn recover(&mut self, epoch: u64, survivors: &[NodeId]) {
         self.open(epoch, NodeId(1));
         let sequencer = self.sessions.get_mut(&epoch).expect("it was just opened");
         sequencer.force(survivors.iter().copied().collect());
@@ -313,20 +298,20 @@ impl Cluster {
     }
 
     /// A session is told which replicas there should be.
-    pub(super) fn aim(&mut self, epoch: u64, target: Option<ReplicaSet>) {
+    pub(crate) fn aim(&mut self, epoch: u64, target: Option<ReplicaSet>) {
         self.with(epoch, |sequencer, outputs| sequencer.aim(target, outputs));
     }
 
-    pub(super) fn trim(&mut self, epoch: u64, start: Mark) {
+    pub(crate) fn trim(&mut self, epoch: u64, start: Mark) {
         self.with(epoch, |sequencer, outputs| sequencer.trim(start, outputs));
     }
 
-    pub(super) fn read(&mut self, epoch: u64, asked: u64, first: TransactionId, to: Mark) {
+    pub(crate) fn read(&mut self, epoch: u64, asked: u64, first: TransactionId, to: Mark) {
         self.with(epoch, |sequencer, outputs| sequencer.read(asked, first, to, 300, outputs));
     }
 
     /// Time passes, at once for every session.
-    pub(super) fn wait(&mut self, pause: Duration) {
+    pub(crate) fn wait(&mut self, pause: Duration) {
         self.now = self.now + pause;
         let now = self.now;
         for epoch in self.sessions.keys().copied().collect::<Vec<_>>() {
@@ -341,7 +326,7 @@ impl Cluster {
     /// Delivers, syncs and reads at these nodes until nothing is left to do there. False: it does
     /// not end.
     #[must_use]
-    pub(super) fn settle(&mut self, nodes: &[NodeId]) -> bool {
+    pub(crate) fn settle(&mut self, nodes: &[NodeId]) -> bool {
         for _ in 0..10_000 {
             let mut is_quiet = true;
             for number in self.connections_of(|connection| nodes.contains(&connection.node)) {
@@ -365,7 +350,7 @@ impl Cluster {
     }
 
     /// Delivers what is on a connection. Whether there was anything.
-    pub(super) fn drain(&mut self, number: u64) -> bool {
+    pub(crate) fn drain(&mut self, number: u64) -> bool {
         let mut delivered = false;
         while let Some(connection) = self.connections.get(&number) {
             if !connection.answers.is_empty() {
@@ -381,7 +366,7 @@ impl Cluster {
     }
 
     /// Connections by number.
-    pub(super) fn connections_of(&self, wanted: impl Fn(&Connection) -> bool) -> Vec<u64> {
+    pub(crate) fn connections_of(&self, wanted: impl Fn(&Connection) -> bool) -> Vec<u64> {
         let wanted = self.connections.iter().filter(|(_, connection)| wanted(connection));
         wanted.map(|(number, _)| *number).collect()
     }

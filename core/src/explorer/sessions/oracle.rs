@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::cluster::{Cluster, Event};
+use super::cluster::Cluster;
+use super::event::Event;
 use crate::id::{Mark, Member, ReplicaSet, SessionId, SetVersion, TransactionId};
 use crate::io::Level;
 use crate::journal::EntryHead;
@@ -21,7 +22,7 @@ use crate::sequencer::SequencerOutput;
 use crate::storage::testing::{Rig, Written};
 
 /// What is broken, in words.
-pub(super) type Broken = String;
+pub(crate) type Broken = String;
 
 /// One disk, as its durable entries say.
 #[derive(Debug, Default)]
@@ -99,7 +100,7 @@ struct Known {
 
 /// The oracle.
 #[derive(Debug)]
-pub(super) struct Oracle {
+pub(crate) struct Oracle {
     /// The newest replica set that any session said to be committed.
     set: SetChange,
     disks: BTreeMap<Member, Disk>,
@@ -108,32 +109,32 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
-    pub(super) fn new(cluster: &Cluster) -> Self {
+    pub(crate) fn new(cluster: &Cluster) -> Self {
         let disks = cluster.nodes.values().map(|rig| (rig.member, Disk::default())).collect();
         let set = SetChange::initial(SetVersion::FIRST, cluster.set.clone());
         Self { set, disks, committed: Vec::new(), sessions: BTreeMap::new() }
     }
 
     /// The highest id anyone said to be committed.
-    pub(super) fn committed(&self) -> Mark {
+    pub(crate) fn committed(&self) -> Mark {
         Mark::before(TransactionId(self.committed.len() as u64))
     }
 
     /// Whether this disk has a committed record as it should be.
-    pub(super) fn is_held_by(&self, member: Member, id: TransactionId) -> bool {
+    pub(crate) fn is_held_by(&self, member: Member, id: TransactionId) -> bool {
         let record = self.committed.get(id.0 as usize);
         let log = self.disks.get(&member).map(|disk| &disk.log);
         record.is_some() && log.and_then(|log| log.get(id.0 as usize)) == record
     }
 
     /// A session is asked to confirm that it is current.
-    pub(super) fn asked(&mut self, session: SessionId, round: u64) {
+    pub(crate) fn asked(&mut self, session: SessionId, round: u64) {
         let committed = self.committed();
         self.sessions.entry(session).or_default().rounds.insert(round, committed);
     }
 
     /// Checks what happened in a step and what it left.
-    pub(super) fn check(&mut self, cluster: &Cluster, events: &[Event]) -> Result<(), Broken> {
+    pub(crate) fn check(&mut self, cluster: &Cluster, events: &[Event]) -> Result<(), Broken> {
         let mut was_cut = false;
         for rig in cluster.nodes.values() {
             let disk = self.disks.entry(rig.member).or_default();

@@ -1,0 +1,80 @@
+//! Runs with every rule unbroken keep every promise; with a rule broken, some do not.
+
+use super::run::Run;
+use super::{explore, run};
+use crate::explorer::Violation;
+use crate::planted::Planted;
+
+/// How many runs the test makes. More of them find rarer things.
+const RUNS: u64 = 1_000;
+
+/// The first violation of so many runs.
+fn first_violation(runs: u64, planted: Planted) -> Option<Violation> {
+    (0..runs).find_map(|seed| run(seed, planted).err())
+}
+
+#[test]
+fn nothing_promised_is_broken_and_all_ends_well() {
+    nothing_is_broken_in(RUNS);
+}
+
+#[test]
+#[ignore = "minutes: for a change of the protocol"]
+fn nothing_promised_is_broken_in_many_more_runs() {
+    nothing_is_broken_in(300 * RUNS);
+}
+
+fn nothing_is_broken_in(runs: u64) {
+    let Some(violation) = first_violation(runs, Planted::NONE) else { return };
+    let mut run = Run::told(violation.seed);
+    let again = explore(&mut run);
+    let story = run.story.unwrap_or_default().join("\n");
+    panic!("{story}\n{violation:?}\nand once more: {again:?}");
+}
+
+/// The runs go somewhere: they commit, fence, cut, and catch up through reads.
+#[test]
+fn the_runs_reach_what_they_are_for() {
+    let (mut committed, mut fenced, mut cut, mut read) = (0, 0, 0, 0);
+    for seed in 0..50 {
+        let mut run = Run::told(seed);
+        explore(&mut run).expect("nothing is broken");
+        committed += run.oracle.committed().count();
+        let story = run.story.unwrap_or_default();
+        for line in story {
+            fenced += u64::from(line.contains("is over: n"));
+            cut += u64::from(line.contains("writes cut"));
+            read += u64::from(line.contains("-> s") && line.contains("records"));
+        }
+    }
+    let reached = [committed, fenced, cut, read];
+    assert!(reached.iter().all(|count| *count > 20), "{reached:?}");
+}
+
+#[cfg(feature = "planted-bugs")]
+mod planted {
+    use super::first_violation;
+    use crate::planted::{Planted, PlantedBug};
+
+    /// The rules of sessions and replicas, and within how many runs a broken one must show.
+    const RULES: [(PlantedBug, u64); 10] = [
+        (PlantedBug::AcknowledgeBeforeSync, 100),
+        (PlantedBug::SkipPromiseCheck, 100),
+        (PlantedBug::QuorumMinusOne, 100),
+        (PlantedBug::CountBeforeJoin, 3_000),
+        (PlantedBug::ChooseByLength, 3_000),
+        (PlantedBug::TrustStaleSet, 3_000),
+        (PlantedBug::ResumeBlindly, 3_000),
+        (PlantedBug::ReplaceInOneStep, 3_000),
+        (PlantedBug::ChangeBeforeCommitted, 3_000),
+        (PlantedBug::CountLearner, 3_000),
+    ];
+
+    #[test]
+    fn every_broken_rule_shows() {
+        for (bug, runs) in RULES {
+            let violation = first_violation(runs, Planted::bug(bug));
+            assert!(violation.is_some(), "{runs} runs did not notice {bug:?}");
+        }
+    }
+}
