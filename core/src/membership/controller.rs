@@ -72,7 +72,7 @@ pub(super) struct Controller {
     servers: BTreeSet<NodeId>,
     /// Until when partitions stay with live servers.
     settles_at: Option<Time>,
-    /// Whether it was reported that the cluster was bootstrapped with other figures.
+    /// Whether it was reported that the cluster is another than the configured one.
     reported: bool,
 }
 
@@ -116,8 +116,21 @@ impl Controller {
         }
     }
 
-    fn bootstrap(&self, cx: &mut Context<'_>, directory: &Directory) -> Vec<Fact> {
+    /// A cluster is made only of disks that keep nothing: replicas of partitions that this
+    /// coordinator does not know belong to a cluster that it has forgotten. Others in their place
+    /// would start with empty logs.
+    fn bootstrap(&mut self, cx: &mut Context<'_>, directory: &Directory) -> Vec<Fact> {
         if directory.storages.len() < self.config.storages {
+            return Vec::new();
+        }
+        if let Some((node, _)) = directory.storages.iter().find(|(_, record)| record.used) {
+            if !std::mem::replace(&mut self.reported, true) {
+                let text = format!(
+                    "{node} keeps replicas, and this coordinator knows no partitions: it lost what \
+                     it knew. No cluster is made; give this node its journal back"
+                );
+                cx.report(Level::Error, None, text);
+            }
             return Vec::new();
         }
         let cluster = self.config.cluster;

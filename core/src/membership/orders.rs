@@ -144,7 +144,8 @@ mod tests {
             directory.nodes.insert(NodeId(node), record);
         }
         for node in 1..=5 {
-            let record = StorageRecord { storage: StorageId(node.into()), address: None };
+            let storage = StorageId(node.into());
+            let record = StorageRecord { storage, address: None, used: true };
             directory.storages.insert(NodeId(node), record);
         }
         let replicas = ReplicaSet(vec![member(1, 1), member(2, 2), member(3, 33), member(5, 5)]);

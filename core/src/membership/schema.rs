@@ -111,6 +111,8 @@ pub struct StorageRecord {
     pub storage: StorageId,
     /// Where its node listened when it registered.
     pub address: Option<Address>,
+    /// Whether there are replicas on it.
+    pub used: bool,
 }
 
 /// A partition: its creation, and the newest replica set that a server has told of.
@@ -276,7 +278,10 @@ mod tests {
                     preferred: [partition].into(),
                 },
             ),
-            Fact::Storage(NodeId(3), StorageRecord { storage: StorageId(5), address: None }),
+            Fact::Storage(
+                NodeId(3),
+                StorageRecord { storage: StorageId(5), address: None, used: true },
+            ),
             Fact::Partition(
                 partition,
                 PartitionMeta {

@@ -87,6 +87,7 @@ impl Node {
             node: config.node,
             address: Some(config.address.clone()),
             storage: config.roles.storage.then_some(storage),
+            used: replicas.replicas().next().is_some(),
             server: config.roles.server,
             preferred: config.preferred.clone(),
             lease_ttl: config.lease,
@@ -243,7 +244,18 @@ impl Body {
     }
 
     /// Sends what was held back to be batched, and says when to wake.
+    /// The coordinator knows which disks are in use.
+    fn register_use(&mut self, cx: &mut Context<'_>) {
+        if self.storage.replicas().next().is_some() {
+            let (mut out, mut events) = (Vec::new(), Vec::new());
+            self.agent.use_disk(cx, &mut out, &mut events);
+            self.tell_coordinator(cx, out);
+            self.hear_agent(events);
+        }
+    }
+
     fn on_end_of_turn(&mut self, cx: &mut Context<'_>) {
+        self.register_use(cx);
         let touched: Vec<_> = self.touched.iter().copied().collect();
         for partition in &touched {
             self.with_partition(cx, *partition, PartitionServer::flush);

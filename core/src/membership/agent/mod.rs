@@ -37,6 +37,8 @@ pub struct AgentConfig {
     pub address: Option<Address>,
     /// Its disk, if it keeps logs.
     pub storage: Option<StorageId>,
+    /// Whether there are replicas on it.
+    pub used: bool,
     /// Whether it serves partitions.
     pub server: bool,
     /// The partitions it would rather serve than others.
@@ -255,6 +257,18 @@ impl Agent {
         let wanted = self.wanted.entry(partition).or_default();
         *wanted = (*wanted).max(above);
         self.reconcile(cx, out, events);
+    }
+
+    /// There are replicas on this node's disk from now on.
+    pub fn use_disk(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<ToCoordinator>,
+        events: &mut Vec<AgentEvent>,
+    ) {
+        if !std::mem::replace(&mut self.config.used, true) {
+            self.reconcile(cx, out, events);
+        }
     }
 
     /// Gives the lease back: a clean stop. Others learn at once that this node is gone.

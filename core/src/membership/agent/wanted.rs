@@ -26,7 +26,7 @@ impl Agent {
     }
 
     pub(super) fn wanted_registration(&self) -> Vec<Fact> {
-        let AgentConfig { node, address, storage, server, preferred, .. } = &self.config;
+        let AgentConfig { node, address, storage, used, server, preferred, .. } = &self.config;
         let directory = &self.mirror.directory;
         let mut wanted = Vec::new();
         let (address, preferred) = (address.clone(), preferred.clone());
@@ -37,7 +37,7 @@ impl Agent {
             wanted.push(Fact::Node(*node, record));
         }
         if let Some(storage) = *storage {
-            let record = StorageRecord { storage, address };
+            let record = StorageRecord { storage, address, used: *used };
             if directory.storages.get(node) != Some(&record) {
                 wanted.push(Fact::Storage(*node, record));
             }

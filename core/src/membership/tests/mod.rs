@@ -245,6 +245,22 @@ fn a_wiped_coordinator_is_filled_again_and_no_agent_takes_an_epoch_twice() {
 }
 
 #[test]
+fn a_coordinator_that_lost_its_memory_creates_nothing_beside_what_there_is() {
+    let mut network = three_nodes(12);
+    network.use_disk(NodeId(3));
+    network.run(Duration::from_secs(1));
+    network.crash(NodeId(2));
+    network.boot(NodeId(2));
+    network.run_until(SETTLED, settled);
+    network.wipe();
+    network.run(Duration::from_secs(30));
+    let directory = network.agent(HOST).directory();
+    assert_eq!((directory.cluster(), directory.partitions().count()), (None, 0));
+    let told = network.reports.iter().filter(|text| text.contains("n3 keeps replicas"));
+    assert_eq!(told.count(), 1, "{:?}", network.reports);
+}
+
+#[test]
 fn a_value_of_a_later_version_is_reported_and_left_alone() {
     let mut network = three_nodes(12);
     network.crash(HOST);

@@ -142,6 +142,7 @@ pub(super) fn config(node: NodeId) -> AgentConfig {
         node,
         address: Some(Address(format!("{node}:7400"))),
         storage: Some(StorageId(100 + u64::from(node.0))),
+        used: false,
         server: true,
         preferred: BTreeSet::new(),
         lease_ttl: LEASE_TTL,
@@ -253,6 +254,12 @@ impl Network {
         self.journal.clear();
         self.checks.on_crash(&[]);
         self.boot(HOST);
+    }
+
+    /// There are replicas on a node's disk from now on, in later lives, too.
+    pub(super) fn use_disk(&mut self, node: NodeId) {
+        self.peer(node).config.used = true;
+        self.act(node, |agent, cx, out, events| agent.use_disk(cx, out, events));
     }
 
     pub(super) fn take_epoch(
