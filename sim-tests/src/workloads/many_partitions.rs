@@ -5,7 +5,8 @@ use waltz_client::LockKind;
 use super::drive::{Step, Workload};
 use super::instance::{Instance, Wish};
 
-const LOCKS: u64 = 4;
+/// Locks that are always in somebody's hands, and those that are hardly ever.
+const LOCKS: (u64, u64) = (4, 60);
 
 #[derive(Clone)]
 pub(super) struct ManyPartitions;
@@ -15,7 +16,8 @@ pub(super) fn any_wish(step: &mut Step) -> Wish {
     let mut wish = Wish { header: step.below(1_000) as u32, ..Wish::default() };
     for _ in 0..step.below(4) {
         let kind = [LockKind::Write, LockKind::Read, LockKind::Append][step.below(3) as usize];
-        wish = wish.lock(kind, "thing", step.below(LOCKS));
+        let locks = if step.below(3) == 0 { LOCKS.1 } else { LOCKS.0 };
+        wish = wish.lock(kind, "thing", step.below(locks));
     }
     wish.body = vec![step.below(256) as u8; step.below(200) as usize];
     wish
