@@ -5,6 +5,7 @@
 //! for entries of one journal.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, PartitionId};
 use crate::journal::{Entry, Place};
@@ -12,9 +13,7 @@ use crate::time::{Random, Time};
 use crate::wire::Frame;
 
 /// Where a node listens: `host:port` on real networks, any unique name in a simulated one.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Address(pub String);
 
 impl std::fmt::Display for Address {
@@ -25,7 +24,7 @@ impl std::fmt::Display for Address {
 
 /// One connection of one process' life. Dialled ones are numbered by the machine, accepted ones
 /// by the runtime; the two never collide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConnectionId(u64);
 
 impl ConnectionId {
@@ -41,6 +40,11 @@ impl ConnectionId {
         Self(n & !Self::DIALED)
     }
 
+    /// Which dial, or which accepted connection, it is.
+    pub fn number(self) -> u64 {
+        self.0 & !Self::DIALED
+    }
+
     /// Whether this side dialled.
     pub fn is_dialed(self) -> bool {
         self.0 & Self::DIALED != 0
@@ -49,7 +53,7 @@ impl ConnectionId {
 
 /// Who asked a role of this node: another role of the same process, or a peer. Messages between
 /// roles of one process are delivered within the step, without a socket or an encoding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Caller {
     /// This process.
     Local,
@@ -58,11 +62,13 @@ pub enum Caller {
 }
 
 /// Numbers the entries given to the journal, and separately the reads asked of it; from 1, by one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Ticket(pub u64);
 
 /// Something that happened to a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
     /// A dialled connection was made, or another process connected.
     Opened {
@@ -111,7 +117,7 @@ pub enum Input {
 }
 
 /// Something a node wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
     /// Dial; answered by `Opened` or `Closed`.
     Connect {
@@ -165,7 +171,7 @@ pub enum Effect {
 }
 
 /// An event worth a line in the operator's log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// How grave.
     pub level: Level,
@@ -178,7 +184,7 @@ pub struct Report {
 }
 
 /// How grave a report is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Level {
     /// Routine.
     Info,
@@ -225,7 +231,7 @@ impl Context<'_> {
 }
 
 /// The last tickets handed out.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Tickets {
     /// The last entry's.
     pub appended: Ticket,

@@ -21,6 +21,7 @@ pub mod node;
 pub mod partition;
 pub mod planted;
 pub mod record;
+pub mod recorder;
 pub mod sequencer;
 pub mod storage;
 pub mod time;

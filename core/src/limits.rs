@@ -1,8 +1,10 @@
 //! What is bounded, and by how much. Every length that comes from outside is checked against
 //! these before anything is allocated for it.
 
+use serde::{Deserialize, Serialize};
+
 /// Limits of one node or client, in bytes unless said otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limits {
     /// Longest head of a frame.
     pub frame_head: u32,

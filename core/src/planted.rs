@@ -2,8 +2,10 @@
 //! feature, which nothing but the simulation turns on; without it [`Planted::has`] is `false` at
 //! compile time.
 
+use serde::{Deserialize, Serialize};
+
 /// A protocol rule to break.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum PlantedBug {
     /// A replica answers `Acked` before the records are durable.
     AcknowledgeBeforeSync,
@@ -114,7 +116,7 @@ impl PlantedBug {
 }
 
 /// Which rule is broken; none outside simulations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Planted {
     #[cfg(feature = "planted-bugs")]
     bug: Option<PlantedBug>,

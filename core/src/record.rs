@@ -19,6 +19,7 @@
 //! [`RecordView`] exists only of bytes whose lengths and checksum were verified.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::id::{ClientId, Generation, Mark, PartitionId, ReqId, SessionId, TransactionId};
@@ -293,7 +294,7 @@ fn seal(record: &mut [u8]) {
 /// Records of consecutive ids that one session sequenced, end to end in one buffer.
 ///
 /// Sharing a run shares its buffer: journal, peers and feeds hold the same bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Run {
     /// The session that sequenced them.
     pub session: SessionId,

@@ -39,7 +39,7 @@ impl Sub for Time {
 
 /// A small deterministic generator for jitter and nonces: SplitMix64 (Steele, Lea, Flood 2014).
 /// Its seed is an input of the machine that owns it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Random(u64);
 
 impl Random {

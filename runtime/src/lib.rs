@@ -6,6 +6,7 @@
 pub mod disk;
 pub mod journal;
 pub mod node;
+pub mod recorder;
 pub mod world;
 
 pub use world::{JournalEvent, JournalPort, Net, NetEvent, Runtime, Timer};

@@ -8,6 +8,7 @@ use waltz_core::io::{Effect, Input, Level, Report};
 use waltz_core::node::Node;
 use waltz_core::time::Time;
 
+use crate::recorder::{FlightRecorder, RecordedNode};
 use crate::world::{JournalEvent, JournalPort, Net, NetEvent, Timer};
 
 /// Everything a node's loop touches.
@@ -33,11 +34,23 @@ const TURN_INPUTS: usize = 4096;
 /// One turn takes everything that is there, steps the machine through it, and then carries out
 /// all effects: one write a connection, one batch for the journal.
 pub async fn run_node<N: Net, J: JournalPort, T: Timer>(
-    mut node: Node,
+    node: Node,
+    world: World<N, J, T>,
+    report: Reporter,
+    shutdown: impl Future<Output = ()>,
+) -> String {
+    run_recorded_node(node, None, world, report, shutdown).await
+}
+
+/// Like [`run_node`], with a flight recorder if there is one.
+pub async fn run_recorded_node<N: Net, J: JournalPort, T: Timer>(
+    node: Node,
+    recorder: Option<FlightRecorder>,
     mut world: World<N, J, T>,
     mut report: Reporter,
     shutdown: impl Future<Output = ()>,
 ) -> String {
+    let mut node = RecordedNode { node, recorder };
     let mut shutdown = pin!(shutdown);
     let mut asked_to_stop = false;
     let (mut inputs, mut effects) = (Vec::new(), Vec::new());
@@ -45,6 +58,7 @@ pub async fn run_node<N: Net, J: JournalPort, T: Timer>(
     let mut deadline: Option<Time> = Some(Time::ZERO);
     loop {
         poll_fn(|cx| {
+            node.poll_asked(cx);
             let net = world.net.poll(cx, &mut net_events);
             let journal = world.journal.poll(cx, &mut journal_events);
             inputs.extend(journal_events.drain(..).map(from_journal));
@@ -70,19 +84,27 @@ pub async fn run_node<N: Net, J: JournalPort, T: Timer>(
                 node.step(now, Input::EndOfTurn, &mut effects);
                 if let Some(reason) = perform(&mut world, &mut effects, &mut deadline, &mut report)
                 {
-                    return stopped(reason, asked_to_stop, &mut report);
+                    return stopped(&mut node, reason, asked_to_stop, &mut report);
                 }
             }
         }
         if let Some(reason) = perform(&mut world, &mut effects, &mut deadline, &mut report) {
-            return stopped(reason, asked_to_stop, &mut report);
+            return stopped(&mut node, reason, asked_to_stop, &mut report);
         }
     }
 }
 
 /// Reports the end: an error, unless somebody wanted it.
-fn stopped(reason: String, asked_to_stop: bool, report: &mut Reporter) -> String {
+fn stopped(
+    node: &mut RecordedNode,
+    reason: String,
+    asked_to_stop: bool,
+    report: &mut Reporter,
+) -> String {
     let level = if asked_to_stop { Level::Info } else { Level::Error };
+    if !asked_to_stop {
+        node.failed();
+    }
     report(Report { level, partition: None, peer: None, text: reason.clone() });
     reason
 }

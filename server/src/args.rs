@@ -12,7 +12,7 @@ use waltz_core::membership::MAX_PARTITIONS;
 use waltz_core::wire::Version;
 
 use crate::commands::{
-    append, bench, consumer, demo, feed, recover, replicas, serve, status, trim,
+    append, bench, consumer, demo, feed, recover, replay, replicas, serve, status, trim,
 };
 
 /// A quorum-replicated, partitioned write-ahead log with optimistic locking.
@@ -44,6 +44,8 @@ pub enum Command {
     Consumer(consumer::ConsumerCommand),
     /// Go on with the replicas that are left when a majority is lost for good
     Recover(recover::RecoverArgs),
+    /// Run a node's recording through the same machine, step by step
+    Replay(replay::ReplayArgs),
     /// Watch a cluster of real processes at work while its nodes are killed
     #[command(subcommand)]
     Demo(demo::DemoCommand),

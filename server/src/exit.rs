@@ -11,6 +11,8 @@ pub enum Exit {
     Failure,
     /// A lock refused an append.
     Conflict,
+    /// A replay did not go as it was recorded.
+    Different,
 }
 
 impl From<Exit> for ExitCode {
@@ -20,6 +22,7 @@ impl From<Exit> for ExitCode {
             Exit::Success => Self::SUCCESS,
             Exit::Failure => Self::from(1),
             Exit::Conflict => Self::from(3),
+            Exit::Different => Self::from(4),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::coordinator::LeaseId;
 use crate::time::Time;
 
@@ -20,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const HELD_UP: Duration = Duration::from_millis(750);
 
 /// When each lease ends unless it is prolonged.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Leases {
     ends: BTreeMap<LeaseId, Time>,
     /// When it was last looked, or there was nothing to look at.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::coordinator::leases::{LEASE_GRACE, Leases};
@@ -18,7 +19,7 @@ use crate::wire::{CoordinatorRefusal, FromCoordinator, ToCoordinator};
 type Replies = Vec<(Caller, FromCoordinator)>;
 
 /// The coordinator that one node hosts.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Coordinator {
     /// The last change decided.
     revision: Revision,

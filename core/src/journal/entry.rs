@@ -10,7 +10,7 @@ use crate::id::{
 use crate::log::{LogSummary, SetChange};
 
 /// One durable fact: a small head, and for records a body that is written as it came.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
     /// What happened.
     pub head: EntryHead,

@@ -21,6 +21,8 @@ mod tests;
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Mark, TransactionId};
 use crate::lock::{LockId, LockKind};
 use crate::planted::{Planted, PlantedBug};
@@ -28,7 +30,7 @@ use crate::record::RecordView;
 use table::Newest;
 
 /// How much of a partition's log the lock table knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockWindow {
     /// The most records.
     pub records: u64,
@@ -43,7 +45,7 @@ impl Default for LockWindow {
 }
 
 /// Why a record may not follow the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockConflict {
     /// The newest record that stands in the way: with it applied, none of the present ones does.
     pub id: TransactionId,
@@ -55,14 +57,14 @@ pub struct LockConflict {
 }
 
 /// One change of a lock, in the order of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Change {
     lock: LockId,
     at: Mark,
 }
 
 /// The lock changes of the newest records of one partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockTable {
     window: LockWindow,
     floor: Mark,

@@ -2,11 +2,13 @@
 //! move later entries back instead of leaving marks (Knuth, The Art of Computer Programming,
 //! volume 3, section 6.4, algorithm R).
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::Mark;
 use crate::lock::LockId;
 
 /// A place of the map; one whose mark is [`Mark::NONE`] is free.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Slot {
     lock: LockId,
     changed: Mark,
@@ -17,7 +19,7 @@ const FIRST_SLOTS: usize = 64;
 
 /// Locks and their newest changes. At most two thirds of the slots are taken; it grows by
 /// doubling and never shrinks, as the window that it serves is bounded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Newest {
     /// A power of two of them.
     slots: Vec<Slot>,

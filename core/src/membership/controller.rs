@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::id::{CreationId, Generation, Member, NodeId, PartitionId, ReplicaSet, SetVersion};
@@ -25,7 +26,7 @@ use crate::time::Time;
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// The cluster to bootstrap, if there is none yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControllerConfig {
     cluster: Cluster,
     storages: usize,
@@ -65,7 +66,7 @@ impl ControllerConfig {
 }
 
 /// What decides about partitions and assignments.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Controller {
     config: ControllerConfig,
     /// The live servers seen last.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Generation, Member, NodeId, PartitionId};
 use crate::io::Address;
 use crate::membership::{
@@ -11,7 +13,7 @@ use crate::wire::{ClusterView, NodeView, PartitionView};
 
 /// Nodes, disks, partitions and assignments, as the coordinator last told them. It survives the
 /// coordinator's absence: stale, and used.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Directory {
     pub(super) cluster: Option<Cluster>,
     pub(super) nodes: BTreeMap<NodeId, NodeRecord>,

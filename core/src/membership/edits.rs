@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{CreationId, Mark, PartitionId, ReplicaSet, SetVersion};
 use crate::membership::{Consumers, Directory, Fact, Name, PartitionMeta, Target};
 use crate::time::Time;
@@ -15,11 +17,11 @@ use crate::wire::OperatorRefusal;
 const MOST: usize = 4096;
 
 /// Numbers the edits of one agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EditId(pub u64);
 
 /// A change of what the coordinator keeps of a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Edit {
     /// A newer replica set is committed: whom to ask first from now on. An older one, or one of
     /// another creation, changes nothing.
@@ -106,7 +108,7 @@ fn consumers_of(fact: Option<Fact>) -> Consumers {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Waiting {
     edit: Edit,
     deadline: Option<Time>,
@@ -124,7 +126,7 @@ pub(super) struct Folded {
 }
 
 /// The edits that are not recorded yet.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Edits {
     last: u64,
     waiting: BTreeMap<EditId, Waiting>,

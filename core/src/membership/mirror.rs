@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::coordinator::{Key, LeaseId, Revision, Versioned};
 use crate::id::{Epoch, NodeId, PartitionId};
 use crate::io::{Context, Level};
 use crate::membership::{Directory, Fact, Name};
 
 /// The keys as the coordinator last told them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Mirror {
     pub(super) directory: Directory,
     revisions: BTreeMap<Name, Revision>,

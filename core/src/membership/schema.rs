@@ -24,7 +24,7 @@ pub const MAX_REPLICAS: u32 = 7;
 const VERSION: u8 = 1;
 
 /// What a key stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Name {
     /// The cluster's figures.
     Cluster,
@@ -146,7 +146,7 @@ pub struct Assignment {
 }
 
 /// What a key and its value say together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fact {
     /// The cluster's figures.
     Cluster(Cluster),

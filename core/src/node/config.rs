@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::links::LinkConfig;
 use crate::id::{ClusterKey, NodeId, PartitionId};
 use crate::io::Address;
@@ -18,7 +20,7 @@ use crate::storage::StorageConfig;
 use crate::wire::Version;
 
 /// What a node does; any combination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roles {
     /// Serves partitions.
     pub server: bool,
@@ -32,7 +34,7 @@ impl Roles {
 }
 
 /// Where a cluster's coordinator is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CoordinatorAt {
     /// On this node, which also bootstraps the cluster. Exactly one node of a cluster hosts it.
     Here(ControllerConfig),
@@ -41,7 +43,7 @@ pub enum CoordinatorAt {
 }
 
 /// A node's configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeConfig {
     /// Its name in the cluster.
     pub node: NodeId,

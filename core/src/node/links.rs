@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{ClientId, ClusterKey, NodeId};
 use crate::io::{Address, ConnectionId, Context, Effect, Level};
@@ -19,7 +20,7 @@ use crate::time::Time;
 use crate::wire::{Frame, Hello, Message, Refusal, Version, Who};
 
 /// Whom this node keeps a connection to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Peer {
     /// Whichever node hosts the coordinator.
     Coordinator,
@@ -28,7 +29,7 @@ pub(super) enum Peer {
 }
 
 /// Who sent a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Origin {
     /// One this node dialled: it answers.
     Peer(Peer),
@@ -39,7 +40,7 @@ pub(super) enum Origin {
 }
 
 /// What became of a connection, or came over it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum LinkEvent {
     /// A peer can be asked, in this version of the protocol.
     Up(Peer, Version),
@@ -52,7 +53,7 @@ pub(super) enum LinkEvent {
 }
 
 /// How connections are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkConfig {
     /// Silence after which a ping is sent.
     pub ping_after: Duration,
@@ -75,7 +76,7 @@ impl Default for LinkConfig {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     /// Being dialled.
     Dialing(Peer),
@@ -91,7 +92,7 @@ enum State {
     Client(ClientId),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Link {
     state: State,
     /// Agreed on; until then the one that hellos are in.
@@ -111,7 +112,7 @@ impl Link {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Wanted {
     address: Address,
     link: Option<ConnectionId>,
@@ -122,7 +123,7 @@ struct Wanted {
 }
 
 /// All connections of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Links {
     node: NodeId,
     cluster: ClusterKey,

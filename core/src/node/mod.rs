@@ -22,6 +22,8 @@ mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use crate::coordinator::Coordinator;
 use crate::id::{Member, NodeId, PartitionId, StorageId};
 use crate::io::{Address, ConnectionId, Context, Effect, Input, Level, Ticket, Tickets};
@@ -39,7 +41,7 @@ use tasks::Task;
 use timers::{Alarm, Timers};
 
 /// One process of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     random: Random,
     tickets: Tickets,
@@ -47,7 +49,7 @@ pub struct Node {
 }
 
 /// Everything of a node but what a [`Context`] borrows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Body {
     config: NodeConfig,
     storage: Storage,

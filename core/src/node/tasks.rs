@@ -1,6 +1,7 @@
 //! Delivery between the roles of one node, and between links and roles.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::Body;
 use super::links::{LinkEvent, Links, Origin, Peer};
@@ -12,7 +13,7 @@ use crate::storage::StorageReply;
 use crate::wire::{FromCoordinator, FromReplica, Message, ToCoordinator, ToReplica, Version};
 
 /// Something to deliver within the step.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Task {
     /// What a connection said.
     Link(LinkEvent),

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::PartitionId;
 use crate::time::Time;
 
 /// Whose deadline it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Alarm {
     /// The connections'.
     Links,
@@ -21,7 +23,7 @@ pub(super) enum Alarm {
 }
 
 /// Deadlines by whose they are, and by when.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Timers {
     deadlines: BTreeMap<Alarm, Time>,
     queue: BTreeSet<(Time, Alarm)>,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::server::{Outputs, PartitionOutput, PartitionServer, State};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{Mark, NodeId, ReplicaSet};
 use crate::io::{ConnectionId, Context};
@@ -14,7 +15,7 @@ use crate::sequencer::Sequencer;
 use crate::wire::{OperatorRefusal, OperatorRequest, PartitionStatus, ServerReply};
 
 /// What the cluster's record says of a partition beside who serves it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Orders {
     /// The replicas that an operator wants, if one has said so.
     pub target: Option<Target>,

@@ -6,13 +6,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::serving::Serving;
 use crate::sequencer::Sequencer;
 use crate::time::Time;
 use crate::wire::ReplicaStatus;
 
 /// Whether anything moves in a session that has not opened yet.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Opening {
     /// The replicas when something moved last, and since when they have been so.
     seen: Vec<ReplicaStatus>,

@@ -14,6 +14,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::Mark;
 use crate::time::Time;
 
@@ -25,7 +27,7 @@ const MOST: usize = 1024;
 const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 
 /// What of a partition's log is kept. By default all of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RetentionConfig {
     /// About so many bytes of the newest records; older ones go.
     pub bytes: Option<u64>,
@@ -36,7 +38,7 @@ pub struct RetentionConfig {
 }
 
 /// Where the log stood at some time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Sample {
     at: Time,
     committed: Mark,
@@ -45,7 +47,7 @@ struct Sample {
 }
 
 /// What was committed when, and how much it was, in one open session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Retention {
     config: RetentionConfig,
     newest: Sample,

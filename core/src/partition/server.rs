@@ -14,6 +14,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::mounts::{MountName, MountRequest, MountsConfig, MountsOutput};
 use super::orders::Orders;
@@ -32,7 +33,7 @@ use crate::time::Time;
 use crate::wire::{ClientRequest, FromReplica, MountRefusal, ServerReply, ToReplica, Version};
 
 /// How a partition is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionConfig {
     /// How its sessions replicate.
     pub sequencer: SequencerConfig,
@@ -56,7 +57,7 @@ pub struct PartitionConfig {
 }
 
 /// What a partition's server wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PartitionOutput {
     /// Ask a replica.
     ToReplica {
@@ -100,7 +101,7 @@ pub enum PartitionOutput {
 /// Where outputs go.
 pub type Outputs = Vec<PartitionOutput>;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum State {
     Resting { until: Time },
     Seeking,
@@ -110,7 +111,7 @@ pub(super) enum State {
 }
 
 /// One partition that this node is assigned to serve.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionServer {
     pub(super) config: PartitionConfig,
     pub(super) partition: PartitionId,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::mounts::{MountName, Mounts, MountsOutput};
 use super::retention::Retention;
@@ -16,7 +17,7 @@ use crate::sequencer::{Sequencer, SequencerOutput};
 use crate::time::Time;
 use crate::wire::{AppendRefusal, ReplicaRequest, ServerReply, ToReplica};
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Serving {
     pub(super) partition: PartitionId,
     pub(super) sequencer: Sequencer,

@@ -6,11 +6,13 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Mark, TransactionId};
 use crate::record::Run;
 
 /// The newest committed runs, up to so many bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tail {
     runs: VecDeque<Run>,
     bytes: usize,

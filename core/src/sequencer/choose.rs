@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{
     IdRange, Mark, Member, NodeId, Position, ReplicaSet, SessionId, StorageId, TransactionId,
 };
@@ -10,7 +12,7 @@ use crate::planted::{Planted, PlantedBug};
 use crate::wire::MAX_RANGES;
 
 /// One replica's answer to `Open`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Vote {
     /// The disk that promised.
     pub(super) storage: StorageId,
@@ -50,7 +52,7 @@ pub(super) type Votes = BTreeMap<NodeId, Vote>;
 pub(super) type Suspects = BTreeMap<NodeId, Mark>;
 
 /// What the votes say.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Choice {
     /// Too few have answered; these may have to.
     Undecided {

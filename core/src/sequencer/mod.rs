@@ -31,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{
     CreationId, Mark, Member, NodeId, PartitionId, ReplicaSet, SessionId, TransactionId,
@@ -47,7 +48,7 @@ use progress::{Progress, Stage};
 use reads::{Purpose, Reads};
 
 /// How a session replicates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SequencerConfig {
     /// This node; reads prefer it.
     pub node: NodeId,
@@ -93,7 +94,7 @@ impl SequencerConfig {
 }
 
 /// What a session wants done, or says.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SequencerOutput {
     /// Ask a replica.
     ToReplica {
@@ -154,7 +155,7 @@ pub enum SequencerOutput {
 }
 
 /// Where the session is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Phase {
     /// Collecting promises.
     Opening { votes: Votes },
@@ -168,14 +169,14 @@ enum Phase {
 }
 
 /// A quorum round under way.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Round {
     number: u64,
     confirmed: BTreeSet<NodeId>,
 }
 
 /// One session of one partition.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Sequencer {
     config: SequencerConfig,
     partition: PartitionId,

@@ -12,12 +12,13 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{Mark, SessionId, TransactionId};
 use crate::record::{RecordView, Run, append_with_id};
 
 /// The runs of one open session.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Pipeline {
     session: SessionId,
     runs: VecDeque<Run>,

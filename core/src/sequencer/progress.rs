@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{IdRange, Mark, Position, SetVersion, StorageId};
 use crate::time::Time;
 use crate::wire::Version;
@@ -13,7 +15,7 @@ use crate::wire::Version;
 ///      ▲            ▲                      ▲           (back to Unreachable on a lost
 ///      └─ any ──────┴── Resuming ──────────┴─────────── connection, then Resuming)
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Stage {
     /// No connection.
     Unreachable,
@@ -80,7 +82,7 @@ impl Stage {
 }
 
 /// One replica in one session.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Progress {
     /// Where it stands.
     pub(super) stage: Stage,

@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Mark, NodeId, TransactionId};
 
 /// For whom a read is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Purpose {
     /// A replica is being caught up.
     CatchUp(NodeId),
@@ -19,7 +21,7 @@ pub(super) enum Purpose {
 }
 
 /// One read.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Read {
     /// For whom.
     pub(super) purpose: Purpose,
@@ -36,7 +38,7 @@ pub(super) struct Read {
 }
 
 /// All reads of a session, by number.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub(super) struct Reads {
     under_way: BTreeMap<u64, Read>,
     last: u64,

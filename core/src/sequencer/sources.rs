@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::reads::Read;
 use super::{Outputs, Phase, Purpose, Sequencer, SequencerOutput, Stage};
@@ -16,7 +17,7 @@ use crate::time::Time;
 use crate::wire::ReplicaRequest;
 
 /// How good a source a replica is; the greatest is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Worth {
     /// It can't tell what it lacks.
     Suspect,

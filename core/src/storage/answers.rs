@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::SessionId;
 use crate::io::{Caller, Ticket};
 use crate::wire::ReplicaAnswer;
@@ -12,7 +14,7 @@ use crate::wire::ReplicaAnswer;
 use super::{Asker, StorageReply};
 
 /// The queue.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub(super) struct Answers {
     waiting: VecDeque<(Ticket, Asker, ReplicaAnswer)>,
     newest: Ticket,

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::journal::DEFAULT_SEGMENT_BYTES;
 
 /// A storage node's settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct StorageConfig {
     /// The search for rot.
     pub scrub: ScrubConfig,
@@ -14,7 +16,7 @@ pub struct StorageConfig {
 }
 
 /// When checkpoints are written, and in what parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CheckpointConfig {
     /// One begins when the journal has grown by so many bytes since the last one; 0: there are
     /// none, and no space is given back.
@@ -30,7 +32,7 @@ impl Default for CheckpointConfig {
 }
 
 /// How stored records are read in the background, to find out which can't be any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ScrubConfig {
     /// At most so many bytes a second; 0: none.
     pub bytes_per_second: u32,

@@ -8,6 +8,7 @@ mod choice;
 mod growth;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{Mark, SessionId, StorageId, TransactionId};
 use crate::io::Caller;
@@ -24,7 +25,7 @@ use super::{Asker, named};
 use super::{ReplayError, Replica};
 
 /// What every decision rests on beside the replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Terms {
     /// This disk.
     pub(super) storage: StorageId,
@@ -35,7 +36,7 @@ pub(super) struct Terms {
 }
 
 /// A replica, and what the promised session told it so far.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Hosted {
     /// The durable state.
     pub(super) replica: Replica,
@@ -48,7 +49,7 @@ pub(super) struct Hosted {
 }
 
 /// What comes of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Decision {
     /// The answer is known from memory alone.
     AtOnce(ReplicaAnswer),

@@ -22,7 +22,7 @@ use super::checkpoint::IndexPart;
 use super::ranges::RangeMap;
 
 /// Where an entry's body is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Body {
     /// There is none.
     Missing,
@@ -43,7 +43,7 @@ pub(super) struct StoredRun {
 // One entry a run stays in memory for as long as the log is kept.
 const _: () = assert!(size_of::<StoredRun>() == 24);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct AwaitedRun {
     ticket: Ticket,
     first: TransactionId,
@@ -51,14 +51,14 @@ struct AwaitedRun {
 }
 
 /// Records on their way to the disk a second time, and which of them are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct AwaitedRepair {
     run: AwaitedRun,
     wanted: IdRange,
 }
 
 /// Records of a log that are in one body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Piece {
     /// Which records are to be read there.
     pub(super) ids: IdRange,
@@ -67,7 +67,7 @@ pub(super) struct Piece {
 }
 
 /// The runs of one log.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub(super) struct RunIndex {
     stored: VecDeque<StoredRun>,
     awaited: VecDeque<AwaitedRun>,

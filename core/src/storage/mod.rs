@@ -42,6 +42,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{CreationId, Mark, Member, PartitionId, SessionId};
 use crate::io::{Caller, Context, Ticket};
@@ -64,7 +65,7 @@ pub use inconsistency::{Inconsistency, ReplayError};
 pub use replica::Replica;
 
 /// An answer on its way to whoever asked.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StorageReply {
     /// Who asked.
     pub to: Caller,
@@ -75,7 +76,7 @@ pub struct StorageReply {
 }
 
 /// Whom an answer is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Asker {
     to: Caller,
     partition: PartitionId,
@@ -94,14 +95,14 @@ impl Asker {
 }
 
 /// Whose body is on its way to the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Owner {
     Replica(PartitionId),
     Checkpoint,
 }
 
 /// All replicas of one storage node.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Storage {
     limits: Limits,
     planted: Planted,

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{IdRange, Mark, TransactionId};
 use crate::wire::MAX_RANGES;
 
 /// Disjoint ranges, ascending. Neighbours of one value are one range, so that two maps that say the
 /// same are equal.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct RangeMap<V> {
     /// By first id: the last one, and the value.
     ranges: BTreeMap<TransactionId, (TransactionId, V)>,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{IdRange, Mark, SessionId, TransactionId};
 use crate::io::{Caller, Context, Ticket};
@@ -22,7 +23,7 @@ const READS_PER_CALLER: usize = 64;
 const RUNS_PER_READ: usize = 1024;
 
 /// What is wanted, and by whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Query {
     /// Who asked.
     pub(super) asker: Asker,
@@ -51,7 +52,7 @@ impl Query {
 }
 
 /// A piece to read, and the session that sequenced it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Wanted {
     pub(super) session: SessionId,
     pub(super) piece: Piece,
@@ -94,7 +95,7 @@ impl Wanted {
 }
 
 /// A read on its way.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Read {
     /// What is wanted.
     pub(super) query: Query,
@@ -103,7 +104,7 @@ pub(super) struct Read {
 }
 
 /// All reads on their way, by ticket.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub(super) struct Reads {
     under_way: BTreeMap<Ticket, Read>,
 }

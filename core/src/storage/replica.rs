@@ -1,5 +1,7 @@
 //! One replica's durable state as a fold over its journal entries.
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{CreationId, IdRange, Mark, PartitionId, Position, SessionId, TransactionId};
 use crate::io::Ticket;
 use crate::journal::Place;
@@ -14,7 +16,7 @@ use super::ranges::RangeMap;
 
 /// What one storage node keeps of one partition. Everything here but the damage comes from journal
 /// entries; in a running node it is ahead of the disk by what is in flight.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Replica {
     partition: PartitionId,
     creation: CreationId,

@@ -5,6 +5,7 @@
 //! store bytes that look like a record, and they must not be taken for one.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{IdRange, SessionId, TransactionId};
 use crate::limits::Limits;
@@ -13,7 +14,7 @@ use crate::record::{HEADER_BYTES, RecordView, Run};
 use super::index::StoredRun;
 
 /// What came of reading a body.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Contents {
     /// What can be read, in order.
     pub(super) sound: Vec<Run>,

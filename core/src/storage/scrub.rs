@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{PartitionId, TransactionId};
 use crate::io::{Context, Ticket};
 use crate::time::Time;
@@ -19,7 +21,7 @@ use super::reads::Wanted;
 const READ_BYTES: u32 = 256 << 10;
 
 /// What is read.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Examination {
     /// Whose records.
     pub(super) partition: PartitionId,
@@ -37,7 +39,7 @@ impl Examination {
 }
 
 /// What is to be read, and when.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub(super) struct Scrub {
     config: ScrubConfig,
     /// Where the round goes on.

@@ -3,6 +3,7 @@
 //! The checksum covers both lengths and the head; records in the payload carry their own.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::limits::Limits;
@@ -11,7 +12,7 @@ use crate::limits::Limits;
 pub const FRAME_HEADER_BYTES: usize = 12;
 
 /// One message on a connection; written vectored, so that the payload is never copied.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
     /// The encoded message.
     pub head: Bytes,

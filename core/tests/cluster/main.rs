@@ -3,4 +3,5 @@
 
 mod appends;
 mod operators;
+mod recordings;
 mod rig;

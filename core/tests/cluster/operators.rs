@@ -18,12 +18,12 @@ fn mark(id: u64) -> Mark {
     Mark::at(TransactionId(id))
 }
 
-fn set_replicas(nodes: &[u32]) -> OperatorRequest {
+pub(crate) fn set_replicas(nodes: &[u32]) -> OperatorRequest {
     let nodes = nodes.iter().copied().map(NodeId).collect();
     OperatorRequest::SetReplicas { partition: PARTITION, nodes }
 }
 
-fn trim(id: u64) -> OperatorRequest {
+pub(crate) fn trim(id: u64) -> OperatorRequest {
     OperatorRequest::Trim { partition: PARTITION, start: mark(id) }
 }
 
@@ -41,7 +41,7 @@ fn settled(status: &PartitionStatus) -> Option<Vec<u32>> {
     (joined == nodes.len() && status.replicas.len() == nodes.len()).then_some(nodes)
 }
 
-fn run_until_settled(rig: &mut Rig, nodes: &[u32]) {
+pub(crate) fn run_until_settled(rig: &mut Rig, nodes: &[u32]) {
     for _ in 0..100 {
         rig.run(Duration::from_millis(100));
         if settled(&rig.partition()).as_deref() == Some(nodes) {

@@ -13,17 +13,20 @@ use waltz_core::membership::ControllerConfig;
 use waltz_core::node::{CoordinatorAt, Node, NodeConfig, Recovered};
 use waltz_core::planted::Planted;
 use waltz_core::record::NewRecord;
+use waltz_core::recorder::{Recorder, Recording};
 use waltz_core::time::Time;
 use waltz_core::wire::*;
 
 const CLUSTER: ClusterKey = ClusterKey(7);
 const CLIENT: ClientId = ClientId(99);
+/// So few that a recorder soon drops its oldest inputs.
+const GENERATION_BYTES: usize = 16 << 10;
 
 /// One node with a journal that is durable as soon as its thread would be.
 struct Host {
     config: NodeConfig,
     /// `None`: it was killed.
-    node: Option<Node>,
+    node: Option<Recorded>,
     bodies: Vec<Bytes>,
     inputs: VecDeque<Input>,
     wake_at: Option<Time>,
@@ -31,6 +34,12 @@ struct Host {
     /// Whether its disk answers, and what it owes if it does not.
     syncs: bool,
     owed: (Option<Ticket>, Vec<(Ticket, Place)>),
+}
+
+/// A node and its flight recorder.
+struct Recorded {
+    node: Node,
+    recorder: Recorder,
 }
 
 /// The other end of a connection: a node's, or the client's.
@@ -101,7 +110,9 @@ impl Rig {
     pub(crate) fn boot(&mut self, index: usize, disk: u64) {
         let host = &mut self.hosts[index];
         let recovered = Recovered::new(Limits::default(), Planted::NONE);
-        host.node = Some(Node::new(host.config.clone(), recovered, StorageId(disk), disk));
+        let node = Node::new(host.config.clone(), recovered, StorageId(disk), disk);
+        let recorder = Recorder::new(&node, GENERATION_BYTES);
+        host.node = Some(Recorded { node, recorder });
         host.bodies.clear();
         host.inputs = [Input::Timer].into();
     }
@@ -145,6 +156,17 @@ impl Rig {
 
     /// The nodes that are alive.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.recorded().map(|recorded| &recorded.node)
+    }
+
+    /// The nodes that are alive, each with its recording.
+    pub(crate) fn recordings(&self) -> impl Iterator<Item = (&Node, Recording)> {
+        self.recorded().map(|Recorded { node, recorder }| {
+            (node, Recording::decode(&recorder.encode(Some(node))).unwrap())
+        })
+    }
+
+    fn recorded(&self) -> impl Iterator<Item = &Recorded> {
         self.hosts.iter().filter_map(|host| host.node.as_ref())
     }
 
@@ -175,9 +197,9 @@ impl Rig {
     fn turn(&mut self, index: usize) {
         let host = &mut self.hosts[index];
         let mut effects = Vec::new();
-        let node = host.node.as_mut().expect("a dead node has no inputs");
+        let recorded = host.node.as_mut().expect("a dead node has no inputs");
         for input in host.inputs.drain(..).chain([Input::EndOfTurn]) {
-            node.step(self.now, input, &mut effects);
+            recorded.recorder.step(&mut recorded.node, self.now, input, &mut effects);
         }
         let (mut durable, mut places) = (None, Vec::new());
         for effect in effects {

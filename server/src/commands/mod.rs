@@ -6,7 +6,9 @@ pub mod connect;
 pub mod consumer;
 pub mod demo;
 pub mod feed;
+mod recording;
 pub mod recover;
+pub mod replay;
 pub mod replicas;
 pub mod serve;
 pub mod status;
@@ -35,6 +37,7 @@ pub fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Trim(args) => on_this_thread(trim::run(args)),
         Command::Consumer(command) => on_this_thread(consumer::run(command)),
         Command::Recover(args) => on_this_thread(recover::run(args)),
+        Command::Replay(args) => replay::run(args),
         Command::Demo(demo::DemoCommand::Bank(args)) => {
             on_all_threads(interruptible(demo::run(args)))
         }

@@ -19,12 +19,14 @@ use waltz_core::membership::ControllerConfig;
 use waltz_core::node::{CoordinatorAt, Node, NodeConfig, Recovered, Roles};
 use waltz_core::partition::retention::RetentionConfig;
 use waltz_core::planted::Planted;
+use waltz_core::recorder::{DEFAULT_GENERATION_BYTES, Recorder};
 use waltz_core::wire::Version;
 use waltz_runtime::journal::{Journal, JournalConfig};
-use waltz_runtime::node::{World, run_node};
+use waltz_runtime::node::{World, run_recorded_node};
 use waltz_runtime_tokio::{FileDisk, JournalThread, TcpNet, TokioTimer, run_shard};
 
 use super::connect::cluster_key;
+use super::recording::{Recordings, flight_recorder, refuse_requests};
 use crate::args::{Cli, parse_address, parse_bytes, parse_duration, parse_protocol_version};
 use crate::cluster::Ready;
 use crate::exit::Exit;
@@ -99,6 +101,16 @@ pub struct ServeArgs {
         value_parser = parse_protocol_version)]
     protocol_version: Version,
 
+    /// Keep the node's last inputs in memory, and write them to a file in this directory when it
+    /// panics, has to stop, or gets SIGUSR1; `waltz replay` shows what it did
+    #[arg(long, value_name = "DIR")]
+    flight_recorder: Option<PathBuf>,
+
+    /// How many bytes of inputs a recording has at least, once so many came
+    #[arg(long, value_name = "BYTES", requires = "flight_recorder", value_parser = parse_bytes,
+        default_value_t = DEFAULT_GENERATION_BYTES as u64)]
+    flight_recorder_bytes: u64,
+
     /// Print the ready line as JSON
     #[arg(long)]
     json: bool,
@@ -134,14 +146,26 @@ pub fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let listen = listener.local_addr().context("could not tell where this node listens")?;
     let config = node_config(&args, listen)?;
     let (node, journal) = open(&args, config)?;
+    let open = |path: &PathBuf| Recordings::open(path, NodeId(args.node));
+    let recordings = args.flight_recorder.as_ref().map(open).transpose()?;
     announce(&args, listen)?;
     let limits = limits(args.max_record);
     let outcome = run_shard(async move {
         let net = TcpNet::listening(listener, limits).context("could not listen")?;
         let world = World { net, journal, timer: TokioTimer::new() };
+        let recorder = match recordings {
+            Some(recordings) => {
+                let bytes = usize::try_from(args.flight_recorder_bytes).unwrap_or(usize::MAX);
+                Some(flight_recorder(Recorder::new(&node, bytes), recordings)?)
+            }
+            None => {
+                refuse_requests()?;
+                None
+            }
+        };
         let stop = Stop::default();
         let asked = stop.asked.clone();
-        let reason = run_node(node, world, Box::new(log), stop.wait()).await;
+        let reason = run_recorded_node(node, recorder, world, Box::new(log), stop.wait()).await;
         if asked.load(Ordering::Relaxed) {
             tracing::info!("stopped");
             return Ok(Exit::Success);

@@ -6,5 +6,6 @@ mod crash;
 mod demo;
 mod failover;
 mod load;
+mod recording;
 mod replicas;
 mod support;

@@ -68,6 +68,11 @@ impl Node {
         Self { child, address }
     }
 
+    /// Sends it a signal that it goes on after.
+    pub(crate) fn signal(&self, wanted: Signal) {
+        signal(&self.child, wanted);
+    }
+
     /// Kills it without warning.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it can be killed");

@@ -12,6 +12,8 @@ mod wanted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::coordinator::{Key, LeaseId, Revision, Versioned};
 use crate::id::{Epoch, Generation, NodeId, PartitionId, StorageId};
 use crate::io::{Address, Context, Level};
@@ -29,7 +31,7 @@ pub const LEASE_TTL: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(500);
 
 /// What an agent says of its node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentConfig {
     /// The node.
     pub node: NodeId,
@@ -50,7 +52,7 @@ pub struct AgentConfig {
 }
 
 /// Something a node should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AgentEvent {
     /// The directory is another than before.
     DirectoryChanged,
@@ -87,7 +89,7 @@ pub enum AgentEvent {
 }
 
 /// A request whose answer has not come.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Pending {
     fact: Fact,
     expected: Option<Revision>,
@@ -96,7 +98,7 @@ struct Pending {
 }
 
 /// How far the connection to the coordinator is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Link {
     Down,
     /// The snapshot has not come.
@@ -107,7 +109,7 @@ enum Link {
 }
 
 /// One node's agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agent {
     config: AgentConfig,
     lease: LeaseId,

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{MountName, Mounts, MountsOutput, Outputs, reply};
 use crate::id::{Mark, PartitionId, TransactionId};
 use crate::lock::LockId;
@@ -14,12 +16,12 @@ use crate::wire::{AppendRefusal, ServerReply};
 /// Those of ended mounts stay until their time comes and are then dropped. They do not pile up:
 /// a client's next mount holds none before it is ready, and that is not before everything numbered
 /// earlier is committed.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Conflicts {
     held: BTreeMap<TransactionId, Vec<Held>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Held {
     name: MountName,
     sequence: u64,

@@ -37,6 +37,7 @@ mod trimming;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{ClientId, Generation, Mark, MountId, PartitionId, SessionId, TransactionId};
 use crate::io::ConnectionId;
@@ -49,7 +50,7 @@ use recent::Recent;
 use rounds::Rounds;
 
 /// Bounds of one partition's mounts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountsConfig {
     /// Most clients mounted at once.
     pub mounts: usize,
@@ -83,7 +84,7 @@ impl Default for MountsConfig {
 }
 
 /// Names a mount, and who says so over which connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountName {
     /// The connection.
     pub conn: ConnectionId,
@@ -94,7 +95,7 @@ pub struct MountName {
 }
 
 /// A client's wish to mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountRequest {
     /// The mount.
     pub name: MountName,
@@ -109,7 +110,7 @@ pub struct MountRequest {
 }
 
 /// What the mounts want done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountsOutput {
     /// Tell a client.
     Reply {
@@ -142,7 +143,7 @@ pub enum MountsOutput {
 pub type Outputs = Vec<MountsOutput>;
 
 /// All mounts of one partition in one open session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mounts {
     config: MountsConfig,
     partition: PartitionId,

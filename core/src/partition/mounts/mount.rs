@@ -1,12 +1,14 @@
 //! One client's mount.
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Mark, MountId, TransactionId};
 use crate::io::ConnectionId;
 use crate::record::Run;
 use crate::wire::FeedMode;
 
 /// Where a feed's next records come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Source {
     /// From memory, if they are there; else from the storage.
     Any,
@@ -19,7 +21,7 @@ pub(super) enum Source {
 }
 
 /// How much of what `Ready` says holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Standing {
     /// No quorum has confirmed the session since the mount was made.
     Unconfirmed {
@@ -37,7 +39,7 @@ pub(super) enum Standing {
 }
 
 /// One client's mount.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mount {
     pub(super) id: MountId,
     pub(super) conn: ConnectionId,

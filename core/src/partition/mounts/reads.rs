@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{ClientId, TransactionId};
 use crate::io::ConnectionId;
 
 /// For whom a read is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Purpose {
     /// The feed of this client's mount. One that has ended meanwhile no longer knows the request.
     Feed(ClientId),
@@ -18,7 +20,7 @@ pub(super) enum Purpose {
 }
 
 /// A call for one record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Fetch {
     pub(super) conn: ConnectionId,
     pub(super) call: u64,
@@ -26,7 +28,7 @@ pub(super) struct Fetch {
 }
 
 /// The reads that are under way and those that wait for their turn.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reads {
     most: usize,
     last: u64,

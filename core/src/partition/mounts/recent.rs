@@ -1,5 +1,7 @@
 //! The newest committed records as each kind of feed wants them.
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Mark, TransactionId};
 use crate::partition::tail::Tail;
 use crate::record::Run;
@@ -7,7 +9,7 @@ use crate::wire::FeedMode;
 
 /// The tail, and beside it the same records without their data while anyone wants those: built
 /// once for all.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Recent {
     records: Tail,
     headers: Tail,

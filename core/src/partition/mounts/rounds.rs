@@ -2,18 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::ClientId;
 use crate::io::ConnectionId;
 
 /// A call that waits to be told the confirmed mark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CurrentCall {
     pub(super) conn: ConnectionId,
     pub(super) call: u64,
 }
 
 /// The rounds, and who waits for which.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Rounds {
     /// The newest round that was begun; rounds count from 1.
     begun: u64,

@@ -25,13 +25,15 @@ pub(super) use parts::{IndexPart, ReplicaState};
 pub(super) use replay::Replay;
 pub(super) use write::Checkpoints;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::CheckpointNumber;
 
 /// What an entry takes beside its body, roughly.
 const HEAD_BYTES: u64 = 64;
 
 /// A checkpoint that counts, and the segment where it begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Complete {
     number: CheckpointNumber,
     segment: u32,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::Complete;
@@ -36,7 +37,7 @@ pub enum Replayed {
 pub struct NoCheckpoint;
 
 /// From where on entries count.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 enum Mode {
     /// All of them do, and checkpoints say nothing new.
     #[default]
@@ -48,7 +49,7 @@ enum Mode {
 }
 
 /// What is still to come of a checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Loading {
     number: CheckpointNumber,
     parts: u32,
@@ -60,7 +61,7 @@ struct Loading {
 }
 
 /// A checkpoint that recovery comes by, whether it is needed or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Seen {
     begun: Complete,
     parts: u32,
@@ -68,7 +69,7 @@ struct Seen {
 }
 
 /// How far a replay is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub(in crate::storage) struct Replay {
     mode: Mode,
     seen: Option<Seen>,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::parts::Part;
 use super::{Complete, HEAD_BYTES};
@@ -13,7 +14,7 @@ use crate::journal::{Entry, EntryHead, Place};
 use crate::storage::{CheckpointConfig, Owner, Storage};
 
 /// A part on its way to the disk, or there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct WrittenPart {
     ticket: Ticket,
     checksum: u32,
@@ -21,7 +22,7 @@ struct WrittenPart {
 }
 
 /// A replica's index, as far as it was told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Cursor {
     partition: PartitionId,
     next: TransactionId,
@@ -29,7 +30,7 @@ struct Cursor {
 }
 
 /// A checkpoint that is being written.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Writing {
     number: CheckpointNumber,
     parts: Vec<WrittenPart>,
@@ -39,7 +40,7 @@ struct Writing {
 }
 
 /// A checkpoint that is written, until every part was read back.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Reading {
     number: CheckpointNumber,
     parts: Vec<WrittenPart>,
@@ -49,7 +50,7 @@ struct Reading {
     under_way: Option<Ticket>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 enum Stage {
     #[default]
     Idle,
@@ -58,7 +59,7 @@ enum Stage {
 }
 
 /// What there is of checkpoints, and when the next one is due.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub(in crate::storage) struct Checkpoints {
     config: CheckpointConfig,
     /// What was given to the journal since the last checkpoint began.
