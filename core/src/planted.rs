@@ -18,7 +18,8 @@ pub enum PlantedBug {
     /// A replica still acknowledges a lower session after it has received an `Open`, if the
     /// records were on their way to the disk.
     OpenBeforeInFlight,
-    /// What completes of a lower session is acknowledged under the promised one.
+    /// What completes of a lower session is acknowledged under the promised one, as soon as that
+    /// has written. (Answers leave in the order of the journal: before that nobody would listen.)
     StaleCompletion,
     /// A server takes one replica fewer than a majority for a quorum.
     QuorumMinusOne,
@@ -42,7 +43,8 @@ pub enum PlantedBug {
     CopyAsOwn,
     /// A suspect replica promises, votes and joins like any other.
     SuspectVotes,
-    /// A replica takes repaired records of whatever session.
+    /// A replica takes repaired records of whatever session. (A sound server gives none: it shows
+    /// where one is made to lie.)
     RepairUnchecked,
     /// A server replaces a replica in one change of the set.
     ReplaceInOneStep,
@@ -50,7 +52,8 @@ pub enum PlantedBug {
     ChangeBeforeCommitted,
     /// A server counts replicas that the set does not name.
     CountLearner,
-    /// A replica trims beyond what it knows to be committed.
+    /// A replica trims beyond what it knows to be committed. (A sound server never asks for it: it
+    /// shows where one is made to lie.)
     TrimUncommitted,
     /// A new session serves with an empty lock table that claims to know everything.
     ForgetLocks,

@@ -8,7 +8,7 @@ pub(crate) mod sessions;
 
 use std::fmt;
 
-use crate::planted::Planted;
+use crate::planted::{Planted, PlantedBug};
 
 /// A promise that a run broke.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,51 @@ pub enum Simulation {
     Sessions,
 }
 
+impl fmt::Display for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sessions => "sessions",
+        })
+    }
+}
+
 impl Simulation {
+    /// The one that is to notice when this rule is broken, if one is.
+    pub fn of(bug: PlantedBug) -> Option<Self> {
+        use PlantedBug::{
+            AcknowledgeBeforeSync, ChangeBeforeCommitted, ChooseByLength, CopyAsOwn,
+            CountBeforeJoin, CountLearner, CutToLowWater, JoinAnywhere, JoinBeforeSync,
+            KeepLongerTail, OpenBeforeInFlight, PromiseBeforeSync, QuorumMinusOne, RepairUnchecked,
+            ReplaceInOneStep, ResumeBlindly, ReuseSession, SkipPromiseCheck, StaleCompletion,
+            SuspectVotes, TrimUncommitted, TrustStaleSet,
+        };
+        match bug {
+            AcknowledgeBeforeSync
+            | PromiseBeforeSync
+            | JoinBeforeSync
+            | SkipPromiseCheck
+            | OpenBeforeInFlight
+            | StaleCompletion
+            | QuorumMinusOne
+            | CountBeforeJoin
+            | ChooseByLength
+            | TrustStaleSet
+            | KeepLongerTail
+            | CutToLowWater
+            | JoinAnywhere
+            | ReuseSession
+            | ResumeBlindly
+            | CopyAsOwn
+            | SuspectVotes
+            | RepairUnchecked
+            | ReplaceInOneStep
+            | ChangeBeforeCommitted
+            | CountLearner
+            | TrimUncommitted => Some(Self::Sessions),
+            _ => None,
+        }
+    }
+
     /// One run; everything in it follows from the seed.
     ///
     /// # Errors

@@ -167,11 +167,7 @@ impl PartitionServer {
             return;
         }
         self.highest = Some(epoch);
-        let server = self.config.sequencer.node;
-        let session = match self.config.planted.has(PlantedBug::ReuseSession) {
-            true => SessionId { epoch: Epoch(epoch.0 & !1), server, nonce: 0 },
-            false => SessionId { epoch, server, nonce: cx.random.bits() },
-        };
+        let session = self.config.sequencer.session(epoch, cx.random.bits());
         let hint = self.hint.clone();
         let mut sequencer =
             Sequencer::new(self.config.sequencer, self.partition, self.creation, session, hint);

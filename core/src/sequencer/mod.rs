@@ -34,7 +34,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    CreationId, Mark, Member, NodeId, PartitionId, ReplicaSet, SessionId, TransactionId,
+    CreationId, Epoch, Mark, Member, NodeId, PartitionId, ReplicaSet, SessionId, TransactionId,
 };
 use crate::limits::Limits;
 use crate::log::{LogSummary, SetChange};
@@ -89,6 +89,15 @@ impl SequencerConfig {
             learner_lag: 1024,
             limits,
             planted: Planted::NONE,
+        }
+    }
+
+    /// Names one opening of a session by this node: no other opening has the name, not even one of
+    /// an equal epoch in another life of the node, which draws another nonce.
+    pub fn session(&self, epoch: Epoch, nonce: u64) -> SessionId {
+        match self.planted.has(PlantedBug::ReuseSession) {
+            true => SessionId { epoch: Epoch(epoch.0 & !1), server: self.node, nonce: 0 },
+            false => SessionId { epoch, server: self.node, nonce },
         }
     }
 }

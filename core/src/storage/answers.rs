@@ -13,6 +13,17 @@ use crate::wire::ReplicaAnswer;
 
 use super::{Asker, StorageReply};
 
+/// What becomes of an answer that waited, once all that it speaks of is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It leaves, for this asker.
+    Leaves(Asker),
+    /// Its session was overtaken by this one.
+    Fenced(SessionId),
+    /// It waits for what comes next: the bug `StaleCompletion`.
+    Late,
+}
+
 /// The queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub(super) struct Answers {
@@ -42,26 +53,31 @@ impl Answers {
         }
     }
 
-    /// Everything up to a ticket is durable: sends what waited for it. `judge` says which session
-    /// an answer of a session leaves for, or which one fences it.
+    /// Everything up to a ticket is durable: sends what waited for it, as `judge` says of each.
     pub(super) fn release(
         &mut self,
         up_to: Ticket,
-        judge: impl Fn(&Asker) -> Result<SessionId, SessionId>,
+        judge: impl Fn(&Asker) -> Fate,
         replies: &mut Vec<StorageReply>,
     ) {
         assert!(up_to >= self.durable, "durability never goes back");
         self.durable = up_to;
+        let mut late = Vec::new();
         while let Some((_, asker, answer)) = self.waiting.pop_front_if(|(at, ..)| *at <= up_to) {
             let reply = match judge(&asker) {
-                Ok(session) => Asker { session, ..asker }.reply(answer),
-                Err(promise) => asker.reply(ReplicaAnswer::Fenced { promise }),
+                Fate::Leaves(asker) => asker.reply(answer),
+                Fate::Fenced(promise) => asker.reply(ReplicaAnswer::Fenced { promise }),
+                Fate::Late => {
+                    late.push((self.newest, asker, answer));
+                    continue;
+                }
             };
             match replies.last_mut() {
                 Some(earlier) if supersedes(&reply, earlier) => *earlier = reply,
                 _ => replies.push(reply),
             }
         }
+        self.waiting.extend(late);
     }
 
     /// Drops what waits for a caller that is gone.

@@ -93,6 +93,13 @@ impl Hosted {
         is_its_own.then_some(Asker { to, partition, session })
     }
 
+    /// The bug [`PlantedBug::StaleCompletion`]: who hears what completes of a lower session, as soon
+    /// as the promised one has written here.
+    pub(super) fn successor(&self) -> Option<Asker> {
+        let has_written = |asker: &Asker| self.replica.last_session() == Some(asker.session);
+        self.concerned().filter(has_written)
+    }
+
     /// What can't be read of what is kept; where a chosen log was adopted, of what that keeps.
     pub(super) fn unrepaired(&self) -> RangeMap<()> {
         let own = self.replica.summary().start;

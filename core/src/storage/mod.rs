@@ -52,7 +52,7 @@ use crate::log::SetChange;
 use crate::planted::{Planted, PlantedBug};
 use crate::wire::{FromReplica, ReplicaAnswer, ReplicaRequest, ToReplica};
 
-use answers::Answers;
+use answers::{Answers, Fate};
 use checkpoint::{Checkpoints, Replay};
 use decide::{Decision, Hosted, Terms};
 use index::Body;
@@ -338,20 +338,20 @@ impl Storage {
     }
 }
 
-/// For which session an answer leaves that waited for the disk. From the moment a session is
-/// promised in memory, nothing of a lower one leaves: the higher one is the error.
-fn judge(
-    hosted: &BTreeMap<PartitionId, Hosted>,
-    planted: Planted,
-    asker: &Asker,
-) -> Result<SessionId, SessionId> {
-    let promise = hosted.get(&asker.partition).and_then(|hosted| hosted.replica.promise());
+/// What becomes of an answer that waited for the disk. From the moment a session is promised in
+/// memory, nothing of a lower one leaves: it is fenced by the higher one.
+fn judge(hosted: &BTreeMap<PartitionId, Hosted>, planted: Planted, asker: &Asker) -> Fate {
     let unfenced =
         planted.has(PlantedBug::SkipPromiseCheck) || planted.has(PlantedBug::OpenBeforeInFlight);
+    let hosted = hosted.get(&asker.partition);
+    let promise = hosted.and_then(|hosted| hosted.replica.promise());
     match promise.filter(|promise| asker.session < *promise) {
-        Some(promise) if planted.has(PlantedBug::StaleCompletion) => Ok(promise),
-        Some(promise) if !unfenced => Err(promise),
-        _ => Ok(asker.session),
+        Some(_) if planted.has(PlantedBug::StaleCompletion) => {
+            let successor = hosted.and_then(Hosted::successor);
+            successor.map_or(Fate::Late, Fate::Leaves)
+        }
+        Some(promise) if !unfenced => Fate::Fenced(promise),
+        _ => Fate::Leaves(*asker),
     }
 }
 

@@ -1,38 +1,71 @@
-//! What can happen in a run, and how often it does.
+//! What can happen in a run, how often it does, and the choice of where.
 
 use std::time::Duration;
 
+use super::attention::{Turn, Whose};
 use super::cluster::{Cluster, Loss};
 use super::run::Run;
 use crate::id::{Mark, NodeId, ReplicaSet, TransactionId};
 
-/// Something that can happen, and how often it is tried.
+/// Something that can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
+    /// A request arrives, or a node notices that a connection is gone.
     Request,
+    /// An answer arrives.
     Answer,
+    /// A node's oldest entries become durable.
     Sync,
+    /// A read of a journal ends.
     Read,
+    /// A read of a journal fails.
     FailRead,
+    /// A session numbers records.
     Append,
+    /// A session is asked whether it is current.
     Confirm,
+    /// Committed records are wanted.
     Fetch,
+    /// A server begins a session.
     Open,
+    /// A session's server dies.
     Stop,
+    /// A session connects to a node.
     Link,
+    /// A session's connection is lost.
     Cut,
+    /// A node loses power.
     Crash,
+    /// A node comes back with the other version of the protocol.
     Roll,
+    /// Time passes.
     Wait,
+    /// All goes well for a while, but at one node.
     Settle,
+    /// A session's last records reach one replica only, and a higher session begins without it.
     Strand,
+    /// A session goes on with a few nodes, and nothing else happens meanwhile.
+    Attend,
+    /// A node says what it will about what it is asked, and loses power before it writes.
+    Lapse,
+    /// A session is told which replicas there should be.
     Aim,
+    /// What is old is wanted no more.
     Trim,
+    /// A node looks for rot.
     Wake,
+    /// A bit of a stored record flips.
     Rot,
+    /// A node crashes and finds that its journal lost entries.
+    Smear,
+    /// A request offers records that no sound server offers.
+    Forge,
+    /// A request trims what no sound server trims.
+    ForgeTrim,
 }
 
-pub(super) const WEIGHTS: [(Action, u64); 21] = [
+/// How often each is tried, beside the others.
+pub(super) const WEIGHTS: [(Action, u64); 26] = [
     (Action::Request, 300),
     (Action::Answer, 300),
     (Action::Sync, 150),
@@ -50,10 +83,15 @@ pub(super) const WEIGHTS: [(Action, u64); 21] = [
     (Action::Wait, 20),
     (Action::Settle, 3),
     (Action::Strand, 12),
+    (Action::Attend, 10),
+    (Action::Lapse, 12),
     (Action::Aim, 12),
     (Action::Trim, 6),
     (Action::Wake, 20),
     (Action::Rot, 6),
+    (Action::Smear, 6),
+    (Action::Forge, 40),
+    (Action::ForgeTrim, 6),
 ];
 
 /// What every run needs to get anywhere is never left out.
@@ -63,6 +101,7 @@ pub(super) fn usual(action: Action) -> usize {
 }
 
 impl Run {
+    /// Draws what is tried next.
     pub(super) fn action(&mut self) -> Action {
         let total: u64 = self.weights.iter().map(|(_, weight)| weight).sum();
         let mut drawn = self.random.bits() % total;
@@ -78,29 +117,8 @@ impl Run {
     /// Does this somewhere; `None` if it can be done nowhere.
     pub(super) fn act(&mut self, action: Action) -> Option<()> {
         match action {
-            Action::Request => {
-                let waiting = self.cluster.connections_of(|c| !c.requests.is_empty() || !c.is_up);
-                let number = self.one_of(&waiting)?;
-                self.cluster.deliver_request(number);
-            }
-            Action::Answer => {
-                let waiting = self.cluster.connections_of(|c| !c.answers.is_empty());
-                let number = self.one_of(&waiting)?;
-                self.cluster.deliver_answer(number);
-            }
-            Action::Sync => {
-                let unsynced = self.nodes_where(|cluster, node| cluster.unsynced(node) > 0);
-                let (node, count) = (self.one_of(&unsynced)?, 1 + self.below(4));
-                self.cluster.sync(node, count);
-            }
-            Action::Read | Action::FailRead => {
-                let reading = |cluster: &Cluster, node| !cluster.nodes[&node].reads.is_empty();
-                let reading = self.nodes_where(reading);
-                let node = self.one_of(&reading)?;
-                match action {
-                    Action::Read => self.cluster.finish_read(node),
-                    _ => self.cluster.fail_read(node),
-                }
+            Action::Request | Action::Answer | Action::Sync | Action::Read | Action::FailRead => {
+                return self.go_on(action);
             }
             Action::Append
             | Action::Confirm
@@ -108,12 +126,20 @@ impl Run {
             | Action::Strand
             | Action::Aim
             | Action::Trim => return self.use_session(action),
+            Action::Attend => return self.attend(),
+            Action::Lapse => return self.lapse(),
+            Action::Rot => return self.rot(),
+            Action::Smear => return self.smear(),
+            Action::Forge => return self.forge(),
+            Action::ForgeTrim => return self.forge_trim(),
             Action::Wake => {
                 let node = self.node();
                 self.cluster.wake(node);
             }
-            Action::Rot => self.rot()?,
-            Action::Open => self.open(None),
+            Action::Open => {
+                let nodes = self.nodes();
+                self.open(&nodes);
+            }
             Action::Stop => {
                 let epoch = self.session()?;
                 self.cluster.stop(epoch, Loss::AnswersOnly);
@@ -141,6 +167,40 @@ impl Run {
         Some(())
     }
 
+    /// Something goes on, of what has the attention if anything has.
+    pub(super) fn go_on(&mut self, action: Action) -> Option<()> {
+        match action {
+            Action::Request => {
+                let waiting = self.connections(|c| !c.requests.is_empty() || !c.is_up);
+                let number = self.one_of(&waiting)?;
+                self.cluster.deliver_request(number);
+            }
+            Action::Answer => {
+                let waiting = self.connections(|c| !c.answers.is_empty());
+                let number = self.one_of(&waiting)?;
+                self.cluster.deliver_answer(number);
+            }
+            Action::Append => return self.append_attended(),
+            Action::Lapse => return self.lapse(),
+            Action::Forge => return self.forge(),
+            Action::Sync => {
+                let unsynced = self.attended_nodes(|cluster, node| cluster.unsynced(node) > 0);
+                let (node, count) = (self.one_of(&unsynced)?, 1 + self.below(4));
+                self.cluster.sync(node, count);
+            }
+            _ => {
+                let reading = |cluster: &Cluster, node| !cluster.nodes[&node].reads.is_empty();
+                let reading = self.attended_nodes(reading);
+                let node = self.one_of(&reading)?;
+                match action {
+                    Action::Read => self.cluster.finish_read(node),
+                    _ => self.cluster.fail_read(node),
+                }
+            }
+        }
+        Some(())
+    }
+
     pub(super) fn nodes(&self) -> Vec<NodeId> {
         self.cluster.nodes.keys().copied().collect()
     }
@@ -150,12 +210,12 @@ impl Run {
         nodes.filter(|node| is_wanted(&self.cluster, *node)).collect()
     }
 
-    fn node(&mut self) -> NodeId {
+    pub(super) fn node(&mut self) -> NodeId {
         let nodes = self.nodes();
         nodes[self.below(nodes.len())]
     }
 
-    fn session(&mut self) -> Option<u64> {
+    pub(super) fn session(&mut self) -> Option<u64> {
         let sessions: Vec<_> = self.cluster.sessions.keys().copied().collect();
         self.one_of(&sessions)
     }
@@ -204,21 +264,15 @@ impl Run {
         Some(())
     }
 
-    /// A bit flips on the one disk that rots, where others hold the record.
-    fn rot(&mut self) -> Option<()> {
-        let node = self.rotting?;
-        let last = self.oracle.committed().min(self.cluster.nodes[&node].replica()?.last()).id()?;
-        let start = self.cluster.nodes[&node].replica()?.summary().start;
-        let id = TransactionId(self.below(last.0 as usize + 1) as u64);
-        if start.includes(id) || !self.oracle.is_held_by(self.cluster.nodes[&node].member, id) {
-            return None;
-        }
-        self.cluster.rot(node, id);
-        Some(())
-    }
-
-    /// A session is told to have other replicas: 1 to 5 of all nodes.
+    /// A session is told to have other replicas: 1 to 5 of all nodes. A server that begins later may
+    /// know none of them.
     fn aim(&mut self, epoch: u64) {
+        let mut first: Vec<_> = self.cluster.set.nodes().collect();
+        let quorum = self.cluster.set.quorum();
+        while first.len() > quorum {
+            let gone = self.below(first.len());
+            first.remove(gone);
+        }
         let mut members: Vec<_> = self.cluster.nodes.values().map(|rig| rig.member).collect();
         let keep = 1 + self.below(members.len().min(5));
         while members.len() > keep {
@@ -226,31 +280,49 @@ impl Run {
             members.remove(gone);
         }
         self.cluster.aim(epoch, Some(ReplicaSet(members)));
+        if self.below(2) == 0 {
+            let now = Turn { whose: Whose::Session(epoch), nodes: self.nodes() };
+            self.agenda = [now, Turn { whose: Whose::New, nodes: first }].into();
+        }
     }
 
-    /// A session's last records reach one replica only; then a higher one begins without it.
+    /// A session's last records reach one replica only, and may not be durable there; then a higher
+    /// one begins without it.
     fn strand(&mut self, epoch: u64) {
         let left = self.node();
         for node in self.nodes().into_iter().filter(|node| *node != left) {
             self.cluster.cut(epoch, node, Loss::Everything);
         }
-        let count = 1 + self.below(3) as u64;
-        self.cluster.append(epoch, count);
+        for _ in 0..1 + self.below(3) {
+            let count = 1 + self.below(3) as u64;
+            self.cluster.append(epoch, count);
+        }
         for number in self.cluster.connections_of(|c| (c.epoch, c.node) == (epoch, left)) {
             self.cluster.deliver_requests(number, usize::MAX);
         }
-        self.cluster.sync(left, usize::MAX);
-        self.open(Some(left));
+        if self.below(2) == 0 {
+            self.cluster.sync(left, usize::MAX);
+        }
+        let others: Vec<_> = self.nodes().into_iter().filter(|node| *node != left).collect();
+        self.open(&others);
+        let without = self.majority(|node| node != left);
+        let (with, whose) = (self.majority(|node| node == left), self.below(3));
+        let whose = [Whose::Newest, Whose::New][whose.min(1)];
+        if self.below(2) == 0 {
+            let now = Turn { whose: Whose::Newest, nodes: without };
+            self.agenda = [now, Turn { whose, nodes: with }].into();
+        }
     }
 
-    /// A server begins a higher session, whatever the others do; at most three go on at once.
-    fn open(&mut self, without: Option<NodeId>) {
+    /// A server begins a higher session with some of these nodes, whatever the others do; at most
+    /// three go on at once.
+    pub(super) fn open(&mut self, nodes: &[NodeId]) {
         self.epoch += 1;
         let server = self.node();
         self.cluster.open(self.epoch, server);
-        for node in self.nodes().into_iter().filter(|node| Some(*node) != without) {
+        for node in nodes {
             if self.below(4) > 0 {
-                self.cluster.link(self.epoch, node);
+                self.cluster.link(self.epoch, *node);
             }
         }
         if self.cluster.sessions.len() > 3 {

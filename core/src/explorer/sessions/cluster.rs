@@ -11,8 +11,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::event::Event;
 use crate::id::{
-    ClientId, Epoch, Generation, Mark, Member, NodeId, ReplicaSet, ReqId, SessionId, SetVersion,
-    StorageId, TransactionId,
+    ClientId, Epoch, Generation, Mark, Member, NodeId, ReplicaSet, ReqId, SetVersion, StorageId,
+    TransactionId,
 };
 use crate::io::{Caller, ConnectionId};
 use crate::limits::Limits;
@@ -32,7 +32,7 @@ pub(crate) struct Connection {
     pub(crate) node: NodeId,
     /// Whether the session still has it; if not, what is left is on its way to the node.
     pub(crate) is_up: bool,
-    version: Version,
+    pub(crate) version: Version,
     pub(crate) requests: VecDeque<(ToReplica, Bytes)>,
     pub(crate) answers: VecDeque<(ReplicaAnswer, Bytes)>,
 }
@@ -97,8 +97,8 @@ impl Cluster {
 
     /// A server begins a session; it reaches nobody yet.
     pub(crate) fn open(&mut self, epoch: u64, server: NodeId) {
-        let session = SessionId { epoch: Epoch(epoch), server, nonce: epoch };
         let config = SequencerConfig { node: server, ..self.config };
+        let session = config.session(Epoch(epoch), epoch);
         let hint = SetChange::initial(SetVersion::FIRST, self.set.clone());
         let sequencer = Sequencer::new(config, PARTITION, CREATION, session, hint);
         assert!(self.sessions.insert(epoch, sequencer).is_none(), "epochs are used once");

@@ -3,9 +3,11 @@
 //! the newest session goes on.
 
 mod actions;
+mod attention;
 #[cfg_attr(not(test), expect(dead_code, reason = "some of it only transcripts need"))]
 mod cluster;
 mod event;
+mod faults;
 mod oracle;
 mod run;
 #[cfg(test)]
@@ -30,6 +32,10 @@ pub(super) fn run(seed: u64, planted: Planted) -> Result<(), Violation> {
 /// A whole run, and what it broke; a panic is a violation, too.
 fn explore(run: &mut Run) -> Result<(), Violation> {
     let outcome = catch_unwind(AssertUnwindSafe(|| run.whole()));
-    let outcome = outcome.unwrap_or_else(|_| Err("a panic".to_owned()));
+    let outcome = outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(format!("a panic: {}", text.unwrap_or("without words")))
+    });
     outcome.map_err(|what| Violation { seed: run.seed, step: run.steps, what })
 }

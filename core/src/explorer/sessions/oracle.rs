@@ -19,7 +19,7 @@ use crate::limits::Limits;
 use crate::log::SetChange;
 use crate::record::Run;
 use crate::sequencer::SequencerOutput;
-use crate::storage::testing::{Rig, Written};
+use crate::storage::testing::Rig;
 
 /// What is broken, in words.
 pub(crate) type Broken = String;
@@ -36,15 +36,22 @@ struct Disk {
     low_water: Mark,
     /// How much of what it knows to be committed was compared.
     compared: usize,
+    /// The disk lost entries. What it held then counts as lost by that, and what it holds from now
+    /// on as nothing.
+    is_lost: bool,
 }
 
 impl Disk {
     /// Takes in what became durable. Whether anything was cut.
-    fn catch_up(&mut self, rig: &Rig, committed: &[Bytes]) -> bool {
+    fn catch_up(&mut self, rig: &Rig, committed: &[Bytes]) -> Result<bool, Broken> {
+        if self.is_lost {
+            return Ok(false);
+        }
         let newly = &rig.journal[self.entries..rig.durable];
         self.entries = rig.durable;
         let mut was_cut = false;
-        for Written { head, body, .. } in newly {
+        for written in newly {
+            let (head, body) = (&written.head, written.sound());
             match head {
                 EntryHead::Records { session, first, count, low_water, .. } => {
                     assert_eq!(first.0 as usize, self.log.len());
@@ -60,7 +67,23 @@ impl Disk {
                 }
                 EntryHead::Create { set, .. } => self.sets = vec![set.clone()],
                 EntryHead::Change { change, .. } => self.sets.push(change.clone()),
-                EntryHead::Trim { start, .. } => self.start = start.count() as usize,
+                EntryHead::Repair { session, first, count, .. } => {
+                    let (limits, body) = (Limits::default(), body.clone());
+                    let run = Run::verify(*session, *first, *count, body, &limits);
+                    let run = run.expect("sound records are written");
+                    for (id, record) in (first.0 as usize..).zip(records(&run)) {
+                        if let Some(held) = self.log.get_mut(id) {
+                            *held = record;
+                        }
+                    }
+                    was_cut = true;
+                }
+                EntryHead::Trim { start, .. } => {
+                    self.start = start.count() as usize;
+                    if self.start > committed.len() {
+                        return Err(format!("{} trims what is not committed", rig.member.node));
+                    }
+                }
                 EntryHead::Reset { base, .. } => {
                     // Only what is committed is trimmed, so that is what it starts over after.
                     self.start = base.start.count() as usize;
@@ -73,7 +96,7 @@ impl Disk {
                 _ => {}
             }
         }
-        was_cut
+        Ok(was_cut)
     }
 }
 
@@ -106,13 +129,20 @@ pub(crate) struct Oracle {
     disks: BTreeMap<Member, Disk>,
     committed: Vec<Bytes>,
     sessions: BTreeMap<SessionId, Known>,
+    /// Servers were made to lie: replicas report it.
+    hears_lies: bool,
 }
 
 impl Oracle {
     pub(crate) fn new(cluster: &Cluster) -> Self {
         let disks = cluster.nodes.values().map(|rig| (rig.member, Disk::default())).collect();
         let set = SetChange::initial(SetVersion::FIRST, cluster.set.clone());
-        Self { set, disks, committed: Vec::new(), sessions: BTreeMap::new() }
+        Self { set, disks, committed: Vec::new(), sessions: BTreeMap::new(), hears_lies: false }
+    }
+
+    /// The newest replica set that is committed.
+    pub(crate) fn replicas(&self) -> &ReplicaSet {
+        &self.set.replicas
     }
 
     /// The highest id anyone said to be committed.
@@ -127,6 +157,21 @@ impl Oracle {
         record.is_some() && log.and_then(|log| log.get(id.0 as usize)) == record
     }
 
+    /// A disk is about to lose entries.
+    pub(crate) fn lose(&mut self, member: Member) {
+        self.disks.entry(member).or_default().is_lost = true;
+    }
+
+    /// Whether a disk lost entries.
+    pub(crate) fn is_lost(&self, member: Member) -> bool {
+        self.disks.get(&member).is_some_and(|disk| disk.is_lost)
+    }
+
+    /// From now on replicas may report servers that lie.
+    pub(crate) fn hears_lies(&mut self) {
+        self.hears_lies = true;
+    }
+
     /// A session is asked to confirm that it is current.
     pub(crate) fn asked(&mut self, session: SessionId, round: u64) {
         let committed = self.committed();
@@ -138,12 +183,14 @@ impl Oracle {
         let mut was_cut = false;
         for rig in cluster.nodes.values() {
             let disk = self.disks.entry(rig.member).or_default();
-            was_cut |= disk.catch_up(rig, &self.committed);
+            was_cut |= disk.catch_up(rig, &self.committed)?;
         }
         for event in events {
             match event {
                 Event::Said { session, output } => self.on_said(*session, output)?,
-                Event::Reported { node, report } if is_alarming(&report.text, report.level) => {
+                Event::Reported { node, report }
+                    if self.is_alarming(&report.text, report.level) =>
+                {
                     return Err(format!("{node} reports: {}", report.text));
                 }
                 _ => {}
@@ -282,7 +329,7 @@ impl Oracle {
     }
 
     fn check_low_water(&mut self) -> Result<(), Broken> {
-        for (member, disk) in &mut self.disks {
+        for (member, disk) in self.disks.iter_mut().filter(|(_, disk)| !disk.is_lost) {
             let node = member.node;
             let to = disk.low_water.count() as usize;
             if to > disk.log.len() {
@@ -297,9 +344,13 @@ impl Oracle {
         }
         Ok(())
     }
-}
 
-/// Whether honest servers and sound disks can't be the reason.
-fn is_alarming(text: &str, level: Level) -> bool {
-    level > Level::Info && !text.contains("input/output error") && !text.contains("be read here")
+    /// Whether what happened can't be the reason.
+    fn is_alarming(&self, text: &str, level: Level) -> bool {
+        let of_faults = ["input/output error", "be read here"];
+        let of_lies = ["of another session", "are not the chosen log's"];
+        let of_lies = of_lies.iter().filter(|_| self.hears_lies);
+        let is_expected = of_faults.iter().chain(of_lies).any(|words| text.contains(words));
+        level > Level::Info && !is_expected
+    }
 }

@@ -1,10 +1,13 @@
 //! One run from beginning to end.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::actions::{Action, WEIGHTS, usual};
+use super::attention::{Attention, Turn};
 use super::cluster::Cluster;
 use super::event::Event;
+use super::faults::Trouble;
 use super::oracle::{Broken, Oracle};
 use crate::id::{Member, NodeId};
 use crate::planted::Planted;
@@ -12,7 +15,7 @@ use crate::sequencer::SequencerConfig;
 use crate::storage::StorageConfig;
 use crate::time::Random;
 
-const STEPS: usize = 300;
+const STEPS: usize = 400;
 
 /// One run.
 pub(super) struct Run {
@@ -24,8 +27,16 @@ pub(super) struct Run {
     pub(super) weights: Vec<(Action, u64)>,
     pub(super) epoch: u64,
     pub(super) asked: u64,
-    /// The disk that rots, in runs that keep their replica set: the last good copy may not be lost.
-    pub(super) rotting: Option<NodeId>,
+    /// What has the attention, and what will have it next.
+    pub(super) attention: Option<Attention>,
+    pub(super) agenda: VecDeque<Turn>,
+    /// What goes wrong more than usual, and the node that suffers from it.
+    pub(super) trouble: Trouble,
+    pub(super) troubled: NodeId,
+    /// Whether a replica was told to trim what its session did not say.
+    pub(super) has_trimmed: bool,
+    /// Whether servers offer what is not in their logs.
+    pub(super) lies: bool,
     /// What happened, for people; kept only when it will be read.
     pub(super) story: Option<Vec<String>>,
 }
@@ -49,20 +60,39 @@ impl Run {
             ..cluster.config
         };
         let oracle = Oracle::new(&cluster);
+        let node = NodeId(1 + (random.bits() % u64::from(size)) as u32);
+        let trouble = Trouble::DRAWN[(random.bits() % 8) as usize];
+        let lies = trouble == Trouble::Rot || random.bits().is_multiple_of(3);
         // Every run has its own weather: what is rare in one is common in another.
-        let weighted = |(action, weight)| (action, weight * pick([usual(action), 1, 3]) as u64);
-        let mut weights = WEIGHTS.map(weighted).to_vec();
-        let rots = random.bits().is_multiple_of(2);
-        weights.retain(|(action, _)| !rots || *action != Action::Aim);
-        let rotting = rots.then(|| NodeId(1 + (random.bits() % u64::from(size)) as u32));
+        let weights = WEIGHTS.into_iter().filter(|(action, _)| trouble.allows(*action));
+        let mut weighted = |(action, weight): (Action, u64)| {
+            let often = [usual(action), 1, 3][(random.bits() % 3) as usize] as u64;
+            (action, weight * often * trouble.favours(action))
+        };
+        let mut weights: Vec<_> = weights.map(&mut weighted).collect();
         // Most runs are of one version. The others begin with any mixture.
         let rolls = random.bits().is_multiple_of(4);
         weights.retain(|(action, _)| rolls || *action != Action::Roll);
         for node in cluster.nodes.keys().copied().collect::<Vec<_>>() {
             cluster.roll(node, rolls && random.bits().is_multiple_of(2));
         }
-        let (steps, epoch, asked, story) = (0, 0, 0, None);
-        Self { seed, steps, cluster, oracle, random, weights, epoch, asked, rotting, story }
+        Self {
+            seed,
+            steps: 0,
+            cluster,
+            oracle,
+            random,
+            weights,
+            epoch: 0,
+            asked: 0,
+            attention: None,
+            agenda: VecDeque::new(),
+            trouble,
+            troubled: node,
+            has_trimmed: false,
+            lies,
+            story: None,
+        }
     }
 
     /// A run that is written down.
@@ -90,11 +120,14 @@ impl Run {
 
     /// Does one thing and checks what came of it.
     fn step(&mut self) -> Result<(), Broken> {
-        let action = loop {
-            let action = self.action();
-            if self.act(action).is_some() {
-                break action;
-            }
+        let action = match self.attended() {
+            Some(action) => action,
+            None => loop {
+                let action = self.action();
+                if self.act(action).is_some() {
+                    break action;
+                }
+            },
         };
         if let Some(story) = &mut self.story {
             story.push(format!("> {action:?}"));
@@ -115,8 +148,10 @@ impl Run {
         for node in self.nodes_where(Cluster::is_old) {
             self.cluster.roll(node, false);
         }
+        (self.attention, self.agenda) = (None, VecDeque::new());
         self.recover()?;
-        if !self.cluster.sessions.contains_key(&self.epoch) {
+        // What a session did not trim itself it may miss, until a newer one knows.
+        if self.has_trimmed || !self.cluster.sessions.contains_key(&self.epoch) {
             self.epoch += 1;
             self.cluster.open(self.epoch, NodeId(1));
             self.recover()?;
@@ -136,15 +171,16 @@ impl Run {
         let joined = |member: &Member| {
             sequencer.replicas().iter().any(|r| r.node == member.node && r.state == "joined")
         };
-        if !sequencer.is_open() || !set.0.iter().all(joined) {
+        let sound: Vec<_> = set.0.iter().filter(|member| !self.oracle.is_lost(**member)).collect();
+        if !sequencer.is_open() || !sound.iter().all(|member| joined(member)) {
             return Err(format!("not all joined the newest session: {:?}", sequencer.replicas()));
         }
         let (committed, sequenced) = (sequencer.committed(), sequencer.sequenced());
         if committed != sequenced {
             return Err(format!("{sequenced} was sequenced and {committed} is committed"));
         }
-        for node in set.nodes() {
-            let rig = &self.cluster.nodes[&node];
+        for Member { node, .. } in sound {
+            let rig = &self.cluster.nodes[node];
             let replica = rig.replica().ok_or("a replica is missing")?;
             if (replica.last(), replica.low_water()) != (committed, committed) {
                 let (last, low_water) = (replica.last(), replica.low_water());

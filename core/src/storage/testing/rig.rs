@@ -109,6 +109,11 @@ impl Written {
         self.body != self.sound
     }
 
+    /// The body as it was written.
+    pub(crate) fn sound(&self) -> &Bytes {
+        &self.sound
+    }
+
     /// The body becomes another one.
     pub(crate) fn spoil(&mut self) {
         self.body = Bytes::from_static(b"rotten");
@@ -141,6 +146,8 @@ pub(crate) struct Rig {
     pub(crate) released: u32,
     /// How many of the journal's entries an earlier life of the process wrote.
     inherited: usize,
+    /// The journal lost entries, and every recovery finds that out.
+    is_suspect: bool,
     pub(crate) reads: VecDeque<(Ticket, Vec<Place>)>,
     /// What the last step reported.
     pub(crate) reports: Vec<Report>,
@@ -170,6 +177,7 @@ impl Rig {
             segment_entries: usize::MAX,
             released: 0,
             inherited: 0,
+            is_suspect: false,
             reads: VecDeque::new(),
             reports: Vec::new(),
         }
@@ -263,6 +271,9 @@ impl Rig {
     pub(crate) fn restart(&mut self) {
         self.journal.truncate(self.durable);
         self.storage = self.replayed(self.durable);
+        if self.is_suspect {
+            self.storage.mark_suspect();
+        }
         self.tickets = Tickets::default();
         self.inherited = self.durable;
         self.reads.clear();
@@ -273,13 +284,8 @@ impl Rig {
     /// there were more.
     pub(crate) fn restart_suspect(&mut self, count: usize) {
         self.durable = self.durable.min(count);
-        self.journal.truncate(self.durable);
-        self.storage = self.replayed(self.durable);
-        self.storage.mark_suspect();
-        self.tickets = Tickets::default();
-        self.inherited = self.durable;
-        self.reads.clear();
-        self.identify();
+        self.is_suspect = true;
+        self.restart();
     }
 
     fn identify(&mut self) {

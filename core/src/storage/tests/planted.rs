@@ -105,7 +105,7 @@ fn opening_before_what_is_in_flight_shows() {
     );
 }
 
-/// The lower session's acknowledgement counts for the higher one.
+/// The lower session's acknowledgement counts for the higher one, which has not as much there.
 #[test]
 fn a_stale_completion_shows() {
     check(
@@ -127,9 +127,16 @@ fn a_stale_completion_shows() {
          > s2 adopt nothing
            journal cut to none
          > sync
-           -> s2 acked 1
            -> s2 opened: normal s1, log s1@0 to 1, low water none
-           -> s2 adopted, last none",
+           -> s2 adopted, last none
+         > s2 join none
+           journal join s2
+         > s2 append 0..0 committed none
+           journal records 0..0 of s2, low water none
+         > sync
+           -> s2 acked 1
+           -> s2 joined
+           -> s2 acked 0",
     );
 }
 
