@@ -1,7 +1,9 @@
 //! One run: a thread of its own, one seed, virtual time.
 
+use std::cell::OnceCell;
 use std::future::Future;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
@@ -29,10 +31,34 @@ where
     let run = thread::Builder::new().name(format!("seed {seed}")).spawn(move || {
         let mut runtime = Runtime::with_seed_and_config(seed, Config::default());
         runtime.set_time_limit(limit);
-        runtime.block_on(async move { scenario(SimWorld::new(seed)).await })
+        let made = Rc::new(OnceCell::new());
+        let kept = made.clone();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            runtime.block_on(async move {
+                let world = SimWorld::new(seed);
+                let _ = kept.set(world.clone());
+                scenario(world).await
+            })
+        }));
+        if let Some(world) = made.get() {
+            end(&runtime, world);
+        }
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
     });
     match run.expect("the system has room for a thread").join() {
         Ok(outcome) => outcome,
         Err(panic) => resume_unwind(panic),
     }
+}
+
+/// Drops what takes space: the processes and their disks. A task that waits holds the world, and
+/// the world holds who is to wake it: left to themselves they would keep each other for ever, as
+/// those few of the harness do that a panic left behind.
+fn end(runtime: &Runtime, world: &SimWorld) {
+    for process in world.running() {
+        runtime.handle().kill(process);
+    }
+    // Killed tasks are dropped by the next turn. Another panic of what is left changes nothing.
+    let _ = catch_unwind(AssertUnwindSafe(|| runtime.block_on(async {})));
+    world.disks().clear();
 }

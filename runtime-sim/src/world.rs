@@ -75,6 +75,11 @@ impl SimWorld {
         &self.trace
     }
 
+    /// Every process that runs.
+    pub(crate) fn running(&self) -> Vec<NodeId> {
+        self.lock().processes.values().copied().collect()
+    }
+
     /// A generator of its own, drawn from the seed: for a schedule or a workload.
     pub fn random(&self) -> Random {
         Random::new(self.lock().random.bits())

@@ -114,6 +114,11 @@ impl SimDisks {
         Self { time, trace, state: Arc::new(Mutex::new(state)) }
     }
 
+    /// Forgets all that is on any disk: the run is over.
+    pub(crate) fn clear(&self) {
+        self.lock().hosts.clear();
+    }
+
     /// A handle to a host's disk, for the current life of the host.
     pub fn disk(&self, host: &Address) -> SimDisk {
         let epoch = self.lock().hosts.entry(host.clone()).or_default().epoch;

@@ -23,7 +23,8 @@ pub(crate) struct Arguments {
     #[arg(long, group = "what")]
     pub(crate) pin: bool,
 
-    /// Say of each rule how many seeds notice when it is broken, of 0..200 or of those given
+    /// Say of each rule how many seeds notice when it is broken, of 0..200 or of those given, and how
+    /// many runs of the smaller simulations; fails when nothing notices one
     #[arg(
         long,
         value_name = "FROM..TO",
@@ -33,6 +34,10 @@ pub(crate) struct Arguments {
         default_missing_value = "0..200"
     )]
     pub(crate) table: Option<(u64, u64)>,
+
+    /// One JSON object a rule, for programs
+    #[arg(long, requires = "table")]
+    pub(crate) json: bool,
 
     /// Longer runs
     #[arg(long)]

@@ -61,8 +61,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(range) = arguments.table {
-        table::print(range);
-        return ExitCode::SUCCESS;
+        let all_noticed = table::print(range, arguments.json);
+        return ExitCode::from(u8::from(!all_noticed));
     }
     let range = arguments.seeds.expect("clap asks for one of the four");
     let totals = many::run_all(

@@ -1,108 +1,161 @@
-//! Which broken rules the simulation notices, how soon, and by which promise.
+//! Which broken rules are noticed, how soon, and by which promise: by whole clusters, and by the
+//! smaller simulation that looks closer.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
+use waltz_core::explorer::Simulation;
 use waltz_core::planted::{Planted, PlantedBug};
 use waltz_sim_tests::Request;
 
 use crate::arguments::name_of;
 use crate::many::run_all;
 
+/// How many runs of a smaller simulation each rule gets.
+const RUNS: u64 = 5_000;
+
 /// What came of breaking one rule in many seeds.
+struct Noticed {
+    from: u64,
+    of: u64,
+    /// The seeds that noticed, ascending.
+    seeds: Vec<u64>,
+}
+
+impl Noticed {
+    fn new((from, to): (u64, u64), mut seeds: Vec<u64>) -> Self {
+        seeds.sort_unstable();
+        Self { from, of: to - from, seeds }
+    }
+
+    /// Of all runs of seeds in a row that end with one that notices: the median of their lengths.
+    fn median(&self) -> Option<u64> {
+        let first = *self.seeds.first()?;
+        let gaps = self.seeds.windows(2).map(|pair| pair[1] - pair[0]);
+        let gaps = gaps.chain([first - self.from + 1]);
+        let mut needed: Vec<u64> = gaps.flat_map(|gap| 1..=gap).collect();
+        needed.sort_unstable();
+        Some(needed[needed.len() / 2])
+    }
+
+    fn json(&self) -> String {
+        let or_null = |n: Option<u64>| n.map_or("null".to_owned(), |n| n.to_string());
+        format!(
+            "{{\"noticed\": {}, \"of\": {}, \"first\": {}, \"median\": {}}}",
+            self.seeds.len(),
+            self.of,
+            or_null(self.seeds.first().copied()),
+            or_null(self.median())
+        )
+    }
+}
+
+impl fmt::Display for Noticed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, of) = (self.seeds.len(), self.of);
+        match (self.seeds.first(), self.median()) {
+            (Some(first), Some(median)) => {
+                write!(f, "{count} of {of}, first {first}, median {median}")
+            }
+            _ => write!(f, "0 of {of}"),
+        }
+    }
+}
+
+/// One rule.
 struct Row {
     rule: String,
-    seeds: u64,
-    /// The seeds that noticed, ascending.
-    noticed: Vec<u64>,
-    /// How many of them each promise failed in first.
-    promises: BTreeMap<String, u64>,
-    elsewhere: &'static str,
+    clusters: Noticed,
+    /// The promise that most whole clusters failed in first.
+    promise: Option<String>,
+    smaller: Option<(Simulation, Noticed)>,
+}
+
+impl Row {
+    fn is_noticed(&self) -> bool {
+        let smaller = self.smaller.iter().map(|(_, noticed)| noticed);
+        smaller.chain([&self.clusters]).any(|noticed| !noticed.seeds.is_empty())
+    }
+
+    fn json(&self) -> String {
+        let promise = self.promise.as_ref();
+        let promise = promise.map_or("null".to_owned(), |promise| format!("{promise:?}"));
+        let smaller = self.smaller.as_ref().map_or("null".to_owned(), |(simulation, noticed)| {
+            format!("{{\"simulation\": \"{simulation}\", \"runs\": {}}}", noticed.json())
+        });
+        format!(
+            "{{\"rule\": {:?}, \"clusters\": {}, \"promise\": {promise}, \"smaller\": {smaller}}}",
+            self.rule,
+            self.clusters.json()
+        )
+    }
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rule, seeds, noticed, promises, elsewhere } = self;
-        let Some(first) = noticed.first() else {
-            return write!(f, "{rule:<26}   0 of {seeds}; shows in {elsewhere}");
-        };
-        let most = promises.iter().max_by_key(|(_, count)| **count);
-        let promise = most.map_or("", |(promise, _)| promise);
-        let (count, median) = (noticed.len(), median_needed(noticed));
-        write!(f, "{rule:<26} {count:>3} of {seeds}; first {first}, median {median}; {promise}")
+        write!(f, "| {} | {} | ", self.rule, self.clusters)?;
+        write!(f, "{} | ", self.promise.as_deref().unwrap_or(""))?;
+        match &self.smaller {
+            Some((simulation, noticed)) => write!(f, "{simulation}: {noticed} |"),
+            None => write!(f, "|"),
+        }
     }
 }
 
-/// Prints a line for each rule that can be broken.
-pub(crate) fn print((from, to): (u64, u64)) {
+/// Prints a line for each rule that can be broken, for people or for programs. Whether each was
+/// noticed somewhere.
+pub(crate) fn print(range: (u64, u64), as_json: bool) -> bool {
+    if !as_json {
+        println!("| rule | whole clusters | promise | smaller simulation |");
+        println!("|---|---|---|---|");
+    }
+    let mut all_noticed = true;
     for bug in PlantedBug::ALL {
-        println!("{}", row(bug, (from, to)));
+        let row = row(bug, range);
+        all_noticed &= row.is_noticed();
+        println!("{}", if as_json { row.json() } else { row.to_string() });
     }
+    all_noticed
 }
 
-fn row(bug: PlantedBug, (from, to): (u64, u64)) -> Row {
-    let promises = Mutex::new(BTreeMap::new());
+fn row(bug: PlantedBug, range: (u64, u64)) -> Row {
+    let promises = Mutex::new(BTreeMap::<_, u64>::new());
     let request = |seed| Request { planted: Planted::bug(bug), ..Request::new(seed) };
-    let totals = run_all((from, to), request, |_, outcome| {
+    let totals = run_all(range, request, |_, outcome| {
         let first = outcome.violations.first().map_or("", String::as_str);
         let promise = first.split(':').next().unwrap_or_default().to_owned();
         *promises.lock().expect("counting does not panic").entry(promise).or_default() += 1;
     });
-    let mut noticed = totals.failed;
-    noticed.sort_unstable();
+    let promises = promises.into_inner().expect("counting does not panic");
     Row {
         rule: name_of(bug),
-        seeds: to - from,
-        noticed,
-        promises: promises.into_inner().expect("counting does not panic"),
-        elsewhere: elsewhere(bug),
+        clusters: Noticed::new(range, totals.failed),
+        promise: promises.into_iter().max_by_key(|(_, count)| *count).map(|(promise, _)| promise),
+        smaller: Simulation::of(bug).map(|simulation| (simulation, looked_at(simulation, bug))),
     }
 }
 
-/// Of all runs of seeds in a row that end with one that notices: the median of their lengths.
-fn median_needed(noticed: &[u64]) -> u64 {
-    let mut needed: Vec<u64> =
-        noticed.windows(2).flat_map(|pair| 1..=pair[1] - pair[0]).chain([1]).collect();
-    needed.sort_unstable();
-    needed[needed.len() / 2]
-}
-
-/// Where a rule's breaking shows when whole clusters don't meet it.
-fn elsewhere(bug: PlantedBug) -> &'static str {
-    match bug {
-        PlantedBug::QuorumMinusOne
-        | PlantedBug::CountBeforeJoin
-        | PlantedBug::ChooseByLength
-        | PlantedBug::TrustStaleSet
-        | PlantedBug::ResumeBlindly
-        | PlantedBug::ReplaceInOneStep
-        | PlantedBug::ChangeBeforeCommitted
-        | PlantedBug::CountLearner => "core/src/explorer/",
-        PlantedBug::AcknowledgeBeforeSync
-        | PlantedBug::PromiseBeforeSync
-        | PlantedBug::JoinBeforeSync
-        | PlantedBug::SkipPromiseCheck
-        | PlantedBug::OpenBeforeInFlight
-        | PlantedBug::StaleCompletion
-        | PlantedBug::KeepLongerTail
-        | PlantedBug::CutToLowWater
-        | PlantedBug::JoinAnywhere
-        | PlantedBug::CopyAsOwn
-        | PlantedBug::SuspectVotes
-        | PlantedBug::RepairUnchecked
-        | PlantedBug::TrimUncommitted => "core/src/storage/tests/planted.rs",
-        PlantedBug::OldBytesRevive => "core/src/journal/tests.rs",
-        PlantedBug::IgnoreLockFloor => "core/src/locks/tests.rs",
-        PlantedBug::FeedGap | PlantedBug::ReadyWithoutDrain | PlantedBug::ReadyWithoutRound => {
-            "core/src/partition/mounts/model.rs"
+/// Runs a smaller simulation on all cores.
+fn looked_at(simulation: Simulation, bug: PlantedBug) -> Noticed {
+    let (next, noticed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= RUNS {
+                        return;
+                    }
+                    if simulation.run(seed, Planted::bug(bug)).is_err() {
+                        noticed.lock().expect("counting does not panic").push(seed);
+                    }
+                }
+            });
         }
-        PlantedBug::ReuseSession
-        | PlantedBug::ForgetLocks
-        | PlantedBug::IgnoreInFlightLocks
-        | PlantedBug::FeedUncommitted
-        | PlantedBug::AcceptStaleMount
-        | PlantedBug::DuplicateRequest
-        | PlantedBug::LeaseForEver => "nothing yet",
-    }
+    });
+    Noticed::new((0, RUNS), noticed.into_inner().expect("counting does not panic"))
 }
