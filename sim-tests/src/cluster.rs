@@ -13,6 +13,7 @@ use waltz_core::limits::Limits;
 use waltz_core::membership::ControllerConfig;
 use waltz_core::node::{CoordinatorAt, Node, NodeConfig, Recovered, Roles};
 use waltz_core::storage::{CheckpointConfig, ScrubConfig, StorageConfig};
+use waltz_core::wire::Version;
 use waltz_runtime::journal::{JournalConfig, JournalError};
 use waltz_runtime::node::{World, run_node};
 use waltz_runtime_sim::{Crash, Event, SimHost, SimWorld};
@@ -43,6 +44,10 @@ struct State {
     stopped: BTreeSet<u32>,
     /// How many operations of each node's disk had failed when it was booted.
     failures: BTreeMap<u32, u64>,
+    /// Nodes that speak the oldest version of the protocol only, from their next boot on.
+    old: BTreeSet<u32>,
+    /// The node that is rolled next.
+    next: u32,
     /// The disk that each node has.
     disks: BTreeMap<u32, Member>,
     /// Disks whose nodes can't tell any more what they had promised.
@@ -63,7 +68,9 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn new(world: SimWorld, plan: Plan, history: History) -> Self {
-        Self { world, plan, history, state: Arc::default() }
+        let nodes = if plan.old { plan.shape.nodes } else { 0 };
+        let state = State { old: (0..nodes).collect(), ..State::default() };
+        Self { world, plan, history, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Where the nodes listen.
@@ -167,6 +174,25 @@ impl Cluster {
             let Err(failure) = cluster.live(index, &host).await;
             cluster.stopped(index, failure);
         }));
+    }
+
+    /// The next node in turn, and the other version of the protocol: what it speaks when it is
+    /// booted next.
+    pub(crate) fn roll(&self) -> (u32, Version) {
+        let mut state = self.lock();
+        let index = state.next;
+        state.next = (index + 1) % self.plan.shape.nodes;
+        if state.old.remove(&index) {
+            return (index, Version::NEWEST);
+        }
+        state.old.insert(index);
+        (index, Version::OLDEST)
+    }
+
+    /// Boots the nodes that speak an old version of the protocol with the newest.
+    pub(crate) fn upgrade(&self) {
+        let old = std::mem::take(&mut self.lock().old);
+        old.into_iter().for_each(|index| self.boot(index));
     }
 
     /// Boots a node if it stopped itself.
@@ -279,6 +305,9 @@ impl Cluster {
             .with_planted(self.plan.planted);
         config.roles =
             Roles { storage: index < shape.storages, server: index >= shape.nodes - shape.servers };
+        if self.lock().old.contains(&index) {
+            config.newest = Version::OLDEST;
+        }
         config.lease = self.plan.lease;
         config.partition.locks = self.plan.locks;
         config.storage = self.storage_config();

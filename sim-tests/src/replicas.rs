@@ -51,6 +51,13 @@ impl<'a> Replicas<'a> {
         (self.current().into_iter().filter(holds).count(), quorum)
     }
 
+    /// The record at this place that most of the logs hold, whoever's they are.
+    pub(crate) fn most_held(&self, id: TransactionId) -> Option<&'a Stored> {
+        let held: Vec<_> = self.0.values().filter_map(|log| log.at(id)).collect();
+        let copies = |stored: &&Stored| held.iter().filter(|other| other == &stored).count();
+        held.iter().copied().max_by_key(copies)
+    }
+
     fn members(&self, set: &SetChange) -> impl Iterator<Item = &'a DiskLog> {
         let logs = set.replicas.0.iter().map(|member| self.0.get(member).copied());
         logs.flatten().collect::<Vec<_>>().into_iter()

@@ -70,6 +70,8 @@ pub(crate) async fn storm(operator: &Operator, clients: &[Address]) -> Vec<Strin
     sleep(plan.storm + LONGEST).await;
     operating.abort();
     world.calm();
+    // What needs the newest version of the protocol may be all that an injector still waits for.
+    cluster.upgrade();
     for injector in injectors {
         injector.await.expect("every fault ends by itself");
     }
@@ -114,6 +116,7 @@ impl Injector {
     async fn inject(&mut self, fault: FaultKind) {
         match fault {
             FaultKind::Kill | FaultKind::Power | FaultKind::Blackout => self.crash(fault).await,
+            FaultKind::Roll => self.roll().await,
             FaultKind::Pause => self.pause().await,
             FaultKind::Jump => self.jump(),
             FaultKind::Split => self.split().await,

@@ -37,6 +37,15 @@ impl Injector {
         self.cluster.boot(index);
     }
 
+    /// One step of a rolling upgrade, or of going back.
+    pub(super) async fn roll(&mut self) {
+        let (index, version) = self.cluster.roll();
+        self.note(&[&address(index)], format_args!("rolled to version {version}"));
+        self.cluster.crash(index, Crash::Process);
+        self.wait(1, 500).await;
+        self.cluster.boot(index);
+    }
+
     pub(super) async fn pause(&mut self) {
         let host = address(self.index());
         self.note(&[&host], format_args!("paused"));

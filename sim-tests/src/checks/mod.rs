@@ -62,14 +62,17 @@ impl Evidence {
     }
 }
 
-/// The longest log of each partition among its replicas, with what was trimmed.
+/// The longest log of each partition among its replicas, with what was trimmed. Replicas that have
+/// started over after it never had that: then it is what most disks held, lost ones as they were.
 pub(crate) fn longest_logs(history: &History) -> BTreeMap<PartitionId, Vec<Stored>> {
-    let (logs, trimmed) = (history.logs_left(), history.trimmed());
+    let (all, logs, trimmed) = (history.logs(), history.logs_left(), history.trimmed());
     let partitions: BTreeSet<_> = logs.values().flat_map(BTreeMap::keys).copied().collect();
     let longest = partitions.into_iter().filter_map(|partition| {
         let replicas = Replicas::of(&logs, partition).current();
         let (_, longest) = replicas.into_iter().max_by_key(|(_, log)| log.last())?;
-        let stored = |id| longest.at(id).or_else(|| trimmed.get(&(partition, id))).cloned();
+        let former = Replicas::of(&all, partition);
+        let kept = |id| longest.at(id).or_else(|| trimmed.get(&(partition, id)));
+        let stored = |id| kept(id).or_else(|| former.most_held(id)).cloned();
         let ids = (0..longest.last().count()).map(TransactionId);
         Some((partition, ids.map_while(stored).collect()))
     });

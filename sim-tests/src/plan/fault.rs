@@ -36,6 +36,8 @@ macro_rules! kinds {
 kinds! {
     /// A process is killed.
     Kill "kill" 55 400..=6_000;
+    /// The next process in turn is killed and comes back with the other version of the protocol.
+    Roll "roll" 30 1_500..=6_000;
     /// A host loses power: unsynced writes are lost, torn or reordered.
     Power "power" 55 400..=6_000;
     /// All hosts lose power at once.

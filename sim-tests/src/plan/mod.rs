@@ -102,6 +102,8 @@ pub struct Plan {
     pub lease: Duration,
     /// What lock tables know.
     pub locks: LockWindow,
+    /// Whether all nodes begin with the former version of the protocol, to be rolled forward.
+    pub old: bool,
     /// Whether two replicas are lost for good, twice.
     pub story: bool,
     /// Whether windows, caches and credit are small, so that their bounds are met.
@@ -121,6 +123,9 @@ impl Plan {
             Size::Long => (between(random, 300, 800), between(random, 20, 60)),
         };
         let small_window = LockWindow { records: 16, locks: 24 };
+        let faults: BTreeMap<_, _> =
+            FaultKind::ALL.iter().filter_map(|kind| draw_fault(random, *kind)).collect();
+        let old = below(random, 100) < 30 && faults.contains_key(&FaultKind::Roll);
         Self {
             shape,
             workload,
@@ -128,10 +133,11 @@ impl Plan {
             workers: between(random, 1, 8) as usize,
             operations: u64::from(operations),
             storm: Duration::from_secs(storm.into()),
-            faults: FaultKind::ALL.iter().filter_map(|kind| draw_fault(random, *kind)).collect(),
+            faults,
             segment_bytes: if below(random, 100) < 50 { 256 << 10 } else { 1 << 20 },
             lease: Duration::from_millis(between(random, 600, 3_000).into()),
             locks: if below(random, 100) < 30 { small_window } else { LockWindow::default() },
+            old,
             story: false,
             tight: below(random, 100) < 50,
             planted,
@@ -213,5 +219,8 @@ mod tests {
             assert_eq!(plans().any(|plan| plan.faults.contains_key(fault)), comes, "{fault:?}");
             assert!(plans().any(|plan| !plan.faults.contains_key(fault)), "{fault:?}");
         }
+        let rolls = |plan: &Plan| plan.faults.contains_key(&FaultKind::Roll);
+        assert!(plans().filter(rolls).any(|plan| plan.old), "upgraded");
+        assert!(plans().filter(rolls).any(|plan| !plan.old), "taken back");
     }
 }

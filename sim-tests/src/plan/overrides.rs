@@ -62,6 +62,7 @@ impl Overrides {
             plan.faults.extend(every_ms.map(|every_ms| (fault, Strength(every_ms.max(1).into()))));
         }
         plan.faults.retain(|fault, _| !self.without.contains(fault));
+        plan.old &= plan.faults.contains_key(&FaultKind::Roll);
         if self.story.is_some() {
             story::prepare(plan);
         }
