@@ -88,6 +88,11 @@ impl PartitionServer {
             OperatorRequest::Trim { start, .. } if *start > committed => {
                 Err(OperatorRefusal::BeyondLog { committed })
             }
+            OperatorRequest::Trim { .. } if !self.can_trim() => {
+                let reason = "too few of the partition's replicas can be told of it now: they are \
+                              away, or speak a version of the protocol without trims";
+                Err(OperatorRefusal::Refused { reason: reason.to_owned() })
+            }
             OperatorRequest::Trim { start, .. } => {
                 self.trim(cx, *start, outputs);
                 Ok(())
@@ -104,9 +109,13 @@ impl PartitionServer {
             return;
         };
         let due = serving.retention.due(cx.now, serving.locks.floor());
-        if due > serving.sequencer.start() {
+        if due > serving.sequencer.start() && serving.sequencer.can_trim() {
             self.trim(cx, due, outputs);
         }
+    }
+
+    fn can_trim(&self) -> bool {
+        self.sequencer().is_some_and(Sequencer::can_trim)
     }
 
     /// Moves the log's start: for replicas, for the lock table and for whoever reads.

@@ -26,6 +26,7 @@ mod reads;
 mod repair;
 mod replication;
 mod sources;
+mod trimming;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -279,11 +280,6 @@ impl Sequencer {
         self.pipeline.in_flight_bytes() < self.config.in_flight_bytes
     }
 
-    /// Everything up to here was trimmed.
-    pub fn start(&self) -> Mark {
-        self.log().map_or(Mark::NONE, |log| log.start)
-    }
-
     /// The newest replica set, committed or not; before the choice, the newest heard of.
     pub fn set(&self) -> &SetChange {
         match &self.phase {
@@ -360,21 +356,6 @@ impl Sequencer {
         self.round = Some(Round { number, confirmed: BTreeSet::new() });
         for node in self.joined() {
             self.ask(node, ReplicaRequest::Confirm { round: number }, Bytes::new(), outputs);
-        }
-    }
-
-    /// Moves the log's start, as far as it is chosen or committed. Replicas forget what comes
-    /// before.
-    pub fn trim(&mut self, start: Mark, outputs: &mut Outputs) {
-        let (Phase::Open { log, .. } | Phase::Chosen { log, .. }) = &mut self.phase else {
-            return;
-        };
-        let start = start.min(log.last);
-        if start > log.start {
-            log.trim(start);
-            for node in self.joined() {
-                self.tell_start(node, outputs);
-            }
         }
     }
 
@@ -546,7 +527,7 @@ impl Sequencer {
                 self.decide(now, outputs);
             }
             _ => {
-                self.trim(trimmed, outputs);
+                self.start_after(trimmed, outputs);
                 self.adopt(node, outputs);
             }
         }

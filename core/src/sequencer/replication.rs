@@ -317,18 +317,6 @@ impl Sequencer {
         self.assign_read(request, outputs);
     }
 
-    /// Tells a joined replica how far the log is trimmed, once it was told that so much is
-    /// committed. One that can't be told now is when it comes back.
-    pub(super) fn tell_start(&mut self, node: NodeId, outputs: &mut Outputs) {
-        let start = self.start();
-        let progress = self.progress(node);
-        let is_behind = progress.trimmed < start && progress.told >= start;
-        if is_behind && progress.stage == Stage::Joined && progress.takes_upkeep() {
-            progress.trimmed = start;
-            self.ask(node, ReplicaRequest::Trim { start }, Bytes::new(), outputs);
-        }
-    }
-
     fn chosen(&self) -> &LogSummary {
         self.log().expect("promises count, and are resumed, only after the choice")
     }

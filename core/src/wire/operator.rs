@@ -157,8 +157,8 @@ pub enum OperatorRefusal {
     /// The coordinator did not record it in time; perhaps it did, and the answer got lost.
     #[error("the coordinator did not answer in time; look whether it was recorded, or try again")]
     NoCoordinator,
-    /// The coordinator refused to record it.
-    #[error("the coordinator refused to record it: {reason}")]
+    /// Whoever had to record it, or to carry it out, did not.
+    #[error("it was refused: {reason}")]
     Refused {
         /// Why, for people.
         reason: String,

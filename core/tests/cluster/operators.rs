@@ -91,6 +91,20 @@ fn a_replica_moves_to_a_node_once_that_is_upgraded() {
 }
 
 #[test]
+fn nothing_is_trimmed_while_too_few_can_be_told() {
+    let mut rig = Rig::with(3, 3, |config| {
+        if config.node != NodeId(1) {
+            config.newest = Version::FIRST;
+        }
+    });
+    let client = Mounted::new(&mut rig);
+    client.grow(&mut rig, 0, 20);
+    let refused = rig.operate(client.owner, trim(9)).unwrap_err().to_string();
+    assert!(refused.contains("without trims"), "{refused}");
+    assert_eq!(rig.partition().start, Mark::NONE);
+}
+
+#[test]
 fn new_replicas_carry_on_when_the_old_ones_die() {
     let mut rig = Rig::with(5, 3, |_| {});
     let client = Mounted::new(&mut rig);

@@ -39,7 +39,7 @@ impl Agent {
         };
         self.paused.insert(pending.fact.name(), cx.now + RETRY);
         for edit in pending.edits {
-            let reason = reason.to_string();
+            let reason = format!("the coordinator does not record it: {reason}");
             self.end_edit(edit, Err(OperatorRefusal::Refused { reason }), events);
         }
     }
