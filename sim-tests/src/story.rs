@@ -17,8 +17,8 @@ pub(crate) fn prepare(plan: &mut Plan) {
     let shape = &mut plan.shape;
     (shape.nodes, shape.storages, shape.servers) = (7, 7, 7);
     (shape.replicas, shape.partitions) = (5, 1);
-    let others =
-        [FaultKind::Rot, FaultKind::Misdirect, FaultKind::Smear, FaultKind::Wipe, FaultKind::Move];
+    use FaultKind::{Death, Misdirect, Move, Rot, Smear, Wipe};
+    let others = [Rot, Misdirect, Smear, Wipe, Death, Move];
     plan.faults.retain(|fault, _| !others.contains(fault));
     plan.story = true;
 }

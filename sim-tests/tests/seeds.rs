@@ -137,11 +137,14 @@ fn pinned_seeds_give_the_traces_they_gave() {
 
 #[test]
 fn five_replicas_lose_two_for_good_are_five_again_and_lose_two_more() {
+    let mut committed = 0;
     for seed in 0..100 {
         let overrides = Overrides { story: Some(1), ..Overrides::default() };
         let request = Request { overrides, ..Request::new(seed) };
         let Outcome { summary, violations, .. } = run(request.clone());
         assert!(violations.is_empty(), "{violations:#?}\nreplay with: {}", request.replay());
-        assert!(summary.committed > 10, "seed {seed}: {summary}");
+        assert!(summary.committed > 0, "seed {seed}: {summary}");
+        committed += summary.committed;
     }
+    assert!(committed > 4_000, "they are at work meanwhile: {committed}");
 }
