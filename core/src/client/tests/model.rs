@@ -16,6 +16,7 @@ use crate::id::{ClusterKey, Mark, MountId, NodeId, ReqId, SessionId, Transaction
 use crate::io::ConnectionId;
 use crate::limits::Limits;
 use crate::lock::LockId;
+use crate::planted::Planted;
 use crate::record::{RecordView, append_with_id};
 use crate::time::{Random, Time};
 use crate::wire::{
@@ -222,8 +223,8 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
-        let config = ClientConfig { credit_bytes: 400, ..ClientConfig::new(["n1", "n2"]) }
+    fn new(seed: u64, planted: Planted) -> Self {
+        let config = ClientConfig { credit_bytes: 400, planted, ..ClientConfig::new(["n1", "n2"]) }
             .max_outstanding(4)
             .mount_timeout(seconds(1_000_000));
         let server = Server {
@@ -455,18 +456,33 @@ proptest! {
         calls in 1_u64..40,
         between in 1_usize..30,
     ) {
-        let mut world = World::new(seed);
-        world.step(ClientInput::EndOfTurn);
-        while world.applied == Mark::NONE && world.server.mount.is_none() {
+        run(seed, calls, between, Planted::NONE);
+    }
+}
+
+fn run(seed: u64, calls: u64, between: usize, planted: Planted) {
+    let mut world = World::new(seed, planted);
+    world.step(ClientInput::EndOfTurn);
+    while world.applied == Mark::NONE && world.server.mount.is_none() {
+        world.tick();
+    }
+    for n in 0..calls {
+        world.call(n);
+        for _ in 0..between {
             world.tick();
         }
-        for n in 0..calls {
-            world.call(n);
-            for _ in 0..between {
-                world.tick();
-            }
-        }
-        world.settle();
-        world.check();
     }
+    world.settle();
+    world.check();
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn a_request_that_is_sent_again_under_its_old_name_shows() {
+    use crate::planted::PlantedBug;
+    let noticed = |seed: &u64| {
+        let planted = Planted::bug(PlantedBug::DuplicateRequest);
+        std::panic::catch_unwind(|| run(*seed, 20, 8, planted)).is_err()
+    };
+    assert!((0..200).find(noticed).is_some());
 }

@@ -76,6 +76,8 @@ struct World {
     round_under_way: bool,
     last_mount: u64,
     sequence: u64,
+    /// Mounts that others have taken the place of, on connections that are still open.
+    replaced: Vec<MountName>,
 }
 
 fn mark(count: u64) -> Mark {
@@ -102,6 +104,7 @@ impl World {
             round_under_way: false,
             last_mount: 0,
             sequence: 0,
+            replaced: Vec::new(),
         }
     }
 
@@ -157,6 +160,8 @@ impl World {
         for output in out {
             self.check(output);
         }
+        let admitted = self.replaced.iter().find(|name| self.mounts.admits(**name, SESSION));
+        assert_eq!(admitted, None, "a former mount appends");
     }
 
     fn mount(&mut self, client: u64, after: u64, headers: bool, credit: u32, out: &mut Outputs) {
@@ -181,7 +186,7 @@ impl World {
             ready: false,
             held: Vec::new(),
         };
-        self.told.insert(name.client, told);
+        self.replaced.extend(self.told.insert(name.client, told).map(|former| former.name));
         let request = MountRequest { name, generation: GENERATION, after, mode, credit };
         self.mounts.mount(request, mark(self.numbered), out);
     }
@@ -340,7 +345,12 @@ proptest! {
 #[test]
 fn broken_rules_show() {
     use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-    let bugs = [PlantedBug::FeedGap, PlantedBug::ReadyWithoutDrain, PlantedBug::ReadyWithoutRound];
+    let bugs = [
+        PlantedBug::FeedGap,
+        PlantedBug::ReadyWithoutDrain,
+        PlantedBug::ReadyWithoutRound,
+        PlantedBug::AcceptStaleMount,
+    ];
     for bug in bugs {
         let config = Config { max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
         let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
