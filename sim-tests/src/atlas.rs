@@ -57,11 +57,15 @@ impl<'a> Atlas<'a> {
         spare.map(|(disk, _, place)| (*disk, *place))
     }
 
-    /// Whether all records of a disk have a sound copy elsewhere.
+    /// Whether all records of a disk, one that is about to go included, have a sound copy elsewhere.
     pub(crate) fn can_do_without(&self, disk: Member) -> bool {
-        let runs = self.runs();
-        let mut own = runs.iter().filter(|((of, _, _), _)| *of == disk);
-        own.all(|((_, partition, _), ids)| self.is_spare(disk, *partition, ids))
+        let mut own = self.logs.get(&disk).into_iter().flatten();
+        own.all(|(partition, log)| {
+            let ids: Vec<_> = log.records().map(|(id, _)| id).collect();
+            let current = Replicas::of(&self.logs, *partition).current();
+            let counts = current.iter().any(|(member, _)| *member == disk);
+            !counts || self.is_spare(disk, *partition, &ids)
+        })
     }
 
     /// Whether a partition's records have sound copies on some of these disks.
