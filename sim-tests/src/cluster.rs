@@ -117,19 +117,17 @@ impl Cluster {
         state.disks.values().any(|other| *other == disk) && !state.suspects.contains(&disk)
     }
 
-    /// Where a node's disk has the oldest run of records that so many bytes, and then something
-    /// that was written later, come after.
+    /// Where a node's disk has the oldest run of records that so many bytes of its segment come
+    /// after, and then another segment: of a journal's very last batch and its seal nobody could
+    /// tell that they were there.
     pub(crate) fn old_place(&self, index: u32, bytes: u64) -> Option<Place> {
         let disk = self.disk(index)?;
         let logs = self.history.logs();
         let places: BTreeSet<_> = logs.get(&disk)?.values().flat_map(DiskLog::places).collect();
-        let latest = *places.last()?;
+        let latest = places.last()?.segment;
         let file_bytes = u64::from(self.plan.segment_bytes);
-        let has_room = |place: &Place| {
-            let end = u64::from(place.offset) + bytes;
-            let is_early = place.segment == latest.segment && end < latest.offset.into();
-            end < file_bytes && (is_early || place.segment < latest.segment)
-        };
+        let has_room =
+            |place: &Place| place.segment < latest && u64::from(place.offset) + bytes < file_bytes;
         let is_there = |place: &Place| self.on_disk(disk, *place).is_some();
         places.into_iter().find(|place| has_room(place) && is_there(place))
     }
