@@ -11,6 +11,7 @@ use waltz_core::id::{Member, PartitionId, TransactionId};
 use waltz_core::io::Ticket;
 use waltz_core::journal::{Entry, EntryHead, Place};
 use waltz_core::log::SetChange;
+use waltz_core::membership::{Fact, Name, PartitionMeta};
 use waltz_runtime::{JournalEvent, JournalPort};
 
 use crate::disk_log::{DiskLog, Stored};
@@ -156,6 +157,23 @@ impl History {
             _ => None,
         };
         pending.filter_map(set).collect()
+    }
+
+    /// What the coordinator's disk says of a partition.
+    pub(crate) fn recorded(&self, partition: PartitionId) -> Option<PartitionMeta> {
+        let name = Name::Partition(partition);
+        let key = name.key();
+        let state = self.lock();
+        let durable = state.disks.values().flat_map(|history| &history.durable);
+        let change = |head: &EntryHead| match head {
+            EntryHead::Coordinator(change) if change.key == key => Some(change.clone()),
+            _ => None,
+        };
+        let newest = durable.filter_map(change).max_by_key(|change| change.revision)?;
+        match Fact::decode(name, &newest.value?.0) {
+            Ok(Fact::Partition(_, meta)) => Some(meta),
+            _ => None,
+        }
     }
 
     /// What was trimmed anywhere.

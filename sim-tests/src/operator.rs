@@ -225,7 +225,8 @@ impl Operator {
     }
 
     /// Whether each set that counts, or may come to, keeps a majority without this disk as well, or
-    /// when this set is wanted.
+    /// when this set is wanted; and so the one that the coordinator knows, whose members are asked
+    /// for the newest. As long as no set is on any disk nobody can tell.
     fn keeps_majority(
         &self,
         partition: PartitionId,
@@ -234,10 +235,15 @@ impl Operator {
     ) -> bool {
         let logs = self.history.logs_of(partition);
         let newest = Replicas::new(&logs).set().map(|set| set.version);
+        let (Some(newest), Some(recorded)) = (newest, self.history.recorded(partition)) else {
+            return false;
+        };
+        let oldest = newest.min(recorded.version);
         let on_disks = logs.values().flat_map(|log| log.sets().iter().cloned());
         let sets = on_disks.chain(self.history.pending_sets(partition));
-        let sets = sets.filter(|set| newest.is_none_or(|newest| set.version >= newest));
+        let sets = sets.filter(|set| set.version >= oldest);
         let mut sets: Vec<_> = sets.map(|set| set.replicas).chain(wanted).collect();
+        sets.push(recorded.replicas);
         let state = self.lock();
         let asked = state.wanted.get(&partition).into_iter().flatten();
         sets.extend(asked.map(|wanted| wanted.members.clone()));
