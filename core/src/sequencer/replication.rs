@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{Outputs, Phase, Progress, Purpose, Sequencer, SequencerOutput, Stage, quorum};
+use super::choose::quorum;
+use super::{Outputs, Phase, Progress, Purpose, Sequencer, SequencerOutput, Stage};
 use crate::id::{IdRange, Mark, NodeId, Position, ReplicaSet};
 use crate::log::LogSummary;
 use crate::planted::PlantedBug;
@@ -189,10 +190,7 @@ impl Sequencer {
         if !self.is_open() {
             return;
         }
-        if let Some(round) = &self.round {
-            let request = ReplicaRequest::Confirm { round: round.number };
-            self.ask(node, request, Bytes::new(), outputs);
-        }
+        self.ask_to_confirm(node, outputs);
         self.watch_quorum(now);
         self.advance(outputs);
         self.supply(node, outputs);

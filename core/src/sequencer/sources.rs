@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reads::Read;
 use super::{Outputs, Phase, Purpose, Sequencer, SequencerOutput, Stage};
-use crate::id::{Mark, NodeId};
+use crate::id::{Mark, NodeId, TransactionId};
 use crate::record::Run;
 use crate::time::Time;
 use crate::wire::ReplicaRequest;
@@ -30,6 +30,26 @@ enum Worth {
 }
 
 impl Sequencer {
+    /// Reads committed records that are not trimmed from a replica; `Records` or `ReadFailed`
+    /// follows, perhaps late.
+    pub fn read(
+        &mut self,
+        asked: u64,
+        first: TransactionId,
+        to: Mark,
+        max_bytes: u32,
+        outputs: &mut Outputs,
+    ) {
+        assert!(to <= self.committed(), "only committed records are shown");
+        if self.start().includes(first) {
+            let reason = format!("{first} was trimmed: the log starts after {}", self.start());
+            outputs.push(SequencerOutput::ReadFailed { asked, reason });
+            return;
+        }
+        let request = self.reads.begin(Purpose::Asked(asked), first, to, max_bytes);
+        self.assign_read(request, outputs);
+    }
+
     pub(super) fn on_records(
         &mut self,
         now: Time,
