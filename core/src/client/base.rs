@@ -1,5 +1,7 @@
 //! What every part of the client's machine has at hand during a step.
 
+use std::time::Duration;
+
 use crate::id::{ClientId, PartitionId};
 use crate::io::{ConnectionId, Level, Report};
 use crate::time::{Random, Time};
@@ -59,6 +61,18 @@ impl Base {
             self.alarm = Some(time);
             self.push(ClientEffect::WakeAt(time));
         }
+    }
+
+    /// How long to wait after so many failures before: `first` doubles with each of them, up to
+    /// `longest`; up to a half of it is left out, so that not everyone comes back at once.
+    pub(super) fn pause_after(
+        &mut self,
+        failures: u32,
+        first: Duration,
+        longest: Duration,
+    ) -> Duration {
+        let pause = (first * (1 << failures.min(8))).min(longest);
+        self.random.between(pause / 2, pause)
     }
 
     /// The alarm rang.

@@ -319,8 +319,7 @@ impl Links {
 
     fn pause_after(&mut self, base: &mut Base, link: &Link, why: String) {
         let failures = self.pauses.get(&link.address).map_or(0, |pause| pause.failures);
-        let longest = (FIRST_PAUSE * (1 << failures.min(6))).min(LONGEST_PAUSE);
-        let until = base.now + base.random.between(longest / 2, longest);
+        let until = base.now + base.pause_after(failures, FIRST_PAUSE, LONGEST_PAUSE);
         let pause = Pause { failures: failures + 1, until };
         self.pauses.insert(link.address.clone(), pause);
         self.problem = Some(format!("{}: {why}", link.address));

@@ -144,9 +144,8 @@ impl Feed {
             self.freed += run.bytes.len();
         }
         if failed {
-            let longest = (FIRST_PAUSE * (1 << self.failures.min(7))).min(LONGEST_PAUSE);
+            let until = base.now + base.pause_after(self.failures, FIRST_PAUSE, LONGEST_PAUSE);
             self.failures += 1;
-            let until = base.now + base.random.between(longest / 2, longest);
             self.pause = Some(until);
             base.wake_by(until);
         }

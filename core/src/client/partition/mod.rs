@@ -1,6 +1,7 @@
 //! One partition of a client: its mount, its feed, and the appends that go through it.
 //!
-//! The rules that tie the three together live here:
+//! The rules that tie the three together live here and in `origin` (where the feed starts) and
+//! `mount` (where it comes from); `feed` and `window` (the appends) do not know each other:
 //!
 //! - the own ReqId in the feed is the commit, and the loss of everything earlier of the mount;
 //! - `Ready` of a newer mount is the loss of everything outstanding;
@@ -8,25 +9,23 @@
 //! - a session lower than one seen is not listened to.
 
 mod feed;
+mod mount;
+mod origin;
 mod window;
 
-use std::time::Duration;
-
-use crate::id::{Generation, Mark, MountId, NodeId, PartitionId, SessionId, TransactionId};
+use crate::id::{Mark, MountId, PartitionId, SessionId, TransactionId};
 use crate::io::{ConnectionId, Level};
 use crate::record::Run;
 use crate::time::Time;
-use crate::wire::{AppendRefusal, ClientRequest, MountRefusal};
+use crate::wire::{AppendRefusal, ClientRequest};
 
 use super::base::Base;
-use super::call::{CallId, Conflict, Draft, Ending, Executed, Failure, Patience, Start};
+use super::call::{CallId, Conflict, Draft, Ending, Executed, Failure, Patience};
 use super::io::{Attachment, ClientEffect};
 use feed::Feed;
-use window::{Gate, Window};
-
-/// The first pause before mounting again after a refusal; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+use mount::Mount;
+use origin::Origin;
+use window::Window;
 
 /// What a peer did that the protocol does not allow; its connection is closed.
 #[derive(Debug)]
@@ -66,37 +65,6 @@ pub(super) struct Partition {
     trimmed: Option<Mark>,
     /// It can't be mounted at all.
     broken: Option<Failure>,
-}
-
-/// Whether it is known where the feed starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// The application is asked.
-    Asked,
-    /// It is to be asked again.
-    AskAt(Time),
-    /// A server is to be asked for the newest mark.
-    Newest,
-    Known,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mount {
-    conn: ConnectionId,
-    node: NodeId,
-    id: MountId,
-    generation: Generation,
-    session: Option<SessionId>,
-    ready: bool,
-    /// When the server last said anything about it before it was ready.
-    heard: Time,
-}
-
-impl Mount {
-    fn gate(&self) -> Option<Gate> {
-        let session = self.session.filter(|_| self.ready)?;
-        Some(Gate { conn: self.conn, mount: self.id, session, generation: self.generation })
-    }
 }
 
 impl Partition {
@@ -183,201 +151,13 @@ impl Partition {
         self.window.pump(base, gate.as_ref(), self.feed.applied);
     }
 
-    // Where the feed starts.
-
-    pub(super) fn began(&mut self, base: &mut Base, start: Result<Start, String>) {
-        if self.origin != Origin::Asked {
-            return;
-        }
-        if let (Ok(start), Some(trimmed)) = (&start, self.trimmed) {
-            let knows = match start {
-                Start::After(mark) => *mark,
-                Start::Newest => self.feed.received,
-            };
-            if knows < trimmed {
-                return self.fail(base, Failure::Trimmed { client: knows, start: trimmed });
-            }
-        }
-        match start {
-            Ok(Start::After(mark)) => self.start(base, mark),
-            Ok(Start::Newest) => self.origin = Origin::Newest,
-            Err(error) => {
-                let pause = self.next_pause(base);
-                self.origin = Origin::AskAt(base.now + pause);
-                base.wake_by(base.now + pause);
-                self.problem = format!("the application can't tell its high-water mark: {error}");
-                base.report(Level::Warning, Some(self.id()), self.problem.clone());
-            }
-        }
-    }
-
-    /// Whether a server is to be asked for the newest mark.
-    pub(super) fn wants_newest(&self) -> bool {
-        self.origin == Origin::Newest
-    }
-
-    /// The answer to that.
-    pub(super) fn newest(&mut self, base: &mut Base, mark: Mark) {
-        if self.origin == Origin::Newest {
-            self.start(base, mark);
-        }
-    }
-
-    /// Asks the application again where its database stands. Of what is outstanding nobody can tell
-    /// whether it is among what was trimmed.
-    pub(super) fn begin_again(&mut self, base: &mut Base, attachment: Attachment) {
-        self.window.doubt(base);
-        self.feed.end(base);
-        base.push(ClientEffect::Detach { attachment: self.attachment });
-        base.push(ClientEffect::Begin { attachment });
-        self.attachment = attachment;
-        self.origin = Origin::Asked;
-    }
-
-    fn start(&mut self, base: &mut Base, mark: Mark) {
-        self.origin = Origin::Known;
-        self.trimmed = None;
-        self.feed = Feed::new(self.attachment, mark);
-        self.window.start(mark);
-        "no server has been reached yet".clone_into(&mut self.problem);
-        base.push(ClientEffect::Attached { attachment: self.attachment, mark });
-    }
-
-    // The mount.
-
-    /// Mounts, or goes with a changed assignment. `owner`: who serves it and its open connection.
-    pub(super) fn follow(
-        &mut self,
-        base: &mut Base,
-        owner: Option<(NodeId, Generation)>,
-        conn: Option<ConnectionId>,
-    ) {
-        if let Some(mount) = self.mount
-            && owner.is_some_and(|owner| owner != (mount.node, mount.generation))
-        {
-            let (partition, id) = (self.id(), mount.id);
-            base.ask(mount.conn, ClientRequest::Unmount { partition, mount: id });
-            self.unmount(base, "the partition's assignment changed".to_owned());
-            self.retry_at = base.now;
-        }
-        if self.mount.is_some() || self.origin != Origin::Known || self.broken.is_some() {
-            return;
-        }
-        if self.retry_at > base.now {
-            return base.wake_by(self.retry_at);
-        }
-        match (owner, conn) {
-            (Some((node, generation)), Some(conn)) => self.mount_at(base, node, generation, conn),
-            (Some((node, _)), None) => self.problem = format!("its server {node} is not reached"),
-            (None, _) => "no server is assigned to it".clone_into(&mut self.problem),
-        }
-    }
-
-    fn mount_at(
-        &mut self,
-        base: &mut Base,
-        node: NodeId,
-        generation: Generation,
-        conn: ConnectionId,
-    ) {
-        self.mounts += 1;
-        let id = MountId(self.mounts);
-        base.ask(
-            conn,
-            ClientRequest::Mount {
-                partition: self.id(),
-                generation,
-                mount: id,
-                after: self.feed.received,
-                mode: base.config.feed,
-                credit: self.feed.mounted(base),
-            },
-        );
-        self.problem = format!("its server {node} does not answer");
-        base.wake_by(base.now + base.config.nudge_interval);
-        let heard = base.now;
-        let mount = Mount { conn, node, id, generation, session: None, ready: false, heard };
-        self.mount = Some(mount);
-    }
-
-    fn unmount(&mut self, base: &mut Base, why: String) {
-        if self.mount.take().is_some_and(|mount| mount.ready) {
-            self.unready_since = base.now;
-        }
-        self.problem = why;
-        self.window.closed(base);
-        self.pump(base);
-    }
-
-    /// A connection is gone.
-    pub(super) fn lost(&mut self, base: &mut Base, conn: ConnectionId) {
-        if self.mount.is_some_and(|mount| mount.conn == conn) {
-            self.unmount(base, "the connection to its server was lost".to_owned());
-        }
-    }
-
-    fn next_pause(&mut self, base: &mut Base) -> Duration {
-        let longest = (FIRST_PAUSE * (1 << self.refusals.min(6))).min(LONGEST_PAUSE);
-        self.refusals += 1;
-        base.random.between(longest / 2, longest)
-    }
-
-    /// The current mount, if it is this one.
-    fn mounted(&mut self, base: &Base, conn: ConnectionId, id: MountId) -> Option<&mut Mount> {
-        let mount = self.mount.as_mut().filter(|mount| mount.conn == conn && mount.id == id)?;
-        mount.heard = base.now;
-        Some(mount)
-    }
-
-    // What the server says.
-
-    pub(super) fn on_mounted(
-        &mut self,
-        base: &Base,
-        conn: ConnectionId,
-        id: MountId,
-        session: SessionId,
-    ) -> Result<(), Violation> {
-        let highest = self.session;
-        let Some(mount) = self.mounted(base, conn, id) else { return Ok(()) };
-        if highest.is_some_and(|highest| session < highest) {
-            return Err(Violation(format!("session {session} is over: a later one was seen")));
-        }
-        if mount.session.is_some_and(|before| before != session) {
-            return Err(Violation("one mount was given two sessions".to_owned()));
-        }
-        mount.session = Some(session);
-        self.session = Some(session);
-        Ok(())
-    }
-
-    /// Whether the application is to be asked again where its database stands.
-    pub(super) fn on_unmounted(
-        &mut self,
-        base: &mut Base,
-        conn: ConnectionId,
-        id: MountId,
-        reason: &MountRefusal,
-    ) -> bool {
-        if self.mounted(base, conn, id).is_none() {
-            return false;
-        }
-        self.unmount(base, reason.to_string());
-        match *reason {
-            MountRefusal::AheadOfLog { client, log } => {
-                self.fail(base, Failure::AheadOfLog { client, log });
-            }
-            MountRefusal::Trimmed { start } => self.trimmed = Some(start),
-            _ => self.retry_at = base.now + self.next_pause(base),
-        }
-        self.trimmed.is_some()
-    }
-
     fn fail(&mut self, base: &mut Base, failure: Failure) {
         base.report(Level::Error, Some(self.id()), failure.to_string());
         self.window.end_all(base, &failure);
         self.broken = Some(failure);
     }
+
+    // What the server says about transactions.
 
     pub(super) fn on_feed(
         &mut self,
@@ -410,35 +190,11 @@ impl Partition {
         Ok(())
     }
 
-    pub(super) fn on_ready(
-        &mut self,
-        base: &mut Base,
-        conn: ConnectionId,
-        id: MountId,
-        session: SessionId,
-        mark: Mark,
-    ) -> Result<(), Violation> {
-        let received = self.feed.received;
-        let Some(mount) = self.mounted(base, conn, id) else { return Ok(()) };
-        if mount.session != Some(session) {
-            return Err(Violation("ready in another session than mounted".to_owned()));
-        }
-        if mark > received {
-            return Err(Violation(format!("ready at {mark}, and fed only up to {received}")));
-        }
-        if mount.ready {
-            return Ok(());
-        }
-        mount.ready = true;
-        self.refusals = 0;
-        self.window.settle(base);
-        Ok(())
-    }
-
     pub(super) fn on_conflict(&mut self, base: &mut Base, sequence: u64, conflict: Conflict) {
         self.window.conflict(base, sequence, conflict, self.feed.applied);
     }
 
+    /// Appends of these sequences were refused.
     pub(super) fn on_refused(
         &mut self,
         base: &mut Base,
@@ -463,29 +219,10 @@ impl Partition {
     }
 
     pub(super) fn on_timer(&mut self, base: &mut Base) {
-        if let Origin::AskAt(time) = self.origin {
-            if time <= base.now {
-                self.origin = Origin::Asked;
-                base.push(ClientEffect::Begin { attachment: self.attachment });
-            } else {
-                base.wake_by(time);
-            }
-        }
+        self.ask_when_due(base);
         self.nudge(base);
         let unready = self.unready_since().map(|since| (since, self.problem.as_str()));
         self.window.on_timer(base, unready);
-    }
-
-    /// Mounts again when nothing is heard: what got lost is found by that, and by nothing else.
-    fn nudge(&mut self, base: &mut Base) {
-        let Some(mount) = &self.mount else { return };
-        let quiet_since = if mount.ready { self.window.stuck_since() } else { Some(mount.heard) };
-        let Some(due) = quiet_since.map(|since| since + base.config.nudge_interval) else { return };
-        if due > base.now {
-            return base.wake_by(due);
-        }
-        self.unmount(base, "its server has gone quiet".to_owned());
-        self.retry_at = base.now;
     }
 
     /// Sends what this turn brought together, and lets the application work.
