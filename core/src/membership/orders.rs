@@ -18,14 +18,16 @@ pub fn edit_of(directory: &Directory, request: OperatorRequest) -> Result<Edit, 
         directory.partition(partition).ok_or(OperatorRefusal::UnknownPartition { partition })?;
     match request {
         OperatorRequest::SetReplicas { nodes, .. } => {
-            let members = members(directory, meta, &nodes)?;
+            let check = |member| check_wanted(directory, meta, member);
+            let members = members(directory, &nodes, check)?;
             set_replicas(directory, meta, partition, members)
         }
         OperatorRequest::Recover { survivors, version, .. } => {
             if meta.version > version {
                 return Err(OperatorRefusal::Outdated { newest: meta.version });
             }
-            let members = survivors_of(directory, meta, &survivors)?;
+            let check = |member| check_survivor(directory, meta, member);
+            let members = members(directory, &survivors, check)?;
             let target = Target { members, force_above: Some(version) };
             Ok(Edit::Target { partition, target })
         }
@@ -57,46 +59,50 @@ fn set_replicas(
     Ok(Edit::Target { partition, target })
 }
 
-/// The nodes with the disks they have now. A new replica needs a node that runs.
+/// The nodes with the disks they have now, each of which has to pass the check.
 fn members(
     directory: &Directory,
-    meta: &PartitionMeta,
     nodes: &[NodeId],
+    check: impl Fn(Member) -> Result<(), OperatorRefusal>,
 ) -> Result<ReplicaSet, OperatorRefusal> {
     check_names(nodes)?;
     let member = |&node: &NodeId| {
-        let Some(record) = directory.storage(node) else {
-            return Err(no_disk(directory, node));
-        };
+        let record = directory.storage(node).ok_or_else(|| no_disk(directory, node))?;
         let member = Member { node, storage: record.storage };
-        if directory.is_live(node) || meta.replicas.contains(member) {
-            Ok(member)
-        } else {
-            Err(OperatorRefusal::NotLive { node })
-        }
+        check(member).map(|()| member)
     };
     Ok(ReplicaSet(nodes.iter().map(member).collect::<Result<_, _>>()?))
 }
 
-/// The replicas on these nodes that are left: known ones, on the disks that they were on, and
-/// running.
-fn survivors_of(
+/// A replica stays as it is; a new one needs a node that runs.
+fn check_wanted(
     directory: &Directory,
     meta: &PartitionMeta,
-    nodes: &[NodeId],
-) -> Result<ReplicaSet, OperatorRefusal> {
-    check_names(nodes)?;
-    let member = |&node: &NodeId| {
-        let Some(record) = directory.storage(node) else {
-            return Err(no_disk(directory, node));
-        };
-        let member = Member { node, storage: record.storage };
-        if !meta.replicas.contains(member) {
-            return Err(OperatorRefusal::NoReplica { node });
-        }
-        directory.is_live(node).then_some(member).ok_or(OperatorRefusal::NotLive { node })
-    };
-    Ok(ReplicaSet(nodes.iter().map(member).collect::<Result<_, _>>()?))
+    member: Member,
+) -> Result<(), OperatorRefusal> {
+    match meta.replicas.contains(member) {
+        true => Ok(()),
+        false => check_live(directory, member.node),
+    }
+}
+
+/// A survivor is a known replica, on the disk that it was on, and runs.
+fn check_survivor(
+    directory: &Directory,
+    meta: &PartitionMeta,
+    member: Member,
+) -> Result<(), OperatorRefusal> {
+    match meta.replicas.contains(member) {
+        true => check_live(directory, member.node),
+        false => Err(OperatorRefusal::NoReplica { node: member.node }),
+    }
+}
+
+fn check_live(directory: &Directory, node: NodeId) -> Result<(), OperatorRefusal> {
+    match directory.is_live(node) {
+        true => Ok(()),
+        false => Err(OperatorRefusal::NotLive { node }),
+    }
 }
 
 fn check_names(nodes: &[NodeId]) -> Result<(), OperatorRefusal> {
