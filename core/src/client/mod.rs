@@ -37,5 +37,7 @@ pub use config::{ClientConfig, Partitions};
 pub use io::{Attachment, ClientEffect, ClientInput};
 pub use machine::ClientMachine;
 
+#[cfg(any(test, feature = "planted-bugs"))]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -4,53 +4,54 @@
 //! They are part of what is built with `planted-bugs`, so that a program can say of each broken rule
 //! how many runs notice it; the tests of this crate run them with every rule unbroken.
 
+mod clients;
+mod draw;
+mod explore;
+mod mounts;
 pub(crate) mod sessions;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
 use crate::planted::{Planted, PlantedBug};
-
-/// A promise that a run broke.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// The run's seed.
-    pub seed: u64,
-    /// After how many steps.
-    pub step: usize,
-    /// What is broken, in words.
-    pub what: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "seed {}, step {}: {}", self.seed, self.step, self.what)
-    }
-}
+pub use explore::Violation;
 
 /// Which machines run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Simulation {
     /// Sessions over real replicas, whose every step is checked against what was ever promised.
     Sessions,
+    /// The mounts of one session, whose every reply is checked against what may be told by then.
+    Mounts,
+    /// A client and a small cluster that fails it: every call ends once, and as the log says.
+    Clients,
 }
 
 impl fmt::Display for Simulation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Sessions => "sessions",
+            Self::Mounts => "mounts",
+            Self::Clients => "clients",
         })
     }
 }
 
 impl Simulation {
-    /// The one that is to notice when this rule is broken, if one is.
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Sessions, Self::Mounts, Self::Clients];
+
+    /// The one that is to notice when this rule is broken. Rules without one show in whole clusters.
     pub fn of(bug: PlantedBug) -> Option<Self> {
         use PlantedBug::{
-            AcknowledgeBeforeSync, ChangeBeforeCommitted, ChooseByLength, CopyAsOwn,
-            CountBeforeJoin, CountLearner, CutToLowWater, JoinAnywhere, JoinBeforeSync,
-            KeepLongerTail, OpenBeforeInFlight, PromiseBeforeSync, QuorumMinusOne, RepairUnchecked,
-            ReplaceInOneStep, ResumeBlindly, ReuseSession, SkipPromiseCheck, StaleCompletion,
-            SuspectVotes, TrimUncommitted, TrustStaleSet,
+            AcceptStaleMount, AcknowledgeBeforeSync, ChangeBeforeCommitted, ChooseByLength,
+            CopyAsOwn, CountBeforeJoin, CountLearner, CutToLowWater, DuplicateRequest, FeedGap,
+            FeedUncommitted, ForgetLocks, IgnoreInFlightLocks, IgnoreLockFloor, JoinAnywhere,
+            JoinBeforeSync, KeepLongerTail, LeaseForEver, OldBytesRevive, OpenBeforeInFlight,
+            PromiseBeforeSync, QuorumMinusOne, ReadyWithoutDrain, ReadyWithoutRound,
+            RepairUnchecked, ReplaceInOneStep, ResumeBlindly, ReuseSession, SkipPromiseCheck,
+            StaleCompletion, SuspectVotes, TrimUncommitted, TrustStaleSet,
         };
         match bug {
             AcknowledgeBeforeSync
@@ -75,7 +76,12 @@ impl Simulation {
             | ChangeBeforeCommitted
             | CountLearner
             | TrimUncommitted => Some(Self::Sessions),
-            _ => None,
+            FeedGap | ReadyWithoutDrain | ReadyWithoutRound | AcceptStaleMount => {
+                Some(Self::Mounts)
+            }
+            DuplicateRequest => Some(Self::Clients),
+            ForgetLocks | IgnoreInFlightLocks | IgnoreLockFloor | FeedUncommitted
+            | OldBytesRevive | LeaseForEver => None,
         }
     }
 
@@ -86,6 +92,8 @@ impl Simulation {
     pub fn run(self, seed: u64, planted: Planted) -> Result<(), Violation> {
         match self {
             Self::Sessions => sessions::run(seed, planted),
+            Self::Mounts => mounts::run(seed, planted),
+            Self::Clients => clients::run(seed, planted),
         }
     }
 }

@@ -13,5 +13,5 @@ pub mod retention;
 pub mod server;
 mod serving;
 pub mod tail;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "planted-bugs"))]
+pub(crate) mod testing;

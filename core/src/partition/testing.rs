@@ -1,4 +1,4 @@
-//! Runs for the tests of this part.
+//! What tests and smaller simulations of this part share: runs of records.
 
 use std::ops::Range;
 
@@ -11,11 +11,11 @@ use crate::limits::Limits;
 use crate::lock::LockId;
 use crate::record::{NewRecord, RecordView, Run, append_with_id};
 
-pub(super) const SESSION: SessionId =
+pub(crate) const SESSION: SessionId =
     SessionId { epoch: Epoch(3), server: NodeId(1), nonce: 0x1234 };
 
 /// The records of these ids, with one lock and so many bytes of data each.
-pub(super) fn run_of(ids: Range<u64>, data_bytes: impl Fn(TransactionId) -> usize) -> Run {
+pub(crate) fn run_of(ids: Range<u64>, data_bytes: impl Fn(TransactionId) -> usize) -> Run {
     let mut bytes = BytesMut::new();
     for id in ids.clone().map(TransactionId) {
         let record = NewRecord {

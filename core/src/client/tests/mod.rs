@@ -3,7 +3,6 @@
 mod appends;
 mod connections;
 mod feeding;
-mod model;
 mod mounting;
 mod questions;
 mod rig;

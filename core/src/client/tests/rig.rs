@@ -2,89 +2,26 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::client::{
     Answer, Attachment, CallId, ClientConfig, ClientEffect, ClientInput, ClientMachine, Draft,
     Ending, Executed, Partitions, Patience, Start,
 };
-use crate::id::{
-    ClientId, ClusterKey, Epoch, Generation, Mark, MountId, NodeId, PartitionId, ReplicaSet, ReqId,
-    SessionId, SetVersion, TransactionId,
-};
-use crate::io::{Address, ConnectionId};
+use crate::id::{ClientId, ClusterKey, Mark, MountId, NodeId, TransactionId};
+use crate::io::ConnectionId;
 use crate::limits::Limits;
 use crate::lock::LockId;
-use crate::record::{NewRecord, RecordView, append_with_id};
+use crate::record::RecordView;
 use crate::time::Time;
-use crate::wire::{
-    ClientRequest, ClusterView, Message, NodeView, PartitionView, ServerReply, Version, Welcome,
-};
+use crate::wire::{ClientRequest, Message, ServerReply, Version, Welcome};
 
-pub(super) const ME: ClientId = ClientId(7);
-pub(super) const OTHER: ClientId = ClientId(8);
-pub(super) const P: PartitionId = PartitionId(0);
+pub(super) use crate::client::testing::{
+    ME, OTHER, P, mark, patience, records, seconds, session, view,
+};
 
 pub(super) fn conn(n: u64) -> ConnectionId {
     ConnectionId::dialed(n)
-}
-
-pub(super) fn session(epoch: u64) -> SessionId {
-    SessionId { epoch: Epoch(epoch), server: NodeId(1), nonce: epoch }
-}
-
-pub(super) fn mark(count: u64) -> Mark {
-    Mark::before(TransactionId(count))
-}
-
-pub(super) fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-/// Partition 0 at this generation, served by this node; nodes 1 and 2 listen at `n1` and `n2`.
-pub(super) fn view(generation: u64, owner: u32) -> ClusterView {
-    let node = |n: u32| NodeView {
-        node: NodeId(n),
-        address: Address(format!("n{n}")),
-        live: true,
-        storage: None,
-    };
-    ClusterView {
-        partitions: vec![PartitionView {
-            partition: P,
-            generation: Generation(generation),
-            owner: Some(NodeId(owner)),
-            version: SetVersion::FIRST,
-            replicas: ReplicaSet(Vec::new()),
-        }],
-        nodes: vec![node(1), node(2)],
-    }
-}
-
-/// Records of consecutive ids, by whom and with which sequence.
-pub(super) fn records(first: u64, by: &[(ClientId, u64)]) -> Bytes {
-    let mut run = BytesMut::new();
-    for (id, (client, sequence)) in (first..).zip(by) {
-        let record = NewRecord {
-            req_id: ReqId {
-                client: *client,
-                generation: Generation(1),
-                partition: P,
-                sequence: *sequence,
-            },
-            header: 0,
-            computed_at: Mark::NONE,
-            writes: &[],
-            reads: &[],
-            appends: &[],
-            data: b"x",
-        };
-        let mut new = BytesMut::new();
-        record.encode(&Limits::default(), &mut new).expect("within the limits");
-        let (record, _) = RecordView::parse(&new, &Limits::default()).expect("just encoded");
-        append_with_id(&record, TransactionId(id), &mut run);
-    }
-    run.freeze()
 }
 
 pub(super) struct Rig {
@@ -240,10 +177,6 @@ pub(super) fn executed(call: u64) -> ClientInput {
 
 pub(super) fn choose(call: u64, partitions: Partitions) -> ClientInput {
     ClientInput::Choose { call: CallId(call), partitions }
-}
-
-pub(super) fn patience(timeout: Option<u64>, retries: Option<u32>) -> Patience {
-    Patience { timeout: timeout.map(seconds), retries }
 }
 
 fn number(conn: ConnectionId) -> u64 {

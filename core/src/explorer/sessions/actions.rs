@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::attention::{Turn, Whose};
 use super::cluster::{Cluster, Loss};
 use super::run::Run;
+use crate::explorer::draw::Draw;
 use crate::id::{Mark, NodeId, ReplicaSet, TransactionId};
 
 /// Something that can happen.
@@ -103,15 +104,7 @@ pub(super) fn usual(action: Action) -> usize {
 impl Run {
     /// Draws what is tried next.
     pub(super) fn action(&mut self) -> Action {
-        let total: u64 = self.weights.iter().map(|(_, weight)| weight).sum();
-        let mut drawn = self.random.bits() % total;
-        for (action, weight) in &self.weights {
-            match drawn.checked_sub(*weight) {
-                None => return *action,
-                Some(rest) => drawn = rest,
-            }
-        }
-        unreachable!("what was drawn is below the total")
+        self.random.weighted(&self.weights)
     }
 
     /// Does this somewhere; `None` if it can be done nowhere.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::cluster::Cluster;
 use super::event::Event;
+use crate::explorer::explore::Broken;
 use crate::id::{Mark, Member, ReplicaSet, SessionId, SetVersion, TransactionId};
 use crate::io::Level;
 use crate::journal::EntryHead;
@@ -20,9 +21,6 @@ use crate::log::SetChange;
 use crate::record::Run;
 use crate::sequencer::SequencerOutput;
 use crate::storage::testing::Rig;
-
-/// What is broken, in words.
-pub(crate) type Broken = String;
 
 /// One disk, as its durable entries say.
 #[derive(Debug, Default)]

@@ -8,7 +8,9 @@ use super::attention::{Attention, Turn};
 use super::cluster::Cluster;
 use super::event::Event;
 use super::faults::Trouble;
-use super::oracle::{Broken, Oracle};
+use super::oracle::Oracle;
+use crate::explorer::draw::Draw;
+use crate::explorer::explore::{Broken, Explore};
 use crate::id::{Member, NodeId};
 use crate::planted::Planted;
 use crate::sequencer::SequencerConfig;
@@ -19,7 +21,6 @@ const STEPS: usize = 400;
 
 /// One run.
 pub(super) struct Run {
-    pub(super) seed: u64,
     pub(super) steps: usize,
     pub(super) cluster: Cluster,
     pub(super) oracle: Oracle,
@@ -39,6 +40,20 @@ pub(super) struct Run {
     pub(super) lies: bool,
     /// What happened, for people; kept only when it will be read.
     pub(super) story: Option<Vec<String>>,
+}
+
+impl Explore for Run {
+    fn whole(&mut self) -> Result<(), Broken> {
+        while self.steps < STEPS {
+            self.step()?;
+            self.steps += 1;
+        }
+        self.heal()
+    }
+
+    fn steps(&self) -> usize {
+        self.steps
+    }
 }
 
 impl Run {
@@ -77,7 +92,6 @@ impl Run {
             cluster.roll(node, rolls && random.bits().is_multiple_of(2));
         }
         Self {
-            seed,
             steps: 0,
             cluster,
             oracle,
@@ -102,20 +116,11 @@ impl Run {
     }
 
     pub(super) fn below(&mut self, bound: usize) -> usize {
-        (self.random.bits() % bound as u64) as usize
+        self.random.below(bound)
     }
 
     pub(super) fn one_of<T: Copy>(&mut self, options: &[T]) -> Option<T> {
-        (!options.is_empty()).then(|| options[self.below(options.len())])
-    }
-
-    /// Everything that happens, and its happy end.
-    pub(super) fn whole(&mut self) -> Result<(), Broken> {
-        while self.steps < STEPS {
-            self.step()?;
-            self.steps += 1;
-        }
-        self.heal()
+        self.random.one_of(options)
     }
 
     /// Does one thing and checks what came of it.

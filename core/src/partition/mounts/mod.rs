@@ -23,8 +23,6 @@
 mod calls;
 mod conflicts;
 mod feeding;
-#[cfg(test)]
-mod model;
 mod mount;
 mod reads;
 mod recent;

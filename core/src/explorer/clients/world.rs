@@ -1,0 +1,265 @@
+//! A client, its application, and what becomes of them in a cluster that fails.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::server::Server;
+use crate::client::testing::{ME, P, patience, seconds};
+use crate::client::{
+    CallId, ClientConfig, ClientEffect, ClientInput, ClientMachine, Draft, Ending, Executed,
+    Failure, Start,
+};
+use crate::explorer::draw::Draw;
+use crate::explorer::explore::{Broken, ensure};
+use crate::id::{ClusterKey, Mark, NodeId, TransactionId};
+use crate::io::ConnectionId;
+use crate::planted::Planted;
+use crate::time::{Random, Time};
+use crate::wire::{Frame, Message, Version, Welcome};
+
+/// The client, its application, and the cluster.
+pub(super) struct World {
+    machine: ClientMachine,
+    now: Time,
+    alarm: Option<Time>,
+    pub(super) server: Server,
+    /// Connections that are neither made nor refused yet, and to which node.
+    dialled: Vec<(ConnectionId, u32)>,
+    /// What the application has to say.
+    inputs: VecDeque<ClientInput>,
+    executing: Vec<CallId>,
+    applied: Mark,
+    submitted: BTreeSet<CallId>,
+    endings: BTreeMap<CallId, Ending>,
+    pub(super) steps: usize,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, random: Random, planted: Planted) -> Self {
+        let config = ClientConfig { credit_bytes: 400, planted, ..ClientConfig::new(["n1", "n2"]) }
+            .max_outstanding(4)
+            .mount_timeout(seconds(1_000_000));
+        Self {
+            machine: ClientMachine::new(ME, config, seed),
+            now: Time(1_000_000_000),
+            alarm: None,
+            server: Server::new(random),
+            dialled: Vec::new(),
+            inputs: VecDeque::new(),
+            executing: Vec::new(),
+            applied: Mark::NONE,
+            submitted: BTreeSet::new(),
+            endings: BTreeMap::new(),
+            steps: 0,
+        }
+    }
+
+    pub(super) fn step(&mut self, input: ClientInput) {
+        let mut effects = Vec::new();
+        self.machine.step(self.now, input, &mut effects);
+        if !self.server.fails(3) {
+            self.machine.step(self.now, ClientInput::EndOfTurn, &mut effects);
+        }
+        for effect in effects {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: ClientEffect) {
+        match effect {
+            ClientEffect::Connect { conn, address } => {
+                self.dialled.push((conn, if address.0 == "n1" { 1 } else { 2 }));
+            }
+            ClientEffect::Send { conn, frame } => self.sent(conn, &frame),
+            ClientEffect::Close { conn, .. } => {
+                self.dialled.retain(|(dialled, _)| *dialled != conn);
+                self.server.drop_connection(conn);
+            }
+            ClientEffect::WakeAt(time) => self.alarm = Some(time),
+            ClientEffect::Begin { attachment } => {
+                let start = Ok(Start::After(Mark::NONE));
+                self.inputs.push_back(ClientInput::Began { attachment, start });
+            }
+            ClientEffect::Apply { attachment, runs, owned } => {
+                let first = runs[0].first;
+                assert_eq!(first, self.applied.next(), "nothing is left out or repeated");
+                let last = runs[runs.len() - 1].last();
+                for (id, call) in owned {
+                    assert!(first <= id && last.includes(id), "it is told with its transaction");
+                    self.ended(call, Ending::Committed(id));
+                }
+                let failed = self.server.fails(8);
+                let mark = if failed { first.0 } else { last.count() };
+                self.applied = Mark::before(TransactionId(mark));
+                let mark = self.applied;
+                self.inputs.push_back(ClientInput::Applied { attachment, mark, failed });
+            }
+            ClientEffect::Execute { call, at, .. } => {
+                assert!(at <= self.applied, "the mark is of what was applied before");
+                self.executing.push(call);
+            }
+            ClientEffect::End { call, ending } => self.ended(call, ending),
+            ClientEffect::Report(_)
+            | ClientEffect::Attached { .. }
+            | ClientEffect::Detach { .. }
+            | ClientEffect::LockFailed { .. }
+            | ClientEffect::Answer { .. }
+            | ClientEffect::Formed { .. }
+            | ClientEffect::Stop => {}
+        }
+    }
+
+    fn sent(&mut self, conn: ConnectionId, frame: &Frame) {
+        let Some(node) = self.server.connections.get(&conn) else { return };
+        match Message::decode(&frame.head).expect("the machine's own message") {
+            Message::Hello(_) => {
+                let node = NodeId(*node);
+                let welcome = Welcome { version: Version::NEWEST, cluster: ClusterKey(5), node };
+                let frame = Message::Welcome(welcome).frame();
+                self.inputs.push_back(ClientInput::Received { conn, frame });
+            }
+            Message::Ping => {
+                let frame = Message::Pong.frame();
+                self.inputs.push_back(ClientInput::Received { conn, frame });
+            }
+            Message::Client(request) => self.server.on_request(conn, request, &frame.payload),
+            other => panic!("no message of a client: {other:?}"),
+        }
+    }
+
+    fn ended(&mut self, call: CallId, ending: Ending) {
+        assert!(self.submitted.contains(&call));
+        let before = self.endings.insert(call, ending);
+        assert_eq!(before, None, "{call:?} ended twice");
+    }
+
+    /// One thing happens.
+    pub(super) fn tick(&mut self) {
+        self.steps += 1;
+        if let Some(input) = self.inputs.pop_front() {
+            return self.step(input);
+        }
+        match self.server.random.below(12) {
+            0..=2 => self.server.work(),
+            3..=6 => self.deliver(),
+            7 => self.open(),
+            8 => self.execute(),
+            9 if self.server.fails(6) => self.server.fail_over(),
+            10 if self.server.fails(6) => self.break_connection(),
+            _ => self.pass_time(),
+        }
+    }
+
+    fn deliver(&mut self) {
+        if let Some((conn, reply, payload)) = self.server.outgoing.pop_front() {
+            let frame = Message::Server(reply).with(payload);
+            self.step(ClientInput::Received { conn, frame });
+        }
+    }
+
+    fn open(&mut self) {
+        if self.dialled.is_empty() {
+            return;
+        }
+        let (conn, node) = self.dialled.remove(0);
+        if self.server.fails(4) {
+            return self.step(ClientInput::Closed { conn, reason: "refused".to_owned() });
+        }
+        self.server.connections.insert(conn, node);
+        self.step(ClientInput::Opened { conn });
+    }
+
+    fn execute(&mut self) {
+        let Some(call) = self.executing.pop() else { return };
+        let result = match self.server.random.below(12) {
+            0 => Executed::Ignored,
+            1 => Executed::Failed,
+            _ => Executed::Append(Draft::default()),
+        };
+        self.step(ClientInput::Executed { call, partition: P, result });
+    }
+
+    fn break_connection(&mut self) {
+        let connections: Vec<_> = self.server.connections.keys().copied().collect();
+        if let Some(conn) = connections.first().copied() {
+            self.server.drop_connection(conn);
+            self.step(ClientInput::Closed { conn, reason: "reset".to_owned() });
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let busy = !self.server.outgoing.is_empty() || !self.dialled.is_empty();
+        if busy && self.server.calm {
+            return;
+        }
+        let Some(alarm) = self.alarm.take() else { return };
+        self.now = self.now.max(alarm);
+        self.step(ClientInput::Timer);
+    }
+
+    pub(super) fn call(&mut self, n: u64) {
+        let call = CallId(n);
+        self.submitted.insert(call);
+        let patience = patience(None, None);
+        let input = if is_append(call) {
+            let draft = Draft::default();
+            ClientInput::Append { call, partition: P, draft, at: None, patience }
+        } else {
+            ClientInput::Submit { call, partition: P, patience }
+        };
+        self.step(input);
+    }
+
+    /// Whether the client is mounted, or has been.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.applied > Mark::NONE || self.server.is_mounted()
+    }
+
+    /// Faults stop: everything has to end.
+    pub(super) fn settle(&mut self) -> Result<(), Broken> {
+        self.server.calm = true;
+        for _ in 0..100_000 {
+            if self.endings.len() == self.submitted.len() && self.applied == self.server.committed()
+            {
+                return Ok(());
+            }
+            self.tick();
+        }
+        Err(format!("not settled: {} of {} ended", self.endings.len(), self.submitted.len()))
+    }
+
+    /// The log and the endings say the same.
+    pub(super) fn check(&self) -> Result<(), Broken> {
+        let ours: Vec<_> = (self.server.log.iter().enumerate())
+            .filter(|(_, (req_id, _))| req_id.client == ME)
+            .map(|(id, (req_id, _))| (TransactionId(id as u64), req_id.sequence))
+            .collect();
+        let sequences: BTreeSet<_> = ours.iter().map(|(_, sequence)| *sequence).collect();
+        ensure(sequences.len() == ours.len(), "a ReqId is in the log twice")?;
+        let committed: BTreeSet<_> = (self.endings.values())
+            .filter_map(|ending| match ending {
+                Ending::Committed(id) => Some(*id),
+                _ => None,
+            })
+            .collect();
+        let in_log: BTreeSet<_> = ours.iter().map(|(id, _)| *id).collect();
+        ensure(committed == in_log, "what ended as committed is not what is in the log")?;
+        for (call, ending) in &self.endings {
+            let is_context = !is_append(*call);
+            let is_right = match ending {
+                Ending::Committed(_) => true,
+                // Contexts are tried until they commit.
+                Ending::Ignored | Ending::Failed(Failure::Context) => is_context,
+                Ending::Failed(_) => !is_context,
+                // Nobody gave up.
+                Ending::InDoubt => false,
+            };
+            ensure(is_right, &format!("{call:?} ended as {ending:?}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the call is an append; the others are contexts.
+fn is_append(call: CallId) -> bool {
+    call.0.is_multiple_of(3)
+}
