@@ -9,6 +9,7 @@
 //! The protocol itself is `waltz_core::client`; this crate runs it, and the application's code,
 //! on a runtime.
 
+mod batch;
 mod call;
 mod callbacks;
 mod client;
@@ -24,6 +25,7 @@ mod transaction;
 #[cfg(test)]
 mod tests;
 
+pub use batch::{Batch, BatchError, BatchRecord, Batches};
 pub use callbacks::{ClientCallbacks, NoDatabase};
 pub use client::Client;
 pub use context::{AppendRequest, SubmitOptions, TransactionBuilder, TransactionContext};

@@ -9,9 +9,10 @@ use waltz_core::wire::FeedMode;
 
 use super::loopback::{Loopback, P};
 use crate::{
-    AppendError, AppendRequest, CallbackError, Client, ClientCallbacks, ClientConfig, FetchError,
-    Follower, NoDatabase, OperateError, OperatorRefusal, Outcome, PartitionLocalLock, RawBytes,
-    SubmitError, Transaction, TransactionBuilder, TransactionContext, Utf8,
+    AppendError, AppendRequest, Batch, BatchRecord, Batches, CallbackError, Client,
+    ClientCallbacks, ClientConfig, FetchError, Follower, NoDatabase, OperateError, OperatorRefusal,
+    Outcome, PartitionLocalLock, RawBytes, SubmitError, Transaction, TransactionBuilder,
+    TransactionContext, Utf8,
 };
 
 /// What happened, in order.
@@ -218,6 +219,24 @@ async fn appends_are_sent_in_the_order_of_the_calls() {
     assert_eq!(transaction.req_id().client, client.id());
     assert_eq!(transaction.data(&RawBytes).await.expect("it is there"), Bytes::from("42"));
     assert_eq!(loopback.committed(), 100);
+}
+
+#[tokio::test]
+async fn a_batch_has_one_id_and_is_told_with_all_its_records() {
+    let (loopback, client) = connected(NoDatabase::newest()).await;
+    let mut batch = Batch::new();
+    batch.push(1, "debit").push(2, "credit");
+    let lock = PartitionLocalLock::new("account", 7);
+    let request = AppendRequest::new(batch).header(9).write_lock(lock).at(Mark::NONE);
+    assert_eq!(client.append(P, request.clone()).await, Ok(TransactionId(0)));
+    let again = client.append(P, request).await;
+    assert!(matches!(again, Err(AppendError::Conflict { .. })), "all of it or nothing: {again:?}");
+    assert_eq!(loopback.committed(), 1);
+    let transaction = client.fetch(P, TransactionId(0)).await.expect("it is committed");
+    let record = |header, data: &'static str| BatchRecord { header, data: data.into() };
+    let records = transaction.data(&Batches).await.expect("it is a batch");
+    assert_eq!(records, [record(1, "debit"), record(2, "credit")]);
+    assert_eq!(transaction.header(), 9);
 }
 
 #[tokio::test]
