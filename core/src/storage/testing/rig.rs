@@ -2,128 +2,22 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use crate::coordinator::Coordinator;
-use crate::id::{
-    ClientId, CreationId, Epoch, Generation, Mark, Member, NodeId, PartitionId, Position,
-    ReplicaSet, ReqId, SessionId, SetVersion, StorageId, TransactionId,
+use super::{
+    CREATION, PARTITION, Written, append, caller, empty_log, member, open, position, run, session,
 };
-use crate::io::{Caller, ConnectionId, Context, Effect, Report, Ticket, Tickets};
-use crate::journal::{Entry, EntryHead, FoundEntry, Place};
+use crate::coordinator::Coordinator;
+use crate::id::{Mark, Member};
+use crate::io::{Caller, Context, Effect, Report, Ticket, Tickets};
+use crate::journal::{Entry, FoundEntry, Place};
 use crate::limits::Limits;
-use crate::log::{LogSummary, SetChange};
 use crate::planted::Planted;
-use crate::record::{NewRecord, RecordView, append_with_id};
 use crate::storage::{
     CheckpointConfig, Replayed, Replica, ScrubConfig, Storage, StorageConfig, StorageReply,
 };
 use crate::time::{Random, Time};
 use crate::wire::{ReplicaRequest, ToReplica};
-
-pub(crate) const PARTITION: PartitionId = PartitionId(7);
-pub(crate) const CREATION: CreationId = CreationId(42);
-
-/// A node with its first disk.
-pub(crate) fn member(n: u32) -> Member {
-    Member { node: NodeId(n), storage: StorageId(u64::from(n) + 10) }
-}
-
-/// The request that opens a session in the partition's first replica set.
-pub(crate) fn open() -> ReplicaRequest {
-    let version = SetVersion::FIRST;
-    ReplicaRequest::Open { version, replicas: replicas(), learner: None }
-}
-
-/// The log that a replica is created with.
-pub(crate) fn empty_log() -> LogSummary {
-    LogSummary::new(SetChange::initial(SetVersion::FIRST, replicas()))
-}
-
-/// In the first replica set.
-pub(crate) fn position(last: Mark) -> Position {
-    Position { last, version: SetVersion::FIRST }
-}
-
-pub(crate) fn session(epoch: u64) -> SessionId {
-    SessionId { epoch: Epoch(epoch), server: NodeId(1), nonce: 5 }
-}
-
-pub(crate) fn replicas() -> ReplicaSet {
-    ReplicaSet((1..=3).map(member).collect())
-}
-
-pub(crate) fn caller(n: u64) -> Caller {
-    Caller::Peer(ConnectionId::accepted(n))
-}
-
-/// `count` records from `first` on; what they hold names the session.
-pub(crate) fn run(epoch: u64, first: u64, count: u64) -> Bytes {
-    let mut bytes = BytesMut::new();
-    for id in first..first + count {
-        let req_id = ReqId {
-            client: ClientId(epoch),
-            generation: Generation(1),
-            partition: PARTITION,
-            sequence: id,
-        };
-        let new = NewRecord {
-            req_id,
-            header: 0,
-            computed_at: Mark::NONE,
-            writes: &[],
-            reads: &[],
-            appends: &[],
-            data: &vec![b'x'; (id % 7) as usize * 8],
-        };
-        let (limits, mut encoded) = (Limits::default(), BytesMut::new());
-        new.encode(&limits, &mut encoded).unwrap();
-        let (record, _) = RecordView::parse(&encoded, &limits).unwrap();
-        append_with_id(&record, TransactionId(id), &mut bytes);
-    }
-    bytes.freeze()
-}
-
-/// An entry, where its body went, and what is there.
-#[derive(Debug, Clone)]
-pub(crate) struct Written {
-    pub(crate) head: EntryHead,
-    pub(crate) place: Option<Place>,
-    pub(crate) body: Bytes,
-    /// The body as it was written.
-    sound: Bytes,
-}
-
-impl Written {
-    /// The records in its body.
-    pub(crate) fn run(&self) -> Option<(SessionId, TransactionId, u32)> {
-        match self.head {
-            EntryHead::Records { session, first, count, .. }
-            | EntryHead::Repair { session, first, count, .. } => Some((session, first, count)),
-            _ => None,
-        }
-    }
-
-    /// Whether the body is not what was written.
-    pub(crate) fn is_rotten(&self) -> bool {
-        self.body != self.sound
-    }
-
-    /// The body as it was written.
-    pub(crate) fn sound(&self) -> &Bytes {
-        &self.sound
-    }
-
-    /// The body becomes another one.
-    pub(crate) fn spoil(&mut self) {
-        self.body = Bytes::from_static(b"rotten");
-    }
-
-    fn holds(&self, id: u64) -> bool {
-        let ids = |(_, first, count): (_, TransactionId, u32)| first.0..first.0 + u64::from(count);
-        self.run().is_some_and(|run| ids(run).contains(&id))
-    }
-}
 
 /// The node and its journal.
 #[derive(Debug)]
@@ -181,6 +75,22 @@ impl Rig {
             reads: VecDeque::new(),
             reports: Vec::new(),
         }
+    }
+
+    /// The session of that epoch opens and joins an empty log and appends a run of each of the
+    /// counts, all of it durably.
+    pub(crate) fn begin(&mut self, epoch: u64, counts: &[u64], committed: Mark) {
+        self.ask(epoch, open(), Bytes::new());
+        self.ask(epoch, ReplicaRequest::Adopt { chosen: empty_log() }, Bytes::new());
+        self.ask(epoch, ReplicaRequest::Join { at: position(Mark::NONE) }, Bytes::new());
+        let mut next = 0;
+        for &count in counts {
+            self.ask(epoch, append(next, count, committed), run(epoch, next, count));
+            next += count;
+        }
+        self.sync_all();
+        let last = self.replica().map(|replica| replica.last().count());
+        assert_eq!(last, Some(next), "a new session takes what follows its log");
     }
 
     /// The node's one replica.
@@ -254,6 +164,15 @@ impl Rig {
         };
         let bodies = Ok(places.iter().map(body).collect());
         self.step(|storage, cx, replies| storage.on_read(cx, ticket, &bodies, replies))
+    }
+
+    /// Ends all reads, those included that come of others.
+    pub(crate) fn finish_reads(&mut self) -> Vec<StorageReply> {
+        let mut replies = Vec::new();
+        while !self.reads.is_empty() {
+            replies.extend(self.finish_read());
+        }
+        replies
     }
 
     pub(crate) fn fail_read(&mut self, error: &str) -> Vec<StorageReply> {
@@ -344,13 +263,7 @@ impl Rig {
     /// Flips one bit of the newest copy of a record.
     pub(crate) fn flip(&mut self, id: u64, bit: usize) {
         let written = self.journal.iter_mut().rfind(|written| written.holds(id));
-        let written = written.expect("the id is stored");
-        let (_, first, _) = written.run().expect("a run of records");
-        let length = |at: usize| u32::from_le_bytes(*written.sound[at..].first_chunk().unwrap());
-        let offset = (first.0..id).fold(0, |at, _| at + length(at) as usize);
-        let mut body = BytesMut::from(&written.body[..]);
-        body[offset + bit / 8] ^= 1 << (bit % 8);
-        written.body = body.freeze();
+        written.expect("the id is stored").flip(id, bit);
     }
 
     fn step(
@@ -390,7 +303,6 @@ impl Rig {
             offset: index as u32 * 1000,
             length: entry.body.len() as u32,
         });
-        let Entry { head, body } = entry;
-        self.journal.push(Written { head, place, sound: body.clone(), body });
+        self.journal.push(Written::new(entry, place));
     }
 }

@@ -3,22 +3,14 @@
 use bytes::Bytes;
 
 use crate::id::{Mark, TransactionId};
-use crate::storage::testing::{Rig, empty_log, open, position, run, session};
+use crate::storage::testing::{Rig, run, session};
 use crate::wire::{ReplicaAnswer, ReplicaRequest};
 
 const RECORDS: u64 = 12;
 
 fn rig() -> Rig {
     let mut rig = Rig::new();
-    rig.ask(1, open(), Bytes::new());
-    rig.ask(1, ReplicaRequest::Adopt { chosen: empty_log() }, Bytes::new());
-    rig.ask(1, ReplicaRequest::Join { at: position(Mark::NONE) }, Bytes::new());
-    for (first, count) in [(0, 3), (3, 1), (4, 5), (9, 3)] {
-        let committed = Mark::NONE;
-        let append = ReplicaRequest::Append { first: TransactionId(first), count, committed };
-        rig.ask(1, append, run(1, first, count.into()));
-    }
-    rig.sync_all();
+    rig.begin(1, &[3, 1, 5, 3], Mark::NONE);
     rig
 }
 
@@ -30,9 +22,7 @@ fn read_and_repair(rig: &mut Rig) -> usize {
         let (first, to) = (TransactionId(next), Mark::before(TransactionId(RECORDS)));
         let read = ReplicaRequest::Read { request: 1, first, to, max_bytes: 10_000 };
         let mut replies = rig.ask(1, read, Bytes::new());
-        while !rig.reads.is_empty() {
-            replies.extend(rig.finish_read());
-        }
+        replies.extend(rig.finish_reads());
         for reply in replies {
             match reply.message.answer {
                 ReplicaAnswer::Records { first, count, .. } => {
@@ -73,9 +63,7 @@ fn every_read_is_right_and_every_record_repaired() {
     }
     rig.restart();
     rig.ask(1, ReplicaRequest::Resume, Bytes::new());
-    while !rig.reads.is_empty() {
-        rig.finish_read();
-    }
+    rig.finish_reads();
     assert!(rig.replica().unwrap().is_whole(), "the repairs are what counts, not the rot");
     assert_eq!(read_and_repair(&mut rig), 0);
 }

@@ -6,7 +6,7 @@ use crate::coordinator::{Change, Coordinator, Revision};
 use crate::id::{Mark, TransactionId};
 use crate::io::Level;
 use crate::journal::EntryHead;
-use crate::storage::testing::{Rig, empty_log, open, position, run};
+use crate::storage::testing::{self, Rig, run};
 use crate::storage::{CheckpointConfig, NoCheckpoint, Replayed};
 use crate::wire::{ReplicaAnswer, ReplicaRequest};
 
@@ -16,29 +16,21 @@ fn rig() -> Rig {
     rig.segment_entries = 4;
     rig.config.checkpoints = CheckpointConfig { every_bytes: 2000, runs_per_part: 3 };
     rig.restart();
-    rig.ask(1, open(), Bytes::new());
-    rig.ask(1, ReplicaRequest::Adopt { chosen: empty_log() }, Bytes::new());
-    rig.ask(1, ReplicaRequest::Join { at: position(Mark::NONE) }, Bytes::new());
-    rig.sync_all();
+    rig.begin(1, &[], Mark::NONE);
     rig
 }
 
 /// Appends and commits so many runs of two records, a sync each; reads end at once.
 fn append(rig: &mut Rig, runs: u64) {
     for _ in 0..runs {
-        let first = rig.replica().unwrap().last().next();
-        let committed = Mark::before(first);
-        let append = ReplicaRequest::Append { first, count: 2, committed };
-        rig.ask(1, append, run(1, first.0, 2));
-        settle(rig);
+        append_only(rig);
+        rig.finish_reads();
     }
 }
 
 fn settle(rig: &mut Rig) {
     rig.sync_all();
-    while !rig.reads.is_empty() {
-        rig.finish_read();
-    }
+    rig.finish_reads();
 }
 
 fn trim(rig: &mut Rig, last: u64) {
@@ -137,9 +129,8 @@ fn a_part_that_can_not_be_read_back_gives_nothing_back() {
 }
 
 fn append_only(rig: &mut Rig) {
-    let first = rig.replica().unwrap().last().next();
-    let append = ReplicaRequest::Append { first, count: 2, committed: Mark::before(first) };
-    rig.ask(1, append, run(1, first.0, 2));
+    let last = rig.replica().unwrap().last();
+    rig.ask(1, testing::append(last.count(), 2, last), run(1, last.count(), 2));
     rig.sync_all();
 }
 

@@ -5,21 +5,7 @@ use super::script::check;
 #[test]
 fn a_read_finds_damage_and_tells_the_server() {
     check(
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..5 committed none
-           journal records 0..5 of s1, low water none
-         > s1 append 6..8 committed none
-           journal records 6..8 of s1, low water none
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 8
+        "> s1 begins with 0..5 6..8 committed none
          > rot 4
          > rot 7
          > s1 read 0..8 max 10000
@@ -67,19 +53,7 @@ fn a_read_finds_damage_and_tells_the_server() {
 #[test]
 fn what_recovery_could_not_read_is_looked_at_closer() {
     check(
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..5 committed 5
-           journal records 0..5 of s1, low water 5
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 5
+        "> s1 begins with 0..5 committed 5
          > rot 4
          > restart
            report Error: the journal is damaged: 0..=5 can't be read here
@@ -107,23 +81,7 @@ fn what_recovery_could_not_read_is_looked_at_closer() {
 #[test]
 fn a_failed_read_of_many_runs_is_tried_run_by_run() {
     check(
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..2 committed none
-           journal records 0..2 of s1, low water none
-         > s1 append 3..5 committed none
-           journal records 3..5 of s1, low water none
-         > s1 append 6..8 committed none
-           journal records 6..8 of s1, low water none
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 8
+        "> s1 begins with 0..2 3..5 6..8 committed none
          > s1 read 1..7 max 10000
          > fail read
            -> s1 read failed: they can't be read: input/output error
@@ -143,19 +101,7 @@ fn a_failed_read_of_many_runs_is_tried_run_by_run() {
 #[test]
 fn repairs_are_of_the_logs_own_session_and_of_nothing_else() {
     check(
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..5 committed 2
-           journal records 0..5 of s1, low water 2
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 5
+        "> s1 begins with 0..5 committed 2
          > s1 read 4..4 max 10000
          > fail read
            report Error: the run of 6 records from 0 (segment 1, offset 3000) is damaged: they can't be read: input/output error; 0..=5 can't be read here
@@ -199,21 +145,7 @@ fn repairs_are_of_the_logs_own_session_and_of_nothing_else() {
 #[test]
 fn cuts_trims_and_new_beginnings_forget_damage() {
     check(
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..2 committed none
-           journal records 0..2 of s1, low water none
-         > s1 append 3..8 committed 5
-           journal records 3..8 of s1, low water 5
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 8
+        "> s1 begins with 0..2 3..8 committed 5
          > s1 read 0..0 max 10000
          > fail read
            report Error: the run of 3 records from 0 (segment 1, offset 3000) is damaged: they can't be read: input/output error; 0..=2 can't be read here
@@ -255,19 +187,7 @@ fn cuts_trims_and_new_beginnings_forget_damage() {
 #[test]
 fn a_repair_on_its_way_does_not_outlive_a_cut() {
     check(
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..5 committed 2
-           journal records 0..5 of s1, low water 2
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 5
+        "> s1 begins with 0..5 committed 2
          > s1 read 3..5 max 10000
          > fail read
            report Error: the run of 6 records from 0 (segment 1, offset 3000) is damaged: they can't be read: input/output error; 0..=5 can't be read here
@@ -301,19 +221,7 @@ fn a_repair_on_its_way_does_not_outlive_a_cut() {
 #[test]
 fn who_lost_the_connection_is_told_at_the_next_opening() {
     check(
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..2 committed 2
-           journal records 0..2 of s1, low water 2
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 2
+        "> s1 begins with 0..2 committed 2
          > rot 1
          > close
          > s1 read 0..2 max 10000
@@ -333,21 +241,7 @@ fn who_lost_the_connection_is_told_at_the_next_opening() {
 #[test]
 fn a_suspect_replica_gives_records_and_nothing_else() {
     check(
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..2 committed 2
-           journal records 0..2 of s1, low water 2
-         > s1 append 3..4 committed 2
-           journal records 3..4 of s1, low water 2
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 4
+        "> s1 begins with 0..2 3..4 committed 2
          > lose 4
            report Error: the journal lost entries, and nobody can tell which: the replicas of this node are suspect; they only give the records that they still have; replace them by replicas on other disks
          > s1 resume
@@ -369,19 +263,7 @@ fn a_suspect_replica_gives_records_and_nothing_else() {
 #[test]
 fn a_repaired_body_stays_repaired_after_a_restart() {
     check(
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..5 committed 5
-           journal records 0..5 of s1, low water 5
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 5
+        "> s1 begins with 0..5 committed 5
          > rot 4
          > s1 read 0..5 max 10000
          > read

@@ -55,16 +55,7 @@ fn joining_before_the_sync_shows() {
 fn skipping_the_promise_check_shows() {
     check(
         PlantedBug::SkipPromiseCheck,
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
+        "> s1 begins
          > s2 open
            journal promise s2
          > s1 append 0..2 committed none
@@ -82,19 +73,7 @@ fn skipping_the_promise_check_shows() {
 fn opening_before_what_is_in_flight_shows() {
     check(
         PlantedBug::OpenBeforeInFlight,
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..1 committed none
-           journal records 0..1 of s1, low water none
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 1
+        "> s1 begins with 0..1 committed none
          > s1 append 2..3 committed none
            journal records 2..3 of s1, low water none
          > s2 open
@@ -110,16 +89,7 @@ fn opening_before_what_is_in_flight_shows() {
 fn a_stale_completion_shows() {
     check(
         PlantedBug::StaleCompletion,
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
+        "> s1 begins
          > s1 append 0..1 committed none
            journal records 0..1 of s1, low water none
          > s2 open
@@ -144,19 +114,7 @@ fn a_stale_completion_shows() {
 fn keeping_a_longer_tail_shows() {
     check(
         PlantedBug::KeepLongerTail,
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..4 committed none
-           journal records 0..4 of s1, low water none
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 4
+        "> s1 begins with 0..4 committed none
          > s2 open
            journal promise s2
          > s2 adopt s1@0 to 2
@@ -173,19 +131,7 @@ fn keeping_a_longer_tail_shows() {
 fn cutting_to_the_low_water_mark_shows() {
     check(
         PlantedBug::CutToLowWater,
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..4 committed 1
-           journal records 0..4 of s1, low water 1
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 4
+        "> s1 begins with 0..4 committed 1
          > s2 open
            journal promise s2
          > s2 adopt s1@0 to 4
@@ -237,21 +183,7 @@ fn copying_as_own_shows() {
 fn a_suspect_that_votes_shows() {
     check(
         PlantedBug::SuspectVotes,
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..2 committed 2
-           journal records 0..2 of s1, low water 2
-         > s1 append 3..4 committed 2
-           journal records 3..4 of s1, low water 2
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 4
+        "> s1 begins with 0..2 3..4 committed 2
          > lose 4
            report Error: the journal lost entries, and nobody can tell which: the replicas of this node are suspect; they only give the records that they still have; replace them by replicas on other disks
          > s2 open
@@ -266,19 +198,7 @@ fn a_suspect_that_votes_shows() {
 fn a_repair_that_is_not_checked_shows() {
     check(
         PlantedBug::RepairUnchecked,
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..2 committed none
-           journal records 0..2 of s1, low water none
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 2
+        "> s1 begins with 0..2 committed none
          > s1 read 0..2 max 10000
          > fail read
            report Error: the run of 3 records from 0 (segment 1, offset 3000) is damaged: they can't be read: input/output error; 0..=2 can't be read here

@@ -13,7 +13,7 @@ use super::model::Model;
 use crate::id::{IdRange, Mark, Position, SetVersion, TransactionId};
 use crate::journal::EntryHead;
 use crate::log::{LogSummary, SetChange};
-use crate::storage::testing::{Rig, empty_log, member, open, replicas, run, session};
+use crate::storage::testing::{Rig, append, empty_log, member, open, replicas, run, session};
 use crate::storage::{CheckpointConfig, Storage, StorageReply};
 use crate::wire::{ReplicaAnswer, ReplicaRequest};
 
@@ -202,9 +202,7 @@ impl Play {
 
     fn ask_stale(&mut self, epoch: u64) -> Vec<StorageReply> {
         let (written, first) = (self.rig.journal.len(), self.model.last.count());
-        let request =
-            ReplicaRequest::Append { first: TransactionId(first), count: 1, committed: Mark::NONE };
-        let replies = self.rig.ask(epoch, request, run(epoch, first, 1));
+        let replies = self.rig.ask(epoch, append(first, 1, Mark::NONE), run(epoch, first, 1));
         let answer = &replies[0].message.answer;
         match self.model.promise {
             None => assert!(is_refusal(&replies[0]), "{answer:?}"),
@@ -249,10 +247,7 @@ impl Play {
             Op::Join => (ReplicaRequest::Join { at: self.chosen().position() }, Bytes::new()),
             Op::Append { ahead, back, count, ref lag } => {
                 let first = (length + ahead).saturating_sub(back);
-                let (first_id, committed) = (TransactionId(first), lagging(lag));
-                let count32 = count as u32;
-                let append = ReplicaRequest::Append { first: first_id, count: count32, committed };
-                (append, run(epoch, first, count))
+                (append(first, count, lagging(lag)), run(epoch, first, count))
             }
             Op::Commit { ref lag } => {
                 (ReplicaRequest::Commit { committed: lagging(lag) }, Bytes::new())
@@ -287,9 +282,7 @@ impl Play {
         let (first, to) = (TransactionId(first), self.model.last);
         let read = ReplicaRequest::Read { request: 1, first, to, max_bytes: 500 };
         let mut replies = self.rig.ask(self.promised(), read, Bytes::new());
-        while !self.rig.reads.is_empty() {
-            replies.extend(self.rig.finish_read());
-        }
+        replies.extend(self.rig.finish_reads());
         let mut next = first;
         for reply in &replies {
             let ReplicaAnswer::Records { origin, first, count, .. } = reply.message.answer else {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::script::check;
 use crate::id::{Mark, TransactionId};
 use crate::io::Ticket;
-use crate::storage::testing::{Rig, caller, empty_log, open, position, run};
+use crate::storage::testing::{Rig, caller};
 use crate::wire::{ReplicaAnswer, ReplicaRequest};
 
 #[test]
@@ -46,21 +46,7 @@ fn only_what_is_durable_is_read() {
 #[test]
 fn a_read_is_cut_to_its_bytes_but_never_to_nothing() {
     check(
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..2 committed none
-           journal records 0..2 of s1, low water none
-         > s1 append 3..6 committed none
-           journal records 3..6 of s1, low water none
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 6
+        "> s1 begins with 0..2 3..6 committed none
          > s1 read 1..6 max 0
          > read
            -> s1 records 1..1 of s1
@@ -80,21 +66,7 @@ fn a_read_is_cut_to_its_bytes_but_never_to_nothing() {
 #[test]
 fn rot_is_never_served() {
     check(
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..2 committed none
-           journal records 0..2 of s1, low water none
-         > s1 append 3..5 committed none
-           journal records 3..5 of s1, low water none
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 5
+        "> s1 begins with 0..2 3..5 committed none
          > rot 4
          > s1 read 1..5 max 10000
          > read
@@ -116,19 +88,7 @@ fn rot_is_never_served() {
 #[test]
 fn what_was_cut_during_a_read_is_not_served() {
     check(
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..4 committed none
-           journal records 0..4 of s1, low water none
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 4
+        "> s1 begins with 0..4 committed none
          > s1 read 1..4 max 10000
          > s1 read 1..2 max 10000
          > s3 open
@@ -152,13 +112,7 @@ fn read(request: u64) -> ReplicaRequest {
 #[test]
 fn reads_under_way_are_bounded_for_each_caller_and_end_with_it() {
     let mut rig = Rig::new();
-    rig.ask(1, open(), Bytes::new());
-    rig.ask(1, ReplicaRequest::Adopt { chosen: empty_log() }, Bytes::new());
-    rig.ask(1, ReplicaRequest::Join { at: position(Mark::NONE) }, Bytes::new());
-    let first = TransactionId(0);
-    let append = ReplicaRequest::Append { first, count: 1, committed: Mark::NONE };
-    rig.ask(1, append, run(1, 0, 1));
-    rig.sync_all();
+    rig.begin(1, &[1], Mark::NONE);
 
     for request in 0..64 {
         assert_eq!(rig.ask_as(caller(1), 1, read(request), Bytes::new()), []);

@@ -6,7 +6,7 @@ use crate::id::{CreationId, Mark, ReplicaSet, SetVersion, TransactionId};
 use crate::io::Level;
 use crate::log::LogSummary;
 use crate::storage::testing::{
-    CREATION, PARTITION, Rig, caller, empty_log, open, position, replicas, run, session,
+    CREATION, PARTITION, Rig, append, caller, empty_log, position, replicas, run, session,
 };
 use crate::wire::{ReplicaAnswer, ReplicaRequest, ToReplica};
 
@@ -33,16 +33,8 @@ fn only_this_creation_and_this_very_disk_are_answered_for() {
 /// A node that has joined session 1 and holds ids 0 to 3.
 fn joined() -> Rig {
     let mut rig = Rig::new();
-    rig.ask(1, open(), Bytes::new());
-    rig.ask(1, ReplicaRequest::Adopt { chosen: empty_log() }, Bytes::new());
-    rig.ask(1, ReplicaRequest::Join { at: position(Mark::NONE) }, Bytes::new());
-    rig.ask(1, append(0, 4), run(1, 0, 4));
-    rig.sync_all();
+    rig.begin(1, &[4], Mark::NONE);
     rig
-}
-
-fn append(first: u64, count: u32) -> ReplicaRequest {
-    ReplicaRequest::Append { first: TransactionId(first), count, committed: Mark::NONE }
 }
 
 #[test]
@@ -53,12 +45,12 @@ fn bad_payloads_are_refused_and_reported() {
         Bytes::from(bytes)
     };
     let cases = [
-        (append(4, 2), rotten, "checksum"),
-        (append(4, 3), run(1, 4, 2), "says 3 records and holds 2"),
-        (append(4, 0), Bytes::new(), "says 0 records and holds 0"),
-        (append(4, 2), run(1, 5, 2), "holds record 5 where 4 belongs"),
-        (append(4, 2), run(1, 4, 2).slice(..100), "cut short"),
-        (append(4, 1), Bytes::from_static(&[0xff; 80]), "over the limit"),
+        (append(4, 2, Mark::NONE), rotten, "checksum"),
+        (append(4, 3, Mark::NONE), run(1, 4, 2), "says 3 records and holds 2"),
+        (append(4, 0, Mark::NONE), Bytes::new(), "says 0 records and holds 0"),
+        (append(4, 2, Mark::NONE), run(1, 5, 2), "holds record 5 where 4 belongs"),
+        (append(4, 2, Mark::NONE), run(1, 4, 2).slice(..100), "cut short"),
+        (append(4, 1, Mark::NONE), Bytes::from_static(&[0xff; 80]), "over the limit"),
     ];
     let mut rig = joined();
     for (request, payload, wrong) in cases {
@@ -104,8 +96,8 @@ fn absurd_ids_are_refused() {
 #[test]
 fn a_closed_connection_is_answered_no_more() {
     let mut rig = joined();
-    rig.ask_as(caller(1), 1, append(4, 1), run(1, 4, 1));
-    rig.ask_as(caller(2), 1, append(4, 1), run(1, 4, 1));
+    rig.ask_as(caller(1), 1, append(4, 1, Mark::NONE), run(1, 4, 1));
+    rig.ask_as(caller(2), 1, append(4, 1, Mark::NONE), run(1, 4, 1));
     rig.storage.on_closed(caller(1));
     let replies = rig.sync_all();
     assert_eq!(replies.iter().map(|reply| reply.to).collect::<Vec<_>>(), [caller(2)]);
@@ -119,7 +111,7 @@ fn the_cost_of_an_append_does_not_grow_with_its_records() {
     for (first, count) in [(4, 1), (5, 1000)] {
         let payload = run(1, first, count);
         let (entries, runs) = (rig.journal.len(), rig.replica().unwrap().index().runs().len());
-        rig.ask(1, append(first, count as u32), payload.clone());
+        rig.ask(1, append(first, count, Mark::NONE), payload.clone());
         assert_eq!(rig.journal.len(), entries + 1);
         assert_eq!(rig.replica().unwrap().index().runs().len(), runs + 1);
         let body = &rig.journal[entries].body;

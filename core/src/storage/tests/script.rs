@@ -2,6 +2,8 @@
 //! what came of it.
 //!
 //! ```text
+//! > s1 begins with 0..2 committed 1 opens, joins an empty log and appends, all of it durably;
+//!                                   what comes of that is for the tests of sessions to say
 //! > s2 append 4..6 committed 3      a request of session 2; the payload is made to fit
 //! > sync 1                          one more entry (or all of them) becomes durable
 //! > read                            the oldest read ends
@@ -18,11 +20,11 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 
-use crate::id::{Mark, Position, ReplicaSet, SetVersion, TransactionId};
+use crate::id::{Mark, Position, ReplicaSet, SessionId, SetVersion, TransactionId};
 use crate::log::{LogSummary, SetChange};
 use crate::planted::Planted;
 use crate::storage::StorageReply;
-use crate::storage::testing::{Rig, caller, empty_log, member, open, run, session};
+use crate::storage::testing::{Rig, append, caller, empty_log, member, open, run, session};
 use crate::transcript::{answer_text, entry_text, short};
 use crate::wire::{ReplicaAnswer, ReplicaRequest};
 
@@ -38,6 +40,10 @@ pub(super) fn check_planted(planted: Planted, transcript: &str) {
     let mut played = String::new();
     for command in expected.lines().filter_map(|line| line.strip_prefix("> ")) {
         writeln!(played, "> {command}").unwrap();
+        if let Some((epoch, runs)) = command.split_once(" begins") {
+            begin(&mut rig, epoch_of(epoch), runs);
+            continue;
+        }
         let written = rig.journal.len();
         let replies = play(&mut rig, command);
         for entry in rig.journal.iter().skip(written) {
@@ -51,6 +57,21 @@ pub(super) fn check_planted(planted: Planted, transcript: &str) {
         }
     }
     assert_eq!(played, expected, "\nplayed:\n{played}");
+}
+
+/// A session begins with runs written as ` with 0..2 3..5 committed 4`, or with none.
+fn begin(rig: &mut Rig, epoch: u64, runs: &str) {
+    let (runs, committed) = match runs.strip_prefix(" with ") {
+        Some(with) => with.split_once(" committed ").expect("what is committed"),
+        None => (runs, "none"),
+    };
+    let (mut next, mut counts) = (0, Vec::new());
+    for (first, count) in runs.split_whitespace().map(range) {
+        assert_eq!(first, next, "runs follow each other");
+        counts.push(count);
+        next += count;
+    }
+    rig.begin(epoch, &counts, mark(committed));
 }
 
 fn play(rig: &mut Rig, command: &str) -> Vec<StorageReply> {
@@ -94,18 +115,12 @@ fn request(epoch: u64, words: &[&str]) -> (ReplicaRequest, Bytes) {
         ["open"] => open(),
         ["adopt", chosen @ ..] => ReplicaRequest::Adopt { chosen: summary(&chosen.join(" ")) },
         ["copy", origin, ids] => {
-            let (origin, (first, count)) = (epoch_of(origin), range(ids));
-            let (first_id, session) = (TransactionId(first), session(origin));
-            let request =
-                ReplicaRequest::Copy { origin: session, first: first_id, count: count as u32 };
-            return (request, run(origin, first, count));
+            let (origin, first, count, payload) = records(origin, ids);
+            return (ReplicaRequest::Copy { origin, first, count }, payload);
         }
         ["repair", origin, ids] => {
-            let (origin, (first, count)) = (epoch_of(origin), range(ids));
-            let (first_id, session) = (TransactionId(first), session(origin));
-            let request =
-                ReplicaRequest::Repair { origin: session, first: first_id, count: count as u32 };
-            return (request, run(origin, first, count));
+            let (origin, first, count, payload) = records(origin, ids);
+            return (ReplicaRequest::Repair { origin, first, count }, payload);
         }
         ["join", at] => {
             ReplicaRequest::Join { at: Position { last: mark(at), version: SetVersion::FIRST } }
@@ -118,12 +133,7 @@ fn request(epoch: u64, words: &[&str]) -> (ReplicaRequest, Bytes) {
         ["trim", start] => ReplicaRequest::Trim { start: mark(start) },
         ["append", ids, "committed", committed] => {
             let (first, count) = range(ids);
-            let request = ReplicaRequest::Append {
-                first: TransactionId(first),
-                count: count as u32,
-                committed: mark(committed),
-            };
-            return (request, run(epoch, first, count));
+            return (append(first, count, mark(committed)), run(epoch, first, count));
         }
         ["commit", committed] => ReplicaRequest::Commit { committed: mark(committed) },
         ["confirm", round] => ReplicaRequest::Confirm { round: number(round) },
@@ -140,6 +150,12 @@ fn request(epoch: u64, words: &[&str]) -> (ReplicaRequest, Bytes) {
         other => panic!("no such request: {other:?}"),
     };
     (request, Bytes::new())
+}
+
+/// The records of a session, as they are sent.
+fn records(origin: &str, ids: &str) -> (SessionId, TransactionId, u32, Bytes) {
+    let (epoch, (first, count)) = (epoch_of(origin), range(ids));
+    (session(epoch), TransactionId(first), count as u32, run(epoch, first, count))
 }
 
 fn number(word: &str) -> u64 {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::id::{Mark, TransactionId};
 use crate::storage::ScrubConfig;
-use crate::storage::testing::{Rig, empty_log, open, position, run, session};
+use crate::storage::testing::{Rig, run, session};
 use crate::time::Time;
 use crate::wire::{ReplicaAnswer, ReplicaRequest};
 
@@ -15,17 +15,7 @@ const INTERVAL: Duration = Duration::from_secs(100);
 /// A node that scrubs, with joined session 1 and a durable run for each of the counts.
 fn rig(bytes_per_second: u32, counts: &[u64]) -> Rig {
     let mut rig = Rig::new();
-    rig.ask(1, open(), Bytes::new());
-    rig.ask(1, ReplicaRequest::Adopt { chosen: empty_log() }, Bytes::new());
-    rig.ask(1, ReplicaRequest::Join { at: position(Mark::NONE) }, Bytes::new());
-    let mut next = 0;
-    for count in counts {
-        let first = TransactionId(next);
-        let append = ReplicaRequest::Append { first, count: *count as u32, committed: Mark::NONE };
-        rig.ask(1, append, run(1, next, *count));
-        next += count;
-    }
-    rig.sync_all();
+    rig.begin(1, counts, Mark::NONE);
     rig.config.scrub = ScrubConfig { bytes_per_second, interval: INTERVAL };
     rig.restart();
     rig.ask(1, ReplicaRequest::Resume, Bytes::new());

@@ -56,16 +56,7 @@ fn one_sync_acknowledges_all_appends_in_one_answer() {
 #[test]
 fn a_promise_fences_lower_sessions_before_it_is_durable() {
     check(
-        "> s2 open
-           journal create
-           journal promise s2
-         > s2 adopt nothing
-         > s2 join none
-           journal join s2
-         > sync
-           -> s2 opened: normal none, log nothing, low water none
-           -> s2 adopted, last none
-           -> s2 joined
+        "> s2 begins
          > s2 append 0..1 committed none
            journal records 0..1 of s2, low water none
          > s3 open
@@ -107,21 +98,7 @@ fn opening_again_is_answered_once_all_before_is_durable() {
 #[test]
 fn a_cut_takes_exactly_what_differs() {
     check(
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..4 committed none
-           journal records 0..4 of s1, low water none
-         > s1 append 5..8 committed 2
-           journal records 5..8 of s1, low water 2
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 8
+        "> s1 begins with 0..4 5..8 committed 2
          > s4 open
            journal promise s4
          > s4 adopt s1@0 s3@7 to 9
@@ -159,19 +136,7 @@ fn a_cut_takes_exactly_what_differs() {
 #[test]
 fn a_log_that_goes_on_longer_is_cut_at_the_chosen_end() {
     check(
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > s1 append 0..5 committed none
-           journal records 0..5 of s1, low water none
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
-           -> s1 acked 5
+        "> s1 begins with 0..5 committed none
          > s2 open
            journal promise s2
          > s2 adopt s1@0 to 3
@@ -308,16 +273,7 @@ fn repeats_of_appends_are_harmless() {
 #[test]
 fn a_resumed_session_goes_on_where_the_disk_is() {
     check(
-        "> s1 open
-           journal create
-           journal promise s1
-         > s1 adopt nothing
-         > s1 join none
-           journal join s1
-         > sync
-           -> s1 opened: normal none, log nothing, low water none
-           -> s1 adopted, last none
-           -> s1 joined
+        "> s1 begins
          > s1 append 0..1 committed none
            journal records 0..1 of s1, low water none
          > s1 resume
