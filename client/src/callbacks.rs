@@ -63,6 +63,14 @@ pub trait ClientCallbacks: Send + Sync + 'static {
     }
 }
 
+/// The mark that a feed starts after, where no database tells.
+pub(crate) fn mark_before(start: Start) -> Result<Mark, CallbackError> {
+    match start {
+        Start::After(mark) => Ok(mark),
+        Start::Newest => Err("the feed starts at the newest transaction".into()),
+    }
+}
+
 /// No database at all: for clients that only append.
 #[derive(Debug, Clone, Copy)]
 pub struct NoDatabase {
@@ -89,10 +97,7 @@ impl Default for NoDatabase {
 
 impl ClientCallbacks for NoDatabase {
     async fn high_water_mark(&self, _: PartitionId) -> Result<Mark, CallbackError> {
-        match self.start {
-            Start::After(mark) => Ok(mark),
-            Start::Newest => Err("the feed starts at the newest transaction".into()),
-        }
+        mark_before(self.start)
     }
 
     async fn start(&self, _: PartitionId) -> Result<Start, CallbackError> {

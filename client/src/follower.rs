@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 use waltz_core::client::Start;
 use waltz_core::id::{Mark, PartitionId};
 
-use crate::callbacks::ClientCallbacks;
+use crate::callbacks::{ClientCallbacks, mark_before};
 use crate::error::CallbackError;
 use crate::transaction::Transaction;
 
@@ -34,10 +34,7 @@ impl Follower {
 
 impl ClientCallbacks for Follower {
     async fn high_water_mark(&self, _: PartitionId) -> Result<Mark, CallbackError> {
-        match self.start {
-            Start::After(mark) => Ok(mark),
-            Start::Newest => Err("the feed starts at the newest transaction".into()),
-        }
+        mark_before(self.start)
     }
 
     async fn start(&self, _: PartitionId) -> Result<Start, CallbackError> {
