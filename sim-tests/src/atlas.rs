@@ -157,22 +157,15 @@ mod tests {
     use std::cell::RefCell;
     use std::task::{Context, Poll, Waker};
 
-    use bytes::{Bytes, BytesMut};
-    use waltz_core::id::{
-        ClientId, CreationId, Epoch, Generation, Mark, NodeId, ReqId, SessionId, SetVersion,
-        StorageId,
-    };
+    use waltz_core::id::{CreationId, Mark, NodeId, SetVersion, StorageId};
     use waltz_core::io::Ticket;
     use waltz_core::journal::{Entry, EntryHead};
-    use waltz_core::limits::Limits;
     use waltz_core::log::SetChange;
-    use waltz_core::record::{NewRecord, RecordView, append_with_id};
     use waltz_runtime::{JournalEvent, JournalPort};
 
     use super::*;
     use crate::history::Watched;
-
-    const P0: PartitionId = PartitionId(0);
+    use crate::testing::{P0, SESSION, record};
 
     /// A journal that makes everything durable at once, each entry in a sector of its own.
     #[derive(Default)]
@@ -213,29 +206,14 @@ mod tests {
 
     /// A run of one record.
     fn entry(id: u64, byte: u8) -> Entry {
-        let req_id =
-            ReqId { client: ClientId(1), generation: Generation(1), partition: P0, sequence: id };
-        let record = NewRecord {
-            req_id,
-            header: 0,
-            computed_at: Mark::NONE,
-            writes: &[],
-            reads: &[],
-            appends: &[],
-            data: &[byte],
-        };
-        let (mut draft, mut body) = (BytesMut::new(), BytesMut::new());
-        record.encode(&Limits::default(), &mut draft).expect("it is small");
-        let view = RecordView::parse(&draft, &Limits::default()).expect("it is sound").0;
-        append_with_id(&view, TransactionId(id), &mut body);
         let head = EntryHead::Records {
             partition: P0,
-            session: SessionId { epoch: Epoch(1), server: NodeId(1), nonce: 1 },
+            session: SESSION,
             first: TransactionId(id),
             count: 1,
             low_water: Mark::NONE,
         };
-        Entry { head, body: body.freeze() }
+        Entry { head, body: record(id, id, &[byte]) }
     }
 
     /// Disks of nodes 1 and up that hold these bytes as the data of their records.

@@ -32,6 +32,8 @@ mod replicas;
 mod run;
 pub mod shrink;
 mod story;
+#[cfg(test)]
+mod testing;
 mod witness;
 mod workloads;
 

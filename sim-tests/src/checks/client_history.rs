@@ -145,40 +145,15 @@ fn stale_readings(clients: &ClientHistory) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::BytesMut;
-    use waltz_core::id::{ClientId, Epoch, Generation, NodeId, ReqId, SessionId};
-    use waltz_core::limits::Limits;
-    use waltz_core::record::{NewRecord, RecordView, append_with_id};
-
     use super::*;
     use crate::operations::{Operation, Reading};
-
-    const P0: PartitionId = PartitionId(0);
+    use crate::testing::{P0, SESSION, record};
 
     /// The log of these operations, in this order.
     fn log(numbers: &[u64]) -> Vec<Stored> {
         let records = numbers.iter().enumerate().map(|(id, number)| {
-            let req_id = ReqId {
-                client: ClientId(1),
-                generation: Generation(1),
-                partition: P0,
-                sequence: *number,
-            };
-            let record = NewRecord {
-                req_id,
-                header: 0,
-                computed_at: Mark::NONE,
-                writes: &[],
-                reads: &[],
-                appends: &[],
-                data: &number.to_le_bytes(),
-            };
-            let (mut draft, mut bytes) = (BytesMut::new(), BytesMut::new());
-            record.encode(&Limits::default(), &mut draft).expect("it is small");
-            let view = RecordView::parse(&draft, &Limits::default()).expect("it is sound").0;
-            append_with_id(&view, TransactionId(id as u64), &mut bytes);
-            let session = SessionId { epoch: Epoch(1), server: NodeId(1), nonce: 1 };
-            Stored { session, bytes: bytes.freeze() }
+            let bytes = record(*number, id as u64, &number.to_le_bytes());
+            Stored { session: SESSION, bytes }
         });
         records.collect()
     }

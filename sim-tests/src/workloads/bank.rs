@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use madsim::time::{sleep, timeout};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use madsim::time::timeout;
+use tokio::sync::oneshot;
 use waltz_bank::{
     AccountId, Database, Ended, Ending as BankEnding, Operation, Projection, Service, Tally,
     Transfers,
@@ -15,6 +15,7 @@ use waltz_core::io::Address;
 use waltz_runtime_sim::SimRuntime;
 
 use super::app::{App, Callbacks};
+use super::queue::{Queue, spread};
 use super::{Finished, PATIENCE, Stage, service_host};
 use crate::operations::{Ending, Number, Operations};
 
@@ -121,31 +122,20 @@ async fn work(stage: &Stage, bank: &Bank, mut staff: Staff) -> Vec<String> {
 
 async fn transfer(stage: &Stage, services: &[Service<SimRuntime>]) {
     let plan = &stage.plan;
-    let (queue, transfers) = mpsc::channel::<Operation>(1);
-    let transfers = Arc::new(Mutex::new(transfers));
+    let (sender, transfers) = Queue::<Operation>::new();
     let mut workers = Vec::new();
     for service in services.iter().flat_map(|one| std::iter::repeat_n(one, plan.workers)) {
         let (stage, service, transfers) = (stage.clone(), service.clone(), transfers.clone());
         workers.push(madsim::task::spawn(async move {
-            loop {
-                let next = transfers.lock().await.recv().await;
-                let Some(transfer) = next else { return };
+            while let Some(transfer) = transfers.next().await {
                 submit(&stage, &service, transfer).await;
             }
         }));
     }
+    drop(transfers);
     let (accounts, partitions) = (accounts(stage), plan.shape.partitions);
-    let pause = plan.storm / u32::try_from(plan.operations).expect("a plan is small");
-    for transfer in Transfers::new(stage.seed, accounts, partitions, plan.operations) {
-        sleep(pause).await;
-        if queue.send(transfer).await.is_err() {
-            break;
-        }
-    }
-    drop(queue);
-    for worker in workers {
-        worker.await.expect("a worker ends");
-    }
+    let work = Transfers::new(stage.seed, accounts, partitions, plan.operations);
+    spread(plan, work, sender, workers).await;
 }
 
 /// Few accounts make many conflicts.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use madsim::time::{sleep, timeout};
-use tokio::sync::{Mutex, mpsc};
 use waltz_client::{ClientConfig, PartitionId};
 use waltz_core::io::Address;
 use waltz_core::time::Random;
 
 use super::app::{App, State};
 use super::instance::{Instance, Numbers, Wish};
+use super::queue::{Queue, spread};
 use super::{PATIENCE, Stage, late, service_host};
 use crate::operations::Ending;
 
@@ -98,15 +98,12 @@ async fn start<S: State>(
 /// Spreads the steps over the storm and over the workers of all instances.
 async fn work<W: Workload>(stage: &Stage, workload: &W, instances: &[Instance<W::State>]) {
     let plan = &stage.plan;
-    let (queue, steps) = mpsc::channel::<Step>(1);
-    let steps = Arc::new(Mutex::new(steps));
+    let (sender, steps) = Queue::<Step>::new();
     let mut workers = Vec::new();
     for instance in instances.iter().flat_map(|one| std::iter::repeat_n(one, plan.workers)) {
         let (workload, instance, steps) = (workload.clone(), instance.clone(), steps.clone());
         workers.push(madsim::task::spawn(async move {
-            loop {
-                let next = steps.lock().await.recv().await;
-                let Some(mut step) = next else { return };
+            while let Some(mut step) = steps.next().await {
                 if step.random.bits().is_multiple_of(FLUSH_EVERY) {
                     drop(instance.flush(step.partitions).await);
                 }
@@ -115,19 +112,9 @@ async fn work<W: Workload>(stage: &Stage, workload: &W, instances: &[Instance<W:
         }));
     }
     drop(steps);
-    let pause = plan.storm / u32::try_from(plan.operations).expect("a plan is small");
-    let mut random = stage.world.random();
-    for _ in 0..plan.operations {
-        sleep(pause).await;
-        let step = Step { partitions: plan.shape.partitions, random: Random::new(random.bits()) };
-        if queue.send(step).await.is_err() {
-            break;
-        }
-    }
-    drop(queue);
-    for worker in workers {
-        worker.await.expect("a worker ends");
-    }
+    let (mut random, partitions) = (stage.world.random(), plan.shape.partitions);
+    let step = |_| Step { partitions, random: Random::new(random.bits()) };
+    spread(plan, (0..plan.operations).map(step), sender, workers).await;
     // Whatever had no time to happen during the storm happens after it.
     sleep(Duration::from_millis(1)).await;
 }

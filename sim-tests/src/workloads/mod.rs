@@ -9,6 +9,7 @@ pub(crate) mod followers;
 mod hot_lock;
 mod instance;
 mod many_partitions;
+mod queue;
 mod slow_consumers;
 mod storms;
 
