@@ -22,6 +22,8 @@ mod serializer;
 mod submission;
 mod transaction;
 
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 
