@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc};
 use waltz_client::{
-    CallbackError, Client, ClientCallbacks, ClientConfig, Conflict, ConnectError, Mark, Outcome,
-    PartitionId, PartitionLocalLock, SubmitError, Transaction, TransactionBuilder,
+    CallbackError, Client, ClientCallbacks, ClientConfig, Conflict, ConnectError, InDoubt, Mark,
+    Outcome, PartitionId, PartitionLocalLock, SubmitError, Transaction, TransactionBuilder,
     TransactionContext, TransactionId,
 };
 use waltz_runtime::{Runtime, Timer};
@@ -90,7 +90,7 @@ impl<R: Runtime> Service<R> {
             Outcome::Committed(id) => Ending::Committed(id),
             Outcome::Ignored => Ending::Ignored,
             Outcome::Failed(error) => Ending::Failed(error.to_string()),
-            Outcome::InDoubt => Ending::InDoubt,
+            Outcome::InDoubt(_) | Outcome::Abandoned => Ending::InDoubt,
         };
         self.tally.ended(number, ending.clone());
         Ended { number, ending, latency: clock.now().since(start) }
@@ -176,7 +176,7 @@ impl<R: Runtime> TransactionContext for OperationContext<R> {
         self.told(Callback::Failed);
     }
 
-    fn on_in_doubt(&mut self) {
+    fn on_in_doubt(&mut self, _: &InDoubt) {
         self.told(Callback::InDoubt);
     }
 

@@ -8,7 +8,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use waltz_core::client::{Answer, Conflict, Draft, Partitions, Patience, Unanswered};
+use waltz_core::client::{
+    Answer, CallId, Conflict, Draft, InDoubt, Partitions, Patience, Unanswered,
+};
 use waltz_core::id::{Mark, NodeId, PartitionId, TransactionId};
 use waltz_core::wire::OperatorRequest;
 
@@ -18,16 +20,22 @@ use crate::error::{AppendError, CallbackError, FetchError, Outcome, SubmitError}
 /// A call of a handle.
 pub(crate) enum Call {
     Submit {
+        call: CallId,
         partition: PartitionId,
         patience: Patience,
         submission: Submitted,
     },
     Append {
+        call: CallId,
         partition: PartitionId,
         draft: Draft,
         at: Option<Mark>,
         patience: Patience,
         append: Appended,
+    },
+    /// The handle of a call was dropped.
+    Cancel {
+        call: CallId,
     },
     Ask {
         question: Question,
@@ -103,7 +111,7 @@ pub(crate) trait AnyContext: Send {
     fn on_application(&mut self);
     fn on_exception(&mut self, error: &SubmitError);
     fn on_lock_failure(&mut self, conflict: &Conflict);
-    fn on_in_doubt(&mut self);
+    fn on_in_doubt(&mut self, in_doubt: &InDoubt);
 }
 
 impl<C: TransactionContext> AnyContext for C {
@@ -130,8 +138,8 @@ impl<C: TransactionContext> AnyContext for C {
         TransactionContext::on_lock_failure(self, conflict);
     }
 
-    fn on_in_doubt(&mut self) {
-        TransactionContext::on_in_doubt(self);
+    fn on_in_doubt(&mut self, in_doubt: &InDoubt) {
+        TransactionContext::on_in_doubt(self, in_doubt);
     }
 }
 
@@ -142,6 +150,8 @@ pub(crate) struct Shared {
     pub(crate) partitions: AtomicU32,
     /// What was applied of each mounted partition.
     pub(crate) marks: Marks,
+    /// Numbers calls.
+    calls: AtomicU64,
     pending: AtomicUsize,
     pending_bytes: AtomicUsize,
     max_pending: usize,
@@ -153,11 +163,17 @@ impl Shared {
         Arc::new(Self {
             partitions: AtomicU32::new(0),
             marks: Marks::default(),
+            calls: AtomicU64::new(0),
             pending: AtomicUsize::new(0),
             pending_bytes: AtomicUsize::new(0),
             max_pending,
             max_pending_bytes,
         })
+    }
+
+    /// The name of the next call.
+    pub(crate) fn next_call(&self) -> CallId {
+        CallId(self.calls.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Room for one more call that holds so many bytes; `Err`: how many are pending.

@@ -117,7 +117,7 @@ impl Client {
     }
 
     /// Executes a context until its transaction is committed, it declines, or it fails. Dropping
-    /// the submission does not cancel it.
+    /// the submission withdraws the context; [`Submission::detach`] lets it run on.
     pub fn submit<C: TransactionContext>(&self, context: C) -> Submission {
         self.submit_with(context, SubmitOptions::default())
     }
@@ -139,18 +139,19 @@ impl Client {
         let partition = context.partition(self.shared.partitions.load(Ordering::Acquire));
         let (done, end) = oneshot::channel();
         let submission = Submitted { context: Box::new(context), done, permit };
-        let call = Call::Submit { partition, patience: options.patience, submission };
+        let (call, patience) = (self.shared.next_call(), options.patience);
         if let Err(mpsc::error::SendError(Call::Submit { mut submission, .. })) =
-            self.calls.send(call)
+            self.calls.send(Call::Submit { call, partition, patience, submission })
         {
             submission.context.on_exception(&SubmitError::Closed);
             return Submission::ended(Outcome::Failed(SubmitError::Closed));
         }
-        Submission::waiting(end)
+        Submission::waiting(end, call, self.calls.downgrade())
     }
 
     /// Appends one record, once; appends of one partition are sent in the order of the calls, so
-    /// many can be called before the first is awaited. Dropping the append does not cancel it.
+    /// many can be called before the first is awaited. Dropping the append withdraws it;
+    /// [`Append::detach`] lets it go on.
     pub fn append(&self, partition: PartitionId, request: AppendRequest) -> Append {
         let permit = match self.shared.permit(request.draft.data.len()) {
             Ok(permit) => permit,
@@ -164,8 +165,9 @@ impl Client {
         let at = request.at.or_else(|| self.high_water_mark(partition));
         let AppendRequest { draft, patience, .. } = request;
         let append = Appended { done, permit };
-        match self.calls.send(Call::Append { partition, draft, at, patience, append }) {
-            Ok(()) => Append::waiting(end),
+        let call = self.shared.next_call();
+        match self.calls.send(Call::Append { call, partition, draft, at, patience, append }) {
+            Ok(()) => Append::waiting(end, call, self.calls.downgrade()),
             Err(_) => Append::ended(AppendError::Closed),
         }
     }

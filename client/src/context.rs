@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
-use waltz_core::client::{Conflict, Draft, Patience};
+use waltz_core::client::{Conflict, Draft, InDoubt, Patience};
 use waltz_core::id::{Mark, PartitionId};
 use waltz_core::lock::LockId;
 
@@ -38,7 +38,8 @@ pub trait TransactionContext: Send + 'static {
     /// The transaction was applied.
     fn on_application(&mut self) {}
 
-    /// The context failed: nothing of it is in the log, or ever will be.
+    /// The context failed, or was withdrawn before its transaction was sent: nothing of it is in
+    /// the log, or ever will be.
     fn on_exception(&mut self, error: &SubmitError) {
         let _ = error;
     }
@@ -50,7 +51,9 @@ pub trait TransactionContext: Send + 'static {
     }
 
     /// The application gave up while it was not known whether the transaction is in the log.
-    fn on_in_doubt(&mut self) {}
+    fn on_in_doubt(&mut self, in_doubt: &InDoubt) {
+        let _ = in_doubt;
+    }
 }
 
 /// How long and how often a context may try. By default, for ever.

@@ -1,7 +1,7 @@
 //! How submissions, appends and questions end, in the words of an application.
 
 use thiserror::Error;
-use waltz_core::client::{Conflict, Failure, Unanswered};
+use waltz_core::client::{Conflict, Failure, InDoubt, Unanswered};
 use waltz_core::id::{Mark, NodeId, PartitionId, TransactionId};
 use waltz_core::io::Address;
 use waltz_core::lock::LockId;
@@ -22,7 +22,9 @@ pub enum Outcome {
     Failed(SubmitError),
     /// The application gave up (by a deadline, or by closing the client) while the answer could
     /// not be had. The feed will tell.
-    InDoubt,
+    InDoubt(InDoubt),
+    /// The runtime was shut down with the client on it: what became of the context is not known.
+    Abandoned,
 }
 
 /// Why a submitted context is not in the log and never will be.
@@ -57,6 +59,9 @@ pub enum SubmitError {
     /// Its deadline passed.
     #[error("the deadline of the submission passed")]
     Deadline,
+    /// Its submission was dropped before its transaction was sent.
+    #[error("the submission was dropped")]
+    Cancelled,
     /// The application's database is ahead of the log.
     #[error(
         "partition {partition}: this client has applied up to {client} and the log ends at {log}; its database is from another cluster or another time"
@@ -99,6 +104,7 @@ impl SubmitError {
             Failure::NotMounted => Self::NotMounted(partition),
             Failure::MountTimeout(reason) => Self::MountTimeout { partition, reason },
             Failure::Deadline => Self::Deadline,
+            Failure::Cancelled => Self::Cancelled,
             Failure::AheadOfLog { client, log } => Self::AheadOfLog { partition, client, log },
             Failure::Trimmed { client, start } => Self::Trimmed { partition, client, start },
             Failure::Context => Self::Context("the context failed".into()),
@@ -107,8 +113,8 @@ impl SubmitError {
     }
 }
 
-/// How an append ended, if not in the log. All but `InDoubt` are certain: it is not in the log
-/// and never will be.
+/// How an append ended, if not in the log. All but `InDoubt` and `Abandoned` are certain: it is
+/// not in the log and never will be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AppendError {
     /// A lock was changed after the mark the append was computed at.
@@ -169,9 +175,15 @@ pub enum AppendError {
     /// The client was closed before it was sent.
     #[error("the client was closed")]
     Closed,
+    /// It was withdrawn before it was sent.
+    #[error("the append was withdrawn")]
+    Cancelled,
     /// The application gave up while the answer could not be had; the feed will tell.
-    #[error("no answer was had in time: whether the append is in the log is not known")]
-    InDoubt,
+    #[error("no answer was had in time: {0}")]
+    InDoubt(InDoubt),
+    /// The runtime was shut down with the client on it.
+    #[error("the runtime was shut down: whether the append is in the log is not known")]
+    Abandoned,
 }
 
 /// Who refused an append, and why.
@@ -202,6 +214,7 @@ impl AppendError {
             }
             Failure::AheadOfLog { client, log } => Self::AheadOfLog { partition, client, log },
             Failure::Trimmed { client, start } => Self::Trimmed { partition, client, start },
+            Failure::Cancelled => Self::Cancelled,
             Failure::Closed => Self::Closed,
         }
     }

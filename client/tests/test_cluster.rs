@@ -97,7 +97,7 @@ async fn what_a_client_is_not_fed_it_does_not_know() {
     assert!(timeout(Duration::from_millis(50), &mut second).await.is_err(), "nothing tells");
     let given_up = AppendRequest::new("third").timeout(Duration::from_millis(50));
     let given_up = client.append(P, given_up).await;
-    assert!(matches!(given_up, Err(AppendError::InDoubt)), "{given_up:?}");
+    assert!(matches!(given_up, Err(AppendError::InDoubt(_))), "{given_up:?}");
     cluster.resume_feeds();
     assert_eq!(second.await, Ok(TransactionId(1)));
     assert_eq!(append(&client, "fourth").await, Ok(TransactionId(3)), "the third is in the log");

@@ -64,7 +64,6 @@ pub(crate) fn start<R: Runtime, C: ClientCallbacks>(
         calls: Some(handles.calls),
         events,
         sender: Some(sender),
-        next_call: 0,
         slots: HashMap::new(),
         workers: BTreeMap::new(),
         shared: handles.shared,
@@ -105,7 +104,6 @@ struct Driver<R: Runtime, C> {
     events: UnboundedReceiver<Event>,
     /// `None` once closing: when the last task has dropped its own, all of them have ended.
     sender: Option<UnboundedSender<Event>>,
-    next_call: u64,
     slots: HashMap<CallId, Slot>,
     workers: BTreeMap<PartitionId, UnboundedSender<Work>>,
     shared: Arc<Shared>,
@@ -192,8 +190,9 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
                     turn.abandoned = true;
                 }
                 call => {
-                    let input = self.input_of_call(call);
-                    self.machine.step(now, input, effects);
+                    if let Some(input) = self.input_of_call(call) {
+                        self.machine.step(now, input, effects);
+                    }
                 }
             }
         }
@@ -225,23 +224,34 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
         }
     }
 
-    fn input_of_call(&mut self, call: Call) -> ClientInput {
-        let id = CallId(self.next_call);
-        self.next_call += 1;
-        let (slot, input) = match call {
-            Call::Append { partition, draft, at, patience, append } => (
+    fn input_of_call(&mut self, call: Call) -> Option<ClientInput> {
+        let (id, slot, input) = match call {
+            Call::Append { call, partition, draft, at, patience, append } => (
+                call,
                 Slot::Append { partition, append },
-                ClientInput::Append { call: id, partition, draft, at, patience },
+                ClientInput::Append { call, partition, draft, at, patience },
             ),
-            Call::Submit { partition, patience, submission } => (
+            Call::Submit { call, partition, patience, submission } => (
+                call,
                 Slot::Context(Box::new(Seat::new(partition, submission))),
-                ClientInput::Submit { call: id, partition, patience },
+                ClientInput::Submit { call, partition, patience },
             ),
-            Call::Ask { question, done } => (Slot::Ask(done), input_of_question(id, question)),
+            Call::Ask { question, done } => {
+                let call = self.shared.next_call();
+                (call, Slot::Ask(done), input_of_question(call, question))
+            }
+            Call::Cancel { call } => {
+                let partition = match self.slots.get(&call)? {
+                    Slot::Append { partition, .. } => *partition,
+                    Slot::Context(seat) => seat.partition(),
+                    Slot::Ask(_) => unreachable!("a question has no handle to drop"),
+                };
+                return Some(ClientInput::Cancel { call, partition });
+            }
             Call::Close { .. } => unreachable!("closing is no call of the machine"),
         };
         self.slots.insert(id, slot);
-        input
+        Some(input)
     }
 
     /// Ends everything: calls made from now on fail, those made before are ended by the machine.
@@ -252,8 +262,9 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
             match call {
                 Call::Close { done } => self.closers.push(done),
                 call => {
-                    let input = self.input_of_call(call);
-                    self.machine.step(now, input, effects);
+                    if let Some(input) = self.input_of_call(call) {
+                        self.machine.step(now, input, effects);
+                    }
                 }
             }
         }
@@ -329,7 +340,7 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
                 let result = match ending {
                     Ending::Committed(id) => Ok(id),
                     Ending::Failed(failure) => Err(AppendError::new(partition, failure)),
-                    Ending::InDoubt => Err(AppendError::InDoubt),
+                    Ending::InDoubt(in_doubt) => Err(AppendError::InDoubt(in_doubt)),
                     Ending::Ignored => unreachable!("only contexts are ignored"),
                 };
                 append.end(result);

@@ -44,6 +44,10 @@ impl Seat {
         Self { partition, context: Some(context), next: None, error: None, done, permit }
     }
 
+    pub(crate) fn partition(&self) -> PartitionId {
+        self.partition
+    }
+
     /// The committed context, for the worker that applies its transaction.
     pub(crate) fn into_owned(self) -> Owned {
         let Self { context, done, permit, .. } = self;
@@ -72,9 +76,9 @@ impl Seat {
                 context.iter_mut().for_each(|context| context.on_exception(&error));
                 Outcome::Failed(error)
             }
-            Ending::InDoubt => {
-                context.iter_mut().for_each(|context| context.on_in_doubt());
-                Outcome::InDoubt
+            Ending::InDoubt(in_doubt) => {
+                context.iter_mut().for_each(|context| context.on_in_doubt(&in_doubt));
+                Outcome::InDoubt(in_doubt)
             }
         };
         drop(permit);

@@ -138,6 +138,13 @@ impl<C: ClientCallbacks> Worker<C> {
     }
 }
 
+/// Callbacks that panic end the worker; what is committed is told all the same.
+impl<C> Drop for Worker<C> {
+    fn drop(&mut self) {
+        self.committed.iter_mut().for_each(Committed::report);
+    }
+}
+
 impl Committed {
     fn new((id, owned): (TransactionId, Owned)) -> Self {
         let (context, waiter) = match owned {

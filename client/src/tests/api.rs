@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use waltz_core::client::{Conflict, Partitions, Start};
+use waltz_core::client::{Conflict, InDoubt, Partitions, Start};
 use waltz_core::id::{Mark, PartitionId, TransactionId};
 use waltz_core::wire::FeedMode;
 
@@ -17,14 +17,14 @@ use crate::{
 
 /// What happened, in order.
 #[derive(Clone, Default)]
-struct Journal(Arc<Mutex<Vec<String>>>);
+pub(super) struct Journal(Arc<Mutex<Vec<String>>>);
 
 impl Journal {
-    fn note(&self, what: impl Into<String>) {
+    pub(super) fn note(&self, what: impl Into<String>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(what.into());
     }
 
-    fn taken(&self) -> Vec<String> {
+    pub(super) fn taken(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -66,7 +66,7 @@ impl ClientCallbacks for Callbacks {
 }
 
 /// A context that tells what becomes of it.
-struct Telling {
+pub(super) struct Telling {
     journal: Journal,
     application: Option<Arc<Application>>,
     result: Result<bool, &'static str>,
@@ -74,7 +74,7 @@ struct Telling {
 }
 
 impl Telling {
-    fn new(journal: &Journal) -> Self {
+    pub(super) fn new(journal: &Journal) -> Self {
         Self { journal: journal.clone(), application: None, result: Ok(true), lock: 1 }
     }
 
@@ -116,12 +116,12 @@ impl TransactionContext for Telling {
         self.journal.note(format!("met {}", conflict.id));
     }
 
-    fn on_in_doubt(&mut self) {
+    fn on_in_doubt(&mut self, _: &InDoubt) {
         self.journal.note("in doubt");
     }
 }
 
-async fn connected(callbacks: impl ClientCallbacks) -> (Loopback, Client) {
+pub(super) async fn connected(callbacks: impl ClientCallbacks) -> (Loopback, Client) {
     let loopback = Loopback::default();
     let config = ClientConfig::new(["here"]);
     let client = Client::connect_on(loopback.clone(), config, callbacks).await.expect("connects");
@@ -266,10 +266,11 @@ async fn closing_ends_what_is_under_way() {
     let submission = client.submit(Telling::new(&journal));
     let other = client.clone();
     other.close().await;
-    assert_eq!(append.await, Err(AppendError::InDoubt));
+    let in_doubt = append.await;
+    assert!(matches!(in_doubt, Err(AppendError::InDoubt(_))), "{in_doubt:?}");
     let outcome = submission.await;
     assert!(
-        matches!(outcome, Outcome::InDoubt | Outcome::Failed(SubmitError::Closed)),
+        matches!(outcome, Outcome::InDoubt(_) | Outcome::Failed(SubmitError::Closed)),
         "{outcome:?}"
     );
     assert_eq!(client.append(P, AppendRequest::new("x")).await, Err(AppendError::Closed));
@@ -354,7 +355,7 @@ async fn callbacks_that_panic_close_the_client() {
     }
     let (_, client) = connected(Broken).await;
     let append = client.append(P, AppendRequest::new("x")).await;
-    assert_eq!(append, Err(AppendError::InDoubt), "whoever waits is told something");
+    assert_eq!(append, Ok(TransactionId(0)), "the commit is told all the same");
     assert_eq!(client.flush().await, Err(crate::ClientError::Closed));
 }
 
@@ -373,5 +374,6 @@ async fn too_many_pending_calls_are_refused() {
     assert!(matches!(outcome, Outcome::Failed(SubmitError::TooManyPending(1))), "{outcome:?}");
     assert_eq!(journal.taken().len(), 1, "the context is told");
     client.close().await;
-    drop(first);
+    let first = first.await;
+    assert!(matches!(first, Err(AppendError::InDoubt(_))), "{first:?}");
 }

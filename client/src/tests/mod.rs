@@ -2,4 +2,5 @@
 //! log that commits what it is given.
 
 mod api;
+mod cancelling;
 mod loopback;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::id::{Mark, NodeId, PartitionId, TransactionId};
+use crate::id::{Mark, NodeId, PartitionId, ReqId, TransactionId};
 use crate::lock::LockId;
 use crate::record::RecordError;
 use crate::wire::{AppendRefusal, ClusterView, FetchRefusal, NodeStatus, OperatorRefusal, Refusal};
@@ -90,7 +91,26 @@ pub enum Ending {
     /// It is not in the log and never will be.
     Failed(Failure),
     /// The application gave up while the answer could not be had. The feed will tell.
-    InDoubt,
+    InDoubt(InDoubt),
+}
+
+/// An attempt that was sent and given up before it was decided: a question that can be answered
+/// later, by any client of the cluster. It may be kept for as long as the log keeps what follows
+/// the mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Error)]
+#[error("whether {req_id} is in the log after {mark} was not known when it was given up")]
+pub struct InDoubt {
+    /// The attempt.
+    pub req_id: ReqId,
+    /// It is not in the log up to here.
+    pub mark: Mark,
+}
+
+impl InDoubt {
+    /// The partition it was sent to.
+    pub fn partition(&self) -> PartitionId {
+        self.req_id.partition
+    }
 }
 
 /// Why something is not in the log and never will be.
@@ -117,6 +137,9 @@ pub enum Failure {
     /// The application's time for it is over.
     #[error("its deadline passed")]
     Deadline,
+    /// The application no longer wants it.
+    #[error("it was withdrawn")]
+    Cancelled,
     /// The application's database is from another cluster or another time.
     #[error(
         "this client has applied up to {client} and the log ends at {log}: its database is from another cluster or another time"

@@ -92,6 +92,14 @@ pub enum ClientInput {
         /// Its bounds; it is never tried again.
         patience: Patience,
     },
+    /// The application no longer wants a context or an append: what was not sent ends as
+    /// cancelled, what was in doubt. One that has ended is not known any more.
+    Cancel {
+        /// Which.
+        call: CallId,
+        /// Its partition.
+        partition: PartitionId,
+    },
     /// Wait until everything called before is decided and what is committed is applied.
     Flush {
         /// Names it.

@@ -7,7 +7,8 @@
 //! - every append and every submitted context ends exactly once, by one [`ClientEffect::End`] or
 //!   as one of the `owned` of a [`ClientEffect::Apply`];
 //! - what ends as committed is in the log, what ends as ignored or failed is not and never will
-//!   be; what was sent and not decided when the application gave up ends in doubt;
+//!   be; what was sent and not decided when the application gave up ends in doubt, and is not
+//!   sent again;
 //! - the application is given every transaction after its mark, once, in order, without a gap,
 //!   and gets one again only after it failed there;
 //! - memory is bounded by the credit of each partition and by the calls that have not ended.
@@ -31,7 +32,8 @@ mod partition;
 mod requests;
 
 pub use call::{
-    Answer, CallId, Conflict, Draft, Ending, Executed, Failure, Patience, Start, Unanswered,
+    Answer, CallId, Conflict, Draft, Ending, Executed, Failure, InDoubt, Patience, Start,
+    Unanswered,
 };
 pub use config::{ClientConfig, Partitions};
 pub use io::{Attachment, ClientEffect, ClientInput};

@@ -170,7 +170,7 @@ impl<S: State> Instance<S> {
             Outcome::Committed(id) => Ending::Committed(id),
             Outcome::Ignored => Ending::Never("ignored".to_owned()),
             Outcome::Failed(error) => Ending::Never(error.to_string()),
-            Outcome::InDoubt => Ending::InDoubt,
+            Outcome::InDoubt(_) | Outcome::Abandoned => Ending::InDoubt,
         };
         self.operations.end(number, ending.clone());
         ending
@@ -214,7 +214,7 @@ impl<S: State> Instance<S> {
         }
         let ending = match self.client().append(partition, request).await {
             Ok(id) => Ending::Committed(id),
-            Err(AppendError::InDoubt) => Ending::InDoubt,
+            Err(AppendError::InDoubt(_) | AppendError::Abandoned) => Ending::InDoubt,
             Err(error) => {
                 if let AppendError::Conflict { id, lock, exact } = error {
                     let conflict = Conflict { id, lock, exact };

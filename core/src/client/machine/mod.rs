@@ -145,6 +145,12 @@ impl ClientMachine {
                 }
                 self.touched.insert(id);
             }
+            ClientInput::Cancel { call, partition: id } => {
+                if let Some(partition) = self.partitions.get_mut(&id) {
+                    partition.cancel(base, call);
+                    self.touched.insert(id);
+                }
+            }
             ClientInput::Fetch { call, partition, id } => {
                 if self.cluster.has_partition(partition) {
                     self.requests.fetch(base, call, partition, id);

@@ -146,6 +146,11 @@ impl Partition {
         self.pump(base);
     }
 
+    pub(super) fn cancel(&mut self, base: &mut Base, call: CallId) {
+        self.window.give_up(base, call, Failure::Cancelled);
+        self.pump(base);
+    }
+
     fn pump(&mut self, base: &mut Base) {
         let gate = self.mount.and_then(|mount| mount.gate());
         self.window.pump(base, gate.as_ref(), self.feed.applied);
@@ -187,6 +192,7 @@ impl Partition {
                 self.feed.own(record.id(), call);
             }
         }
+        self.window.seen(new.last());
         Ok(())
     }
 

@@ -284,7 +284,11 @@ fn a_passed_deadline_is_certain_before_sending_and_in_doubt_after() {
     let told = rig.after(seconds(1));
     assert_eq!(
         told[1..],
-        ["c1 InDoubt", "c2 failed: its deadline passed", "c3 failed: its deadline passed"]
+        [
+            "c1 in doubt: 0 after none",
+            "c2 failed: its deadline passed",
+            "c3 failed: its deadline passed"
+        ]
     );
     assert_eq!(rig.turn([executed(2)]), NOTHING, "it has ended");
     assert_eq!(rig.feed(1, 1, 0, &[(ME, 0)]), ["apply 0..=0 own []"], "the feed tells");
@@ -337,7 +341,7 @@ fn closing_ends_everything_once() {
             "#1 unmount m1",
             "c2 failed: the client was closed",
             "c3 failed: the client was closed",
-            "c4 InDoubt",
+            "c4 in doubt: 1 after 1",
             "c1 Committed(TransactionId(1))",
             "detach",
             "close #1: the client was closed",

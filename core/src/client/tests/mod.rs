@@ -1,6 +1,7 @@
 //! Each rule of the client, against a scripted server: what goes in, and what comes out in words.
 
 mod appends;
+mod cancelling;
 mod connections;
 mod feeding;
 mod mounting;

@@ -152,7 +152,7 @@ fn where_a_shared_database_knows_more_than_the_feed_trimming_does_no_harm() {
     assert_eq!(rig.turn(inputs), ["execute c2 at none", "#1 append m1 e1 [\"0@none\"]"]);
     let trimmed = unmounted(1, MountRefusal::Trimmed { start: mark(9) });
     // Whether the append is among what was trimmed can't be told; the context was never sent.
-    assert_eq!(rig.reply(1, trimmed), ["c1 InDoubt", "detach", "begin 2"]);
+    assert_eq!(rig.reply(1, trimmed), ["c1 in doubt: 0 after none", "detach", "begin 2"]);
     let told = rig.turn([began(2, Ok(Start::After(mark(11))))]);
     assert_eq!(told, ["attached at 10", "#1 mount m2 g1 after 10 credit 4194304"]);
 }
@@ -179,7 +179,7 @@ fn chosen_partitions_are_mounted_and_others_left() {
         [
             "#1 unmount m1",
             "c2 failed: the partition is not mounted by this client",
-            "c1 InDoubt",
+            "c1 in doubt: 0 after none",
             "detach",
             "c3 Done",
         ]

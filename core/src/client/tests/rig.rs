@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::client::{
     Answer, Attachment, CallId, ClientConfig, ClientEffect, ClientInput, ClientMachine, Draft,
-    Ending, Executed, Partitions, Patience, Start,
+    Ending, Executed, InDoubt, Partitions, Patience, Start,
 };
 use crate::id::{ClientId, ClusterKey, Mark, MountId, NodeId, TransactionId};
 use crate::io::ConnectionId;
@@ -175,6 +175,10 @@ pub(super) fn executed(call: u64) -> ClientInput {
     ClientInput::Executed { call: CallId(call), partition: P, result }
 }
 
+pub(super) fn cancel(call: u64) -> ClientInput {
+    ClientInput::Cancel { call: CallId(call), partition: P }
+}
+
 pub(super) fn choose(call: u64, partitions: Partitions) -> ClientInput {
     ClientInput::Choose { call: CallId(call), partitions }
 }
@@ -209,6 +213,9 @@ fn words(effect: &ClientEffect) -> Option<String> {
         }
         ClientEffect::End { call, ending } => match ending {
             Ending::Failed(failure) => format!("c{} failed: {failure}", call.0),
+            Ending::InDoubt(InDoubt { req_id, mark }) => {
+                format!("c{} in doubt: {} after {mark}", call.0, req_id.sequence)
+            }
             ending => format!("c{} {ending:?}", call.0),
         },
         ClientEffect::Answer { call, answer } => match answer {

@@ -1,11 +1,11 @@
 //! The whole protocol of a client against a [small cluster](server), at random: connections break,
 //! servers change and lose what was not committed, requests are refused and conflict, answers get
-//! lost, applying fails.
+//! lost, applying fails, calls are withdrawn.
 //!
 //! It promises: the application is given every transaction once and in order, again only after it
 //! failed there; a call is computed at what was applied; each call ends once. When faults end,
-//! every call has ended, as committed if and only if the log has it, and no ReqId is in the log
-//! twice.
+//! every call has ended, as committed if and only if the log has it, in doubt only if it was
+//! withdrawn, and no ReqId is in the log twice.
 
 mod server;
 mod world;

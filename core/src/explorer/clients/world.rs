@@ -29,6 +29,7 @@ pub(super) struct World {
     executing: Vec<CallId>,
     applied: Mark,
     submitted: BTreeSet<CallId>,
+    withdrawn: BTreeSet<CallId>,
     endings: BTreeMap<CallId, Ending>,
     pub(super) steps: usize,
 }
@@ -48,6 +49,7 @@ impl World {
             executing: Vec::new(),
             applied: Mark::NONE,
             submitted: BTreeSet::new(),
+            withdrawn: BTreeSet::new(),
             endings: BTreeMap::new(),
             steps: 0,
         }
@@ -145,6 +147,7 @@ impl World {
             8 => self.execute(),
             9 if self.server.fails(6) => self.server.fail_over(),
             10 if self.server.fails(6) => self.break_connection(),
+            11 if self.server.fails(4) => self.withdraw(),
             _ => self.pass_time(),
         }
     }
@@ -184,6 +187,14 @@ impl World {
             self.server.drop_connection(conn);
             self.step(ClientInput::Closed { conn, reason: "reset".to_owned() });
         }
+    }
+
+    /// The application withdraws one of its last calls, perhaps one that has ended.
+    fn withdraw(&mut self) {
+        let back = self.server.random.below(4);
+        let Some(call) = self.submitted.iter().nth_back(back).copied() else { return };
+        self.withdrawn.insert(call);
+        self.step(ClientInput::Cancel { call, partition: P });
     }
 
     fn pass_time(&mut self) {
@@ -241,7 +252,16 @@ impl World {
                 _ => None,
             })
             .collect();
-        let in_log: BTreeSet<_> = ours.iter().map(|(id, _)| *id).collect();
+        let doubts: BTreeSet<_> = (self.endings.values())
+            .filter_map(|ending| match ending {
+                Ending::InDoubt(in_doubt) => Some(in_doubt.req_id.sequence),
+                _ => None,
+            })
+            .collect();
+        let in_log: BTreeSet<_> = (ours.iter())
+            .filter(|(_, sequence)| !doubts.contains(sequence))
+            .map(|(id, _)| *id)
+            .collect();
         ensure(committed == in_log, "what ended as committed is not what is in the log")?;
         for (call, ending) in &self.endings {
             let is_context = !is_append(*call);
@@ -249,9 +269,10 @@ impl World {
                 Ending::Committed(_) => true,
                 // Contexts are tried until they commit.
                 Ending::Ignored | Ending::Failed(Failure::Context) => is_context,
+                Ending::Failed(Failure::Cancelled) | Ending::InDoubt(_) => {
+                    self.withdrawn.contains(call)
+                }
                 Ending::Failed(_) => !is_context,
-                // Nobody gave up.
-                Ending::InDoubt => false,
             };
             ensure(is_right, &format!("{call:?} ended as {ending:?}"))?;
         }

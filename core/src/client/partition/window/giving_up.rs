@@ -1,13 +1,14 @@
-//! How calls end without an answer: their time is over, their mount does not come, or everything
-//! ends. What was sent ends in doubt, what was not has failed for certain.
+//! How calls end without an answer: their time is over, they are withdrawn, their mount does not
+//! come, or everything ends. What was sent ends in doubt, what was not has failed for certain.
 
 use std::collections::VecDeque;
 
 use crate::client::base::Base;
-use crate::client::call::{CallId, Ending, Failure};
+use crate::client::call::{CallId, Ending, Failure, InDoubt};
+use crate::id::ReqId;
 use crate::time::Time;
 
-use super::Window;
+use super::{Attempt, Outstanding, Window};
 
 impl Window {
     /// Ends what the application gives up, and what waited for its mount too long. `unready`:
@@ -31,7 +32,8 @@ impl Window {
                 break;
             }
             self.deadlines.remove(&(deadline, call));
-            self.expire(base, call);
+            let pending = self.give_up(base, call, Failure::Deadline);
+            assert!(pending, "a call with a deadline has not ended");
         }
         if let Some((since, why)) = unready {
             self.expire_unmounted(base, since, why);
@@ -54,17 +56,33 @@ impl Window {
         self.waiting = kept;
     }
 
-    /// The application's time for a call is over.
-    fn expire(&mut self, base: &mut Base, call: CallId) {
-        let outstanding = self.outstanding.iter().position(|one| one.attempt.call == call);
-        if let Some(one) = outstanding.and_then(|index| self.outstanding.remove(index)) {
-            self.end(base, &one.attempt, Ending::InDoubt);
-            return;
+    /// The application no longer waits for a call: what was sent ends in doubt and is not sent
+    /// again, what was not never will be. `false`: it has ended before.
+    pub(in crate::client::partition) fn give_up(
+        &mut self,
+        base: &mut Base,
+        call: CallId,
+        failure: Failure,
+    ) -> bool {
+        let sent = self.outstanding.iter_mut().find(|one| one.attempt.call == call);
+        if let Some(one) = sent {
+            let first = !std::mem::replace(&mut one.given_up, true);
+            if first {
+                let given_up = *one;
+                self.end_in_doubt(base, &given_up);
+            }
+            return first;
         }
+        let Some(attempt) = self.take_unsent(call) else { return false };
+        self.fail(base, &attempt, failure);
+        true
+    }
+
+    fn take_unsent(&mut self, call: CallId) -> Option<Attempt> {
         let waiting = self.waiting.iter().position(|one| one.attempt().call == call);
         let paused = self.paused.iter().position(|(_, attempt)| attempt.call == call);
         let blocked = self.blocked.keys().find(|(_, blocked)| *blocked == call).copied();
-        let attempt = if let Some(index) = waiting {
+        if let Some(index) = waiting {
             self.waiting.remove(index).map(|one| *one.attempt())
         } else if let Some(index) = paused {
             self.paused.remove(index).map(|(_, attempt)| attempt)
@@ -72,9 +90,18 @@ impl Window {
             self.blocked.remove(&key)
         } else {
             self.executing.remove(&call).map(|(attempt, _)| attempt)
+        }
+    }
+
+    fn end_in_doubt(&mut self, base: &mut Base, one: &Outstanding) {
+        let req_id = ReqId {
+            client: base.id,
+            generation: one.generation,
+            partition: self.partition,
+            sequence: one.sequence,
         };
-        let attempt = attempt.expect("a call with a deadline has not ended");
-        self.fail(base, &attempt, Failure::Deadline);
+        let in_doubt = InDoubt { req_id, mark: self.seen };
+        self.end(base, &one.attempt, Ending::InDoubt(in_doubt));
     }
 
     /// Ends everything: what was sent in doubt, the rest as failed.
@@ -94,7 +121,9 @@ impl Window {
     /// Ends what was sent: nobody will tell what became of it.
     pub(in crate::client::partition) fn doubt(&mut self, base: &mut Base) {
         while let Some(one) = self.outstanding.pop_front() {
-            self.end(base, &one.attempt, Ending::InDoubt);
+            if !one.given_up {
+                self.end_in_doubt(base, &one);
+            }
         }
     }
 }

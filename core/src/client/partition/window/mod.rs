@@ -10,7 +10,8 @@
 //!
 //! Invariants: every call is in exactly one of these places until it ends, once. `outstanding` is
 //! ascending by sequence and belongs to one mount: a newer mount sends nothing before its `Ready`,
-//! which ends all that is older. Only what is outstanding can be in the log unknown to us.
+//! which ends all that is older. Only what is outstanding can be in the log unknown to us. What the
+//! application gives up there has ended and stays outstanding until it is decided.
 
 mod giving_up;
 
@@ -49,6 +50,8 @@ pub(super) struct Window {
     partition: PartitionId,
     /// Where the client's feed started: the mark of appends that name none.
     start: Mark,
+    /// Own ReqIds were looked for in the log up to here.
+    seen: Mark,
     next_sequence: u64,
     waiting: VecDeque<Waiting>,
     executing: BTreeMap<CallId, (Attempt, Mark)>,
@@ -99,7 +102,17 @@ impl Waiting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Outstanding {
     sequence: u64,
+    generation: Generation,
     attempt: Attempt,
+    /// Its call has ended in doubt.
+    given_up: bool,
+}
+
+impl Outstanding {
+    /// What is still wanted, now that it is decided.
+    fn wanted(self) -> Option<Attempt> {
+        (!self.given_up).then_some(self.attempt)
+    }
 }
 
 impl Window {
@@ -107,6 +120,7 @@ impl Window {
         Self {
             partition,
             start: Mark::NONE,
+            seen: Mark::NONE,
             next_sequence,
             waiting: VecDeque::new(),
             executing: BTreeMap::new(),
@@ -128,6 +142,12 @@ impl Window {
     /// It is known where the feed starts.
     pub(super) fn start(&mut self, mark: Mark) {
         self.start = mark;
+        self.seen = mark;
+    }
+
+    /// The feed has come up to here, and was looked through for own ReqIds.
+    pub(super) fn seen(&mut self, mark: Mark) {
+        self.seen = mark;
     }
 
     pub(super) fn submit(&mut self, base: &mut Base, call: CallId, patience: Patience) {
@@ -242,7 +262,8 @@ impl Window {
             self.progress = base.now;
             base.wake_by(base.now + base.config.nudge_interval);
         }
-        self.outstanding.push_back(Outstanding { sequence, attempt });
+        let (generation, given_up) = (gate.generation, false);
+        self.outstanding.push_back(Outstanding { sequence, generation, attempt, given_up });
     }
 
     /// Sends the records of this turn as one frame.
@@ -276,11 +297,12 @@ impl Window {
         let mut lost = Vec::new();
         let mut found = None;
         while let Some(one) = self.outstanding.pop_front_if(|one| one.sequence <= sequence) {
+            let Some(attempt) = one.wanted() else { continue };
             if one.sequence == sequence {
-                self.forget_deadline(&one.attempt);
-                found = Some(one.attempt.call);
+                self.forget_deadline(&attempt);
+                found = Some(attempt.call);
             } else {
-                lost.push(one.attempt);
+                lost.push(attempt);
             }
         }
         self.progress = base.now;
@@ -290,7 +312,7 @@ impl Window {
 
     /// A newer mount is ready: what is outstanding from before it is not in the log.
     pub(super) fn settle(&mut self, base: &mut Base) {
-        let lost = self.outstanding.drain(..).map(|one| one.attempt).collect();
+        let lost = self.outstanding.drain(..).filter_map(Outstanding::wanted).collect();
         self.retry_all(base, lost);
         let blocked = std::mem::take(&mut self.blocked);
         self.wait_again(base, blocked.into_values());
@@ -303,8 +325,9 @@ impl Window {
         conflict: Conflict,
         applied: Mark,
     ) {
-        let Some(attempt) = self.take_outstanding(sequence) else { return };
+        let Some(one) = self.take_outstanding(sequence) else { return };
         self.progress = base.now;
+        let Some(attempt) = one.wanted() else { return };
         if attempt.kind == Kind::Append {
             self.fail(base, &attempt, Failure::Conflict(conflict));
             return;
@@ -330,7 +353,8 @@ impl Window {
         let mut lost = Vec::new();
         let start = self.outstanding.partition_point(|one| one.sequence < first);
         let end = self.outstanding.partition_point(|one| one.sequence <= last).max(start);
-        let refused: Vec<_> = self.outstanding.drain(start..end).map(|one| one.attempt).collect();
+        let refused: Vec<_> =
+            self.outstanding.drain(start..end).filter_map(Outstanding::wanted).collect();
         self.progress = base.now;
         for attempt in refused {
             match (reason, attempt.kind) {
@@ -408,9 +432,9 @@ impl Window {
         }
     }
 
-    fn take_outstanding(&mut self, sequence: u64) -> Option<Attempt> {
+    fn take_outstanding(&mut self, sequence: u64) -> Option<Outstanding> {
         let index = self.outstanding.binary_search_by_key(&sequence, |one| one.sequence).ok()?;
-        self.outstanding.remove(index).map(|one| one.attempt)
+        self.outstanding.remove(index)
     }
 
     fn fail(&mut self, base: &mut Base, attempt: &Attempt, failure: Failure) {
