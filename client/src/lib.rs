@@ -18,6 +18,7 @@ mod driver;
 mod error;
 mod follower;
 mod lock;
+mod partitioning;
 mod serializer;
 mod submission;
 mod transaction;
@@ -37,6 +38,7 @@ pub use error::{
 };
 pub use follower::{Feed, Follower};
 pub use lock::PartitionLocalLock;
+pub use partitioning::{Layout, LayoutError, Layouts, partition_of};
 pub use serializer::{RawBytes, Serializer, Utf8};
 pub use submission::{Append, Submission};
 pub use transaction::Transaction;

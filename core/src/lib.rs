@@ -9,6 +9,7 @@ pub mod client;
 pub mod coordinator;
 #[cfg(any(test, feature = "planted-bugs"))]
 pub mod explorer;
+pub mod hash;
 pub mod id;
 pub mod io;
 pub mod journal;

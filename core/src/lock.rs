@@ -4,13 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hash::stable_hash;
+
 /// A lock within a partition: a name and a number, hashed to 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LockId(pub u64);
 
 impl LockId {
-    /// The id of the lock `name:number`: FNV-1a over the name, a zero byte and the number's
-    /// little-endian bytes, then SplitMix64's finalizer. Stable across versions and machines.
+    /// The id of the lock `name:number`: the [`stable_hash`] of the name, a zero byte and the number's
+    /// little-endian bytes.
     ///
     /// ```
     /// use waltz_core::lock::LockId;
@@ -18,13 +20,7 @@ impl LockId {
     /// assert_eq!(LockId::new("account", 1), LockId::new("account", 1));
     /// ```
     pub fn new(name: &str, number: u64) -> Self {
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        for byte in name.bytes().chain([0]).chain(number.to_le_bytes()) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Self(hash ^ (hash >> 31))
+        Self(stable_hash(name.bytes().chain([0]).chain(number.to_le_bytes())))
     }
 }
 
