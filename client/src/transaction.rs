@@ -56,8 +56,12 @@ impl Transaction {
         }
     }
 
-    /// The transaction in a whole record that was verified before.
-    pub(crate) fn of_record(record: Bytes) -> Result<Self, FetchError> {
+    /// The transaction in one encoded record: as it is fetched, or made up to test callbacks
+    /// without a cluster.
+    ///
+    /// # Errors
+    /// [`FetchError::Failed`] when the bytes are not a record.
+    pub fn of_record(record: Bytes) -> Result<Self, FetchError> {
         let (view, _) = RecordView::parse(&record, &unlimited())
             .map_err(|error| FetchError::Failed(error.to_string()))?;
         Ok(Self::new(record.clone(), &view, None))
@@ -110,6 +114,20 @@ impl Transaction {
                 let (view, _) = RecordView::parse(&record, &unlimited())
                     .map_err(|error| FetchError::Failed(error.to_string()))?;
                 Ok(record.slice(view.data_offset()..))
+            }
+        }
+    }
+
+    /// The same transaction with its data at hand, so that [`Self::bytes`] does not wait.
+    ///
+    /// # Errors
+    /// When it can't be fetched.
+    pub async fn load(&self) -> Result<Self, FetchError> {
+        match &self.data {
+            Data::Here(_) => Ok(self.clone()),
+            Data::Remote(calls) => {
+                let calls = calls.upgrade().ok_or(FetchError::Closed)?;
+                Self::of_record(call::fetch(&calls, self.partition(), self.id).await?)
             }
         }
     }

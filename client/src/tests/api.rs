@@ -308,7 +308,9 @@ async fn data_that_did_not_ride_along_is_loaded_once_for_all_who_want_it() {
     assert_eq!(one, Ok(Bytes::from("hello")));
     assert_eq!(other.expect("it is text"), "hello");
     assert_eq!(loopback.fetches(), 1);
+    let loaded = transaction.load().await.expect("it is committed");
     client.close().await;
+    assert_eq!(loaded.bytes().await, Ok(Bytes::from("hello")), "it has its data with it");
     assert!(feed.next().await.is_none(), "the feed ends with the client");
     assert_eq!(transaction.bytes().await, Err(FetchError::Closed));
 }

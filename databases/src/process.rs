@@ -1,0 +1,121 @@
+//! A server's process, and programs that are run to their end.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::account::Account;
+use crate::error::ServerError;
+
+/// Recovering from a crash on a busy machine takes a while.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How many lines are kept of what a server says.
+const LAST_WORDS: usize = 40;
+
+/// A running server; ended when dropped.
+#[derive(Debug)]
+pub(crate) struct ServerProcess {
+    child: Child,
+    /// What ends it quickly and leaves nothing behind in the system.
+    end: Signal,
+}
+
+impl ServerProcess {
+    /// Starts a server and waits until it says so in its log.
+    pub(crate) fn start(
+        program: &Path,
+        arguments: &[String],
+        account: Account,
+        ready: &'static str,
+        end: Signal,
+    ) -> Result<Self, ServerError> {
+        let mut command = Command::new(program);
+        command.args(arguments).env("LC_ALL", "C").current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        account.run(&mut command);
+        let action = format!("start {}", program.display());
+        let mut child = command.spawn().map_err(ServerError::system(action))?;
+        let log = child.stderr.take().expect("the log is piped");
+        let server = Self { child, end };
+        let words = Arc::default();
+        // It is read to its end, as a server whose log is full waits.
+        let said = listen(log, ready, Arc::clone(&words));
+        if said.recv_timeout(PATIENCE).is_ok() {
+            return Ok(server);
+        }
+        let words: std::sync::MutexGuard<'_, VecDeque<String>> =
+            words.lock().unwrap_or_else(PoisonError::into_inner);
+        let output = words.iter().cloned().collect::<Vec<_>>().join("\n");
+        Err(ServerError::NotReady { program: program.to_owned(), output })
+    }
+
+    /// Kills it, as a crash would, and waits until it is gone.
+    pub(crate) fn kill(&mut self) -> Result<(), ServerError> {
+        self.child.kill().map_err(ServerError::system("kill a server"))?;
+        self.child.wait().map_err(ServerError::system("wait for a server's end"))?;
+        Ok(())
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // What can't be signalled has ended already.
+        if kill_process(Pid::from_child(&self.child), self.end).is_ok() {
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Reads a log in a thread that ends with it. The receiver gets one message when the server is
+/// ready, or is disconnected.
+fn listen(
+    log: impl Read + Send + 'static,
+    ready: &'static str,
+    words: Arc<Mutex<VecDeque<String>>>,
+) -> Receiver<()> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let mut sender = Some(sender);
+        for line in BufReader::new(log).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            if line.contains(ready)
+                && let Some(sender) = sender.take()
+            {
+                // Whoever gave up waiting has killed it.
+                let _ = sender.send(());
+            }
+            let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
+            words.push_back(line);
+            if words.len() > LAST_WORDS {
+                words.pop_front();
+            }
+        }
+    });
+    receiver
+}
+
+/// Runs a program to its end, in the account's name.
+pub(crate) fn run(
+    program: &Path,
+    arguments: &[String],
+    account: Account,
+) -> Result<(), ServerError> {
+    let mut command = Command::new(program);
+    command.args(arguments).env("LC_ALL", "C").current_dir("/").stdin(Stdio::null());
+    account.run(&mut command);
+    let action = format!("run {}", program.display());
+    let output = command.output().map_err(ServerError::system(action))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let texts =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    Err(ServerError::Program { program: PathBuf::from(program), output: texts.concat() })
+}
