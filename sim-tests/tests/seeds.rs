@@ -4,6 +4,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use waltz_core::explorer::Simulation;
 use waltz_core::planted::{Planted, PlantedBug};
 use waltz_sim_tests::{Outcome, Overrides, PINNED, Request, WorkloadKind, run};
 
@@ -72,6 +73,14 @@ fn each_planted_bug_is_caught_within_two_hundred_seeds() {
         PlantedBug::ResumeBlindly,
         PlantedBug::CopyAsOwn,
     ] {
+        let caught = first_broken(200, Planted::bug(bug));
+        assert!(caught.is_some(), "200 seeds did not notice {bug:?}");
+    }
+}
+
+#[test]
+fn rules_without_a_smaller_simulation_show_in_clusters() {
+    for bug in PlantedBug::ALL.into_iter().filter(|bug| Simulation::of(*bug).is_none()) {
         let caught = first_broken(200, Planted::bug(bug));
         assert!(caught.is_some(), "200 seeds did not notice {bug:?}");
     }

@@ -7,6 +7,8 @@
 mod clients;
 mod draw;
 mod explore;
+mod journal;
+mod locks;
 mod mounts;
 pub(crate) mod sessions;
 #[cfg(test)]
@@ -26,6 +28,10 @@ pub enum Simulation {
     Mounts,
     /// A client and a small cluster that fails it: every call ends once, and as the log says.
     Clients,
+    /// A served partition over one disk: its answers are those of a scan of the log, whoever serves.
+    Locks,
+    /// A journal that is lost and recovered, again and again.
+    Journal,
 }
 
 impl fmt::Display for Simulation {
@@ -34,13 +40,16 @@ impl fmt::Display for Simulation {
             Self::Sessions => "sessions",
             Self::Mounts => "mounts",
             Self::Clients => "clients",
+            Self::Locks => "locks",
+            Self::Journal => "journal",
         })
     }
 }
 
 impl Simulation {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Sessions, Self::Mounts, Self::Clients];
+    pub const ALL: [Self; 5] =
+        [Self::Sessions, Self::Mounts, Self::Clients, Self::Locks, Self::Journal];
 
     /// The one that is to notice when this rule is broken. Rules without one show in whole clusters.
     pub fn of(bug: PlantedBug) -> Option<Self> {
@@ -80,8 +89,11 @@ impl Simulation {
                 Some(Self::Mounts)
             }
             DuplicateRequest => Some(Self::Clients),
-            ForgetLocks | IgnoreInFlightLocks | IgnoreLockFloor | FeedUncommitted
-            | OldBytesRevive | LeaseForEver => None,
+            ForgetLocks | IgnoreInFlightLocks | IgnoreLockFloor | FeedUncommitted => {
+                Some(Self::Locks)
+            }
+            OldBytesRevive => Some(Self::Journal),
+            LeaseForEver => None,
         }
     }
 
@@ -94,6 +106,8 @@ impl Simulation {
             Self::Sessions => sessions::run(seed, planted),
             Self::Mounts => mounts::run(seed, planted),
             Self::Clients => clients::run(seed, planted),
+            Self::Locks => locks::run(seed, planted),
+            Self::Journal => journal::run(seed, planted),
         }
     }
 }

@@ -16,6 +16,8 @@
 //! its session, and the table with it.
 
 mod table;
+#[cfg(any(test, feature = "planted-bugs"))]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use serde_json::{Value, json};
 use waltz_core::explorer::Simulation;
 use waltz_core::planted::{Planted, PlantedBug};
 use waltz_sim_tests::Request;
@@ -41,15 +42,13 @@ impl Noticed {
         Some(needed[needed.len() / 2])
     }
 
-    fn json(&self) -> String {
-        let or_null = |n: Option<u64>| n.map_or("null".to_owned(), |n| n.to_string());
-        format!(
-            "{{\"noticed\": {}, \"of\": {}, \"first\": {}, \"median\": {}}}",
-            self.seeds.len(),
-            self.of,
-            or_null(self.seeds.first().copied()),
-            or_null(self.median())
-        )
+    fn json(&self) -> Value {
+        json!({
+            "noticed": self.seeds.len(),
+            "of": self.of,
+            "first": self.seeds.first(),
+            "median": self.median(),
+        })
     }
 }
 
@@ -80,17 +79,16 @@ impl Row {
         smaller.chain([&self.clusters]).any(|noticed| !noticed.seeds.is_empty())
     }
 
-    fn json(&self) -> String {
-        let promise = self.promise.as_ref();
-        let promise = promise.map_or("null".to_owned(), |promise| format!("{promise:?}"));
-        let smaller = self.smaller.as_ref().map_or("null".to_owned(), |(simulation, noticed)| {
-            format!("{{\"simulation\": \"{simulation}\", \"runs\": {}}}", noticed.json())
+    fn json(&self) -> Value {
+        let smaller = self.smaller.as_ref().map(|(simulation, noticed)| {
+            json!({ "simulation": simulation.to_string(), "runs": noticed.json() })
         });
-        format!(
-            "{{\"rule\": {:?}, \"clusters\": {}, \"promise\": {promise}, \"smaller\": {smaller}}}",
-            self.rule,
-            self.clusters.json()
-        )
+        json!({
+            "rule": self.rule,
+            "clusters": self.clusters.json(),
+            "promise": self.promise,
+            "smaller": smaller,
+        })
     }
 }
 
@@ -116,7 +114,7 @@ pub(crate) fn print(range: (u64, u64), as_json: bool) -> bool {
     for bug in PlantedBug::ALL {
         let row = row(bug, range);
         all_noticed &= row.is_noticed();
-        println!("{}", if as_json { row.json() } else { row.to_string() });
+        println!("{}", if as_json { row.json().to_string() } else { row.to_string() });
     }
     all_noticed
 }
