@@ -71,9 +71,20 @@ impl Appended {
 
 pub(crate) enum Question {
     Flush,
-    Fetch { partition: PartitionId, id: TransactionId },
-    Describe { formed: bool },
-    Status { node: Option<NodeId> },
+    /// What became of an attempt of this client.
+    Resolve(InDoubt),
+    /// What became of an attempt of whatever client, by a machine that asks nothing else.
+    Seek(InDoubt),
+    Fetch {
+        partition: PartitionId,
+        id: TransactionId,
+    },
+    Describe {
+        formed: bool,
+    },
+    Status {
+        node: Option<NodeId>,
+    },
     Operate(OperatorRequest),
     Choose(Partitions),
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::{mpsc, oneshot};
-use waltz_core::client::{Answer, ClientConfig, Partitions, Unanswered};
+use waltz_core::client::{
+    Answer, ClientConfig, ClientMachine, InDoubt, Partitions, Resolution, Unanswered,
+};
 use waltz_core::id::{ClientId, Mark, NodeId, PartitionId, TransactionId};
 use waltz_core::wire::{ClusterView, NodeStatus, OperatorRequest};
 use waltz_runtime::Runtime;
@@ -100,7 +102,8 @@ impl Client {
             weak: client.calls.downgrade(),
             shared: client.shared.clone(),
         };
-        driver::start(runtime, id, config, Arc::new(callbacks), handles);
+        let machine = ClientMachine::new(id, config.clone(), runtime.random());
+        driver::start(runtime, machine, config, Arc::new(callbacks), handles);
         match ask(&client.calls, Question::Describe { formed }).await {
             Ok(_) => Ok(client),
             Err(Unanswered::Hello(refusal)) => Err(ConnectError::Refused(refusal)),
@@ -169,6 +172,47 @@ impl Client {
         match self.calls.send(Call::Append { call, partition, draft, at, patience, append }) {
             Ok(()) => Append::waiting(end, call, self.calls.downgrade()),
             Err(_) => Append::ended(AppendError::Closed),
+        }
+    }
+
+    /// What became of an attempt that ended in doubt: one of this client, of another, or of one of an
+    /// earlier process, with what was kept of its [`InDoubt`]. It waits until that is decided; the
+    /// answer is certain.
+    ///
+    /// Asking for another client ends its mount of the partition. If it still runs, it mounts again,
+    /// and what it had outstanding is lost, or committed, as after any lost connection.
+    ///
+    /// # Errors
+    /// When nobody can tell in time, so that it has to be asked again; or ever, where the log was
+    /// trimmed since or is another cluster's.
+    ///
+    /// ```
+    /// # use waltz_client::{AppendError, AppendRequest, Client, ClientError, PartitionId, Resolution};
+    /// # async fn example(client: Client, other: Client) -> Result<(), ClientError> {
+    /// let append = client.append(PartitionId(0), AppendRequest::new("data"));
+    /// client.close().await;
+    /// if let Err(AppendError::InDoubt(in_doubt)) = append.await {
+    ///     match other.outcome_of(&in_doubt).await? {
+    ///         Resolution::Committed(id) => println!("committed as {id}"),
+    ///         Resolution::NotCommitted => println!("to be appended again"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn outcome_of(&self, in_doubt: &InDoubt) -> Result<Resolution, ClientError> {
+        let known = if in_doubt.req_id.client == self.id {
+            ask(&self.calls, Question::Resolve(*in_doubt)).await
+        } else {
+            Err(Unanswered::Forgotten)
+        };
+        let answer = match known {
+            Err(Unanswered::Forgotten) => ask(&self.calls, Question::Seek(*in_doubt)).await,
+            known => known,
+        };
+        match answer? {
+            Answer::Resolved(resolution) => Ok(resolution),
+            other => unreachable!("what became of an attempt is not {other:?}"),
         }
     }
 

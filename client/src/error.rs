@@ -252,6 +252,31 @@ pub enum ClientError {
     /// There is no such node.
     #[error("the cluster has no node {0}")]
     UnknownNode(NodeId),
+    /// There is no such partition.
+    #[error("the cluster has no partition {0}")]
+    UnknownPartition(PartitionId),
+    /// What is asked about may have been trimmed.
+    #[error("partition {partition}: what follows {client} was trimmed up to {start}")]
+    Trimmed {
+        /// The partition.
+        partition: PartitionId,
+        /// What is needed follows this.
+        client: Mark,
+        /// Where the log starts.
+        start: Mark,
+    },
+    /// What is asked about follows a mark that the log has not reached.
+    #[error(
+        "partition {partition}: the log ends at {log}, before {client}; that mark is from another cluster or another time"
+    )]
+    AheadOfLog {
+        /// The partition.
+        partition: PartitionId,
+        /// What is needed follows this.
+        client: Mark,
+        /// Where the log ends.
+        log: Mark,
+    },
     /// A node refused.
     #[error("{0}")]
     Refused(String),
@@ -265,6 +290,13 @@ impl From<Unanswered> for ClientError {
         match unanswered {
             Unanswered::TimedOut(reason) => Self::TimedOut(reason),
             Unanswered::UnknownNode(node) => Self::UnknownNode(node),
+            Unanswered::UnknownPartition(partition) => Self::UnknownPartition(partition),
+            Unanswered::Broken(partition, Failure::Trimmed { client, start }) => {
+                Self::Trimmed { partition, client, start }
+            }
+            Unanswered::Broken(partition, Failure::AheadOfLog { client, log }) => {
+                Self::AheadOfLog { partition, client, log }
+            }
             Unanswered::Closed => Self::Closed,
             other => Self::Refused(other.to_string()),
         }

@@ -43,7 +43,7 @@ pub use serializer::{RawBytes, Serializer, Utf8};
 pub use submission::{Append, Submission};
 pub use transaction::Transaction;
 
-pub use waltz_core::client::{ClientConfig, Conflict, InDoubt, Partitions, Start};
+pub use waltz_core::client::{ClientConfig, Conflict, InDoubt, Partitions, Resolution, Start};
 pub use waltz_core::id::{ClientId, ClusterKey, Mark, NodeId, PartitionId, ReqId, TransactionId};
 pub use waltz_core::io::Address;
 pub use waltz_core::lock::{LockId, LockKind};

@@ -5,6 +5,7 @@
 //! It decides nothing about the protocol.
 
 mod seat;
+mod seeker;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,9 +18,9 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, WeakUnboundedS
 use tokio::sync::oneshot;
 use waltz_core::client::{
     Answer, Attachment, CallId, ClientConfig, ClientEffect, ClientInput, ClientMachine, Ending,
-    Start, Unanswered,
+    InDoubt, Start, Unanswered,
 };
-use waltz_core::id::{ClientId, Mark, PartitionId, TransactionId};
+use waltz_core::id::{Mark, PartitionId, TransactionId};
 use waltz_core::io::{Level, Report};
 use waltz_core::record::Run;
 use waltz_core::time::Time;
@@ -46,7 +47,7 @@ pub(crate) struct Handles {
 /// Starts a client's driver.
 pub(crate) fn start<R: Runtime, C: ClientCallbacks>(
     runtime: R,
-    id: ClientId,
+    machine: ClientMachine,
     config: ClientConfig,
     callbacks: Arc<C>,
     handles: Handles,
@@ -57,7 +58,8 @@ pub(crate) fn start<R: Runtime, C: ClientCallbacks>(
     };
     let (sender, events) = mpsc::unbounded_channel();
     let driver = Driver {
-        machine: ClientMachine::new(id, config, runtime.random()),
+        machine,
+        config,
         net: runtime.net(),
         timer: runtime.timer(),
         wake: None,
@@ -96,6 +98,7 @@ struct Driver<R: Runtime, C> {
     runtime: R,
     callbacks: Arc<C>,
     machine: ClientMachine,
+    config: ClientConfig,
     net: R::Net,
     timer: R::Timer,
     wake: Option<Time>,
@@ -236,6 +239,10 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
                 Slot::Context(Box::new(Seat::new(partition, submission))),
                 ClientInput::Submit { call, partition, patience },
             ),
+            Call::Ask { question: Question::Seek(in_doubt), done } => {
+                self.seek(in_doubt, done);
+                return None;
+            }
             Call::Ask { question, done } => {
                 let call = self.shared.next_call();
                 (call, Slot::Ask(done), input_of_question(call, question))
@@ -350,6 +357,15 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
         }
     }
 
+    /// Asks a machine of its own what became of an attempt.
+    fn seek(&self, in_doubt: InDoubt, done: oneshot::Sender<Result<Answer, Unanswered>>) {
+        let seek = seeker::seek(self.runtime.clone(), self.config.clone(), in_doubt);
+        self.runtime.spawn(async move {
+            // Whoever asked may not wait any more.
+            let _ = done.send(seek.await);
+        });
+    }
+
     fn work(&mut self, partition: PartitionId, work: Work) {
         let Some(events) = &self.sender else { return };
         let worker = self.workers.entry(partition).or_insert_with(|| {
@@ -372,6 +388,8 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
 fn input_of_question(call: CallId, question: Question) -> ClientInput {
     match question {
         Question::Flush => ClientInput::Flush { call },
+        Question::Resolve(in_doubt) => ClientInput::Resolve { call, in_doubt },
+        Question::Seek(_) => unreachable!("a machine of its own is asked"),
         Question::Fetch { partition, id } => ClientInput::Fetch { call, partition, id },
         Question::Describe { formed } => ClientInput::Describe { call, formed },
         Question::Status { node } => ClientInput::Status { call, node },

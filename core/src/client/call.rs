@@ -113,6 +113,15 @@ impl InDoubt {
     }
 }
 
+/// What became of an attempt in doubt; for certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Resolution {
+    /// It is in the log.
+    Committed(TransactionId),
+    /// It is not in the log and never will be.
+    NotCommitted,
+}
+
 /// Why something is not in the log and never will be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Failure {
@@ -179,6 +188,8 @@ pub enum Answer {
     Cluster(ClusterView),
     /// One node.
     Status(NodeStatus),
+    /// What became of an attempt.
+    Resolved(Resolution),
 }
 
 /// Why a question has no answer.
@@ -205,6 +216,9 @@ pub enum Unanswered {
     /// The cluster has no such node.
     #[error("the cluster has no node {0}")]
     UnknownNode(NodeId),
+    /// This client does not know what became of an attempt; the log tells.
+    #[error("this client does not know what became of the attempt")]
+    Forgotten,
     /// The client was closed.
     #[error("the client was closed")]
     Closed,

@@ -6,7 +6,9 @@ use crate::record::Run;
 use crate::time::Time;
 use crate::wire::{Frame, OperatorRequest};
 
-use super::call::{Answer, CallId, Conflict, Draft, Ending, Executed, Patience, Start, Unanswered};
+use super::call::{
+    Answer, CallId, Conflict, Draft, Ending, Executed, InDoubt, Patience, Start, Unanswered,
+};
 use super::config::Partitions;
 
 /// One attachment to a partition, from when it was chosen until it no longer is. What comes back
@@ -104,6 +106,14 @@ pub enum ClientInput {
     Flush {
         /// Names it.
         call: CallId,
+    },
+    /// Tell what became of an attempt that ended in doubt, once it is decided: an attempt of this
+    /// client, or of an earlier one that it [succeeds](super::ClientMachine::succeeding).
+    Resolve {
+        /// Names it.
+        call: CallId,
+        /// Which attempt.
+        in_doubt: InDoubt,
     },
     /// Get a whole record.
     Fetch {

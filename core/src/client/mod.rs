@@ -32,8 +32,8 @@ mod partition;
 mod requests;
 
 pub use call::{
-    Answer, CallId, Conflict, Draft, Ending, Executed, Failure, InDoubt, Patience, Start,
-    Unanswered,
+    Answer, CallId, Conflict, Draft, Ending, Executed, Failure, InDoubt, Patience, Resolution,
+    Start, Unanswered,
 };
 pub use config::{ClientConfig, Partitions};
 pub use io::{Attachment, ClientEffect, ClientInput};

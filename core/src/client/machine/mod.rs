@@ -34,6 +34,8 @@ pub struct ClientMachine {
     attachments: u64,
     /// Of partitions that are not attached now.
     pasts: BTreeMap<PartitionId, Past>,
+    /// Of partitions that were never attached.
+    no_past: Past,
     requests: Requests,
     flushes: Vec<Flush>,
     describes: Vec<Describe>,
@@ -64,6 +66,7 @@ impl ClientMachine {
             partitions: BTreeMap::new(),
             attachments: 0,
             pasts: BTreeMap::new(),
+            no_past: Past::default(),
             requests: Requests::default(),
             flushes: Vec::new(),
             describes: Vec::new(),
@@ -72,6 +75,13 @@ impl ClientMachine {
             scouted: Time::ZERO,
             closed: false,
         }
+    }
+
+    /// A client that asks what became of an earlier one's attempts. It goes by the other's id, and
+    /// its mounts end the other's: once one is ready, everything that the other has sent before is
+    /// decided. It must not append.
+    pub fn succeeding(id: ClientId, config: ClientConfig, seed: u64) -> Self {
+        Self { no_past: Past::succeeding(), ..Self::new(id, config, seed) }
     }
 
     /// Takes one input in and appends what is to be done to `effects`. Appends and applications
@@ -149,6 +159,18 @@ impl ClientMachine {
                 if let Some(partition) = self.partitions.get_mut(&id) {
                     partition.cancel(base, call);
                     self.touched.insert(id);
+                }
+            }
+            ClientInput::Resolve { call, in_doubt } => {
+                let id = in_doubt.partition();
+                match self.partitions.get_mut(&id) {
+                    Some(partition) if in_doubt.req_id.client == base.id => {
+                        partition.resolve(base, call, &in_doubt);
+                    }
+                    None if self.cluster.is_known() && !self.cluster.has_partition(id) => {
+                        base.answer(call, Err(Unanswered::UnknownPartition(id)));
+                    }
+                    _ => base.answer(call, Err(Unanswered::Forgotten)),
                 }
             }
             ClientInput::Fetch { call, partition, id } => {
@@ -231,7 +253,7 @@ impl ClientMachine {
             if self.chosen.contains(id) && !self.partitions.contains_key(&id) {
                 self.attachments += 1;
                 let attachment = Attachment { partition: id, number: self.attachments };
-                let past = self.pasts.remove(&id).unwrap_or_default();
+                let past = self.pasts.remove(&id).unwrap_or(self.no_past);
                 self.partitions.insert(id, Partition::new(&mut self.base, attachment, past));
             }
         }
@@ -379,6 +401,7 @@ impl ClientMachine {
                 self.base.end(call, Ending::Failed(Failure::Closed));
             }
             ClientInput::Flush { call }
+            | ClientInput::Resolve { call, .. }
             | ClientInput::Fetch { call, .. }
             | ClientInput::Describe { call, .. }
             | ClientInput::Status { call, .. }

@@ -20,7 +20,9 @@ use crate::time::Time;
 use crate::wire::{AppendRefusal, ClientRequest};
 
 use super::base::Base;
-use super::call::{CallId, Conflict, Draft, Ending, Executed, Failure, Patience};
+use super::call::{
+    CallId, Conflict, Draft, Ending, Executed, Failure, InDoubt, Patience, Unanswered,
+};
 use super::io::{Attachment, ClientEffect};
 use feed::Feed;
 use mount::Mount;
@@ -40,6 +42,13 @@ pub(super) struct Past {
     next_sequence: u64,
     /// The highest session seen.
     session: Option<SessionId>,
+}
+
+impl Past {
+    /// Mounts are numbered above those of an earlier client of the same id.
+    pub(super) fn succeeding() -> Self {
+        Self { mounts: 1 << 63, ..Self::default() }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +160,15 @@ impl Partition {
         self.pump(base);
     }
 
+    /// Tells what became of an attempt, now or once that is decided.
+    pub(super) fn resolve(&mut self, base: &mut Base, call: CallId, in_doubt: &InDoubt) {
+        if let Some(failure) = self.broken.clone() {
+            return base.answer(call, Err(Unanswered::Broken(self.id(), failure)));
+        }
+        let ready = self.mount.is_some_and(|mount| mount.ready);
+        self.window.resolve(base, call, in_doubt, ready);
+    }
+
     fn pump(&mut self, base: &mut Base) {
         let gate = self.mount.and_then(|mount| mount.gate());
         self.window.pump(base, gate.as_ref(), self.feed.applied);
@@ -187,7 +205,7 @@ impl Partition {
                 return Err(Violation("a feed brings another partition's record".to_owned()));
             }
             if req_id.client == base.id
-                && let Some(call) = self.window.committed(base, req_id.sequence)
+                && let Some(call) = self.window.committed(base, req_id.sequence, record.id())
             {
                 self.feed.own(record.id(), call);
             }

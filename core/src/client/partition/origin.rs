@@ -89,7 +89,7 @@ impl Partition {
         self.origin = Origin::Known;
         self.trimmed = None;
         self.feed = Feed::new(self.attachment, mark);
-        self.window.start(mark);
+        self.window.start(base, mark);
         "no server has been reached yet".clone_into(&mut self.problem);
         base.push(ClientEffect::Attached { attachment: self.attachment, mark });
     }

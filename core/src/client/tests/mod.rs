@@ -3,6 +3,7 @@
 mod appends;
 mod cancelling;
 mod connections;
+mod doubts;
 mod feeding;
 mod mounting;
 mod questions;

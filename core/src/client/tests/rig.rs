@@ -39,6 +39,12 @@ impl Rig {
         Self { machine: ClientMachine::new(ME, config, 42), now: Time(1_000_000_000), calls: 0 }
     }
 
+    /// A client that asks for an earlier one.
+    pub(super) fn succeeding(config: ClientConfig) -> Self {
+        let machine = ClientMachine::succeeding(ME, config, 42);
+        Self { machine, ..Self::new() }
+    }
+
     /// Partition 0 is mounted at node 1 over connection 1 as mount 1 in session 1, and ready; the
     /// application had applied nothing.
     pub(super) fn ready() -> Self {
@@ -55,10 +61,15 @@ impl Rig {
 
     /// As [`Self::ready`], but the mount has not been answered.
     pub(super) fn mounting(&mut self) {
+        self.mounting_after(Mark::NONE);
+    }
+
+    /// As [`Self::mounting`]; the application had applied this much.
+    pub(super) fn mounting_after(&mut self, mark: Mark) {
         self.turn([]);
         self.welcome(1, 1);
         self.reply(1, ServerReply::Cluster(view(1, 1)));
-        self.turn([began(1, Ok(Start::After(Mark::NONE)))]);
+        self.turn([began(1, Ok(Start::After(mark)))]);
     }
 
     /// One turn; its effects in words, without alarms.
@@ -222,6 +233,7 @@ fn words(effect: &ClientEffect) -> Option<String> {
             Ok(Answer::Cluster(view)) => {
                 format!("c{} cluster of {}", call.0, view.partitions.len())
             }
+            Ok(Answer::Resolved(resolution)) => format!("c{} Resolved({resolution:?})", call.0),
             Ok(Answer::Record(record)) => format!("c{} record of {}", call.0, record.len()),
             Ok(answer) => format!("c{} {answer:?}", call.0),
             Err(why) => format!("c{} unanswered: {why}", call.0),

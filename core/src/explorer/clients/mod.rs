@@ -5,7 +5,8 @@
 //! It promises: the application is given every transaction once and in order, again only after it
 //! failed there; a call is computed at what was applied; each call ends once. When faults end,
 //! every call has ended, as committed if and only if the log has it, in doubt only if it was
-//! withdrawn, and no ReqId is in the log twice.
+//! withdrawn, and no ReqId is in the log twice. What is asked about attempts in doubt is answered as
+//! the log says.
 
 mod server;
 mod world;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::server::Server;
 use crate::client::testing::{ME, P, patience, seconds};
 use crate::client::{
-    CallId, ClientConfig, ClientEffect, ClientInput, ClientMachine, Draft, Ending, Executed,
-    Failure, Start,
+    Answer, CallId, ClientConfig, ClientEffect, ClientInput, ClientMachine, Draft, Ending,
+    Executed, Failure, InDoubt, Resolution, Start, Unanswered,
 };
 use crate::explorer::draw::Draw;
 use crate::explorer::explore::{Broken, ensure};
@@ -15,6 +15,9 @@ use crate::io::ConnectionId;
 use crate::planted::Planted;
 use crate::time::{Random, Time};
 use crate::wire::{Frame, Message, Version, Welcome};
+
+/// Questions are numbered from here on, calls below.
+const QUESTIONS: u64 = 1 << 32;
 
 /// The client, its application, and the cluster.
 pub(super) struct World {
@@ -31,6 +34,8 @@ pub(super) struct World {
     submitted: BTreeSet<CallId>,
     withdrawn: BTreeSet<CallId>,
     endings: BTreeMap<CallId, Ending>,
+    /// What was asked about attempts in doubt, by sequence, and answered.
+    doubts: BTreeMap<u64, (InDoubt, Option<Resolution>)>,
     pub(super) steps: usize,
 }
 
@@ -51,6 +56,7 @@ impl World {
             submitted: BTreeSet::new(),
             withdrawn: BTreeSet::new(),
             endings: BTreeMap::new(),
+            doubts: BTreeMap::new(),
             steps: 0,
         }
     }
@@ -100,11 +106,11 @@ impl World {
                 self.executing.push(call);
             }
             ClientEffect::End { call, ending } => self.ended(call, ending),
+            ClientEffect::Answer { call, answer } => self.answered(call, answer),
             ClientEffect::Report(_)
             | ClientEffect::Attached { .. }
             | ClientEffect::Detach { .. }
             | ClientEffect::LockFailed { .. }
-            | ClientEffect::Answer { .. }
             | ClientEffect::Formed { .. }
             | ClientEffect::Stop => {}
         }
@@ -130,8 +136,33 @@ impl World {
 
     fn ended(&mut self, call: CallId, ending: Ending) {
         assert!(self.submitted.contains(&call));
+        if let Ending::InDoubt(in_doubt) = ending {
+            self.doubts.insert(in_doubt.req_id.sequence, (in_doubt, None));
+            self.ask(in_doubt);
+        }
         let before = self.endings.insert(call, ending);
         assert_eq!(before, None, "{call:?} ended twice");
+    }
+
+    /// Asks what became of an attempt.
+    fn ask(&mut self, in_doubt: InDoubt) {
+        let call = CallId(QUESTIONS + in_doubt.req_id.sequence);
+        self.inputs.push_back(ClientInput::Resolve { call, in_doubt });
+    }
+
+    fn answered(&mut self, call: CallId, answer: Result<Answer, Unanswered>) {
+        let doubt = self.doubts.get_mut(&(call.0 - QUESTIONS));
+        let (in_doubt, resolved) = doubt.expect("it was asked");
+        match answer {
+            Ok(Answer::Resolved(resolution)) => {
+                assert_eq!(resolved.replace(resolution), None, "answered once");
+            }
+            Err(Unanswered::TimedOut(_)) => {
+                let in_doubt = *in_doubt;
+                self.ask(in_doubt);
+            }
+            other => panic!("the client knows: {other:?}"),
+        }
     }
 
     /// One thing happens.
@@ -229,8 +260,9 @@ impl World {
     pub(super) fn settle(&mut self) -> Result<(), Broken> {
         self.server.calm = true;
         for _ in 0..100_000 {
-            if self.endings.len() == self.submitted.len() && self.applied == self.server.committed()
-            {
+            let told = self.endings.len() == self.submitted.len()
+                && self.doubts.values().all(|(_, resolution)| resolution.is_some());
+            if told && self.applied == self.server.committed() {
                 return Ok(());
             }
             self.tick();
@@ -252,14 +284,18 @@ impl World {
                 _ => None,
             })
             .collect();
-        let doubts: BTreeSet<_> = (self.endings.values())
-            .filter_map(|ending| match ending {
-                Ending::InDoubt(in_doubt) => Some(in_doubt.req_id.sequence),
-                _ => None,
-            })
-            .collect();
+        for (sequence, (_, resolution)) in &self.doubts {
+            let in_log = ours.iter().find(|(_, of)| of == sequence);
+            let right =
+                in_log.map_or(Resolution::NotCommitted, |(id, _)| Resolution::Committed(*id));
+            let is_right = *resolution == Some(right);
+            ensure(
+                is_right,
+                &format!("what became of {sequence} is {right:?}, not {resolution:?}"),
+            )?;
+        }
         let in_log: BTreeSet<_> = (ours.iter())
-            .filter(|(_, sequence)| !doubts.contains(sequence))
+            .filter(|(_, sequence)| !self.doubts.contains_key(sequence))
             .map(|(id, _)| *id)
             .collect();
         ensure(committed == in_log, "what ended as committed is not what is in the log")?;

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::client::base::Base;
-use crate::client::call::{CallId, Ending, Failure, InDoubt};
+use crate::client::call::{Answer, CallId, Ending, Failure, InDoubt, Resolution, Unanswered};
 use crate::id::ReqId;
 use crate::time::Time;
 
@@ -35,6 +35,8 @@ impl Window {
             let pending = self.give_up(base, call, Failure::Deadline);
             assert!(pending, "a call with a deadline has not ended");
         }
+        let undecided = unready.map_or("it is not decided yet", |(_, why)| why);
+        self.doubts.on_timer(base, undecided);
         if let Some((since, why)) = unready {
             self.expire_unmounted(base, since, why);
         }
@@ -115,7 +117,40 @@ impl Window {
             self.fail(base, &attempt, failure.clone());
         }
         self.doubt(base);
+        let why = match failure {
+            Failure::Closed => Unanswered::Closed,
+            Failure::AheadOfLog { .. } | Failure::Trimmed { .. } => {
+                Unanswered::Broken(self.partition, failure.clone())
+            }
+            _ => Unanswered::Forgotten,
+        };
+        self.doubts.end(base, &why);
         self.closed(base);
+    }
+
+    /// Tells what became of an attempt that was given up, now or once that is decided. `ready`:
+    /// whether a mount has been ready since the feed started.
+    pub(in crate::client::partition) fn resolve(
+        &mut self,
+        base: &mut Base,
+        call: CallId,
+        in_doubt: &InDoubt,
+        ready: bool,
+    ) {
+        let sequence = in_doubt.req_id.sequence;
+        let is_outstanding =
+            self.outstanding.binary_search_by_key(&sequence, |one| one.sequence).is_ok();
+        if let Some(resolution) = self.doubts.remembered(sequence) {
+            base.answer(call, Ok(Answer::Resolved(resolution)));
+        } else if is_outstanding {
+            self.doubts.ask(base, call, in_doubt);
+        } else if self.seen > in_doubt.mark {
+            base.answer(call, Err(Unanswered::Forgotten));
+        } else if ready {
+            base.answer(call, Ok(Answer::Resolved(Resolution::NotCommitted)));
+        } else {
+            self.doubts.ask(base, call, in_doubt);
+        }
     }
 
     /// Ends what was sent: nobody will tell what became of it.

@@ -13,10 +13,11 @@
 //! which ends all that is older. Only what is outstanding can be in the log unknown to us. What the
 //! application gives up there has ended and stays outstanding until it is decided.
 
+mod deciding;
+mod doubts;
 mod giving_up;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 use bytes::BytesMut;
 
@@ -25,16 +26,15 @@ use crate::io::ConnectionId;
 use crate::planted::PlantedBug;
 use crate::record::NewRecord;
 use crate::time::Time;
-use crate::wire::{AppendRefusal, ClientRequest, Message};
+use crate::wire::{ClientRequest, Message};
 
 use crate::client::base::Base;
-use crate::client::call::{CallId, Conflict, Draft, Ending, Executed, Failure, Patience};
+use crate::client::call::{CallId, Draft, Ending, Executed, Failure, Patience};
 use crate::client::io::ClientEffect;
+use doubts::Doubts;
 
 /// Where a frame of appends is cut, in bytes.
 const FRAME_BYTES: usize = 1 << 20;
-/// How long a refusal for want of room holds a context back.
-const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// A mount that takes appends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub(super) struct Window {
     blocked: BTreeMap<(TransactionId, CallId), Attempt>,
     paused: VecDeque<(Time, Attempt)>,
     deadlines: BTreeSet<(Time, CallId)>,
+    doubts: Doubts,
     /// Records to be sent at the end of the turn.
     frame: BytesMut,
     count: u32,
@@ -108,13 +109,6 @@ struct Outstanding {
     given_up: bool,
 }
 
-impl Outstanding {
-    /// What is still wanted, now that it is decided.
-    fn wanted(self) -> Option<Attempt> {
-        (!self.given_up).then_some(self.attempt)
-    }
-}
-
 impl Window {
     pub(super) fn new(partition: PartitionId, next_sequence: u64) -> Self {
         Self {
@@ -128,6 +122,7 @@ impl Window {
             blocked: BTreeMap::new(),
             paused: VecDeque::new(),
             deadlines: BTreeSet::new(),
+            doubts: Doubts::default(),
             frame: BytesMut::new(),
             count: 0,
             progress: Time::ZERO,
@@ -140,9 +135,10 @@ impl Window {
     }
 
     /// It is known where the feed starts.
-    pub(super) fn start(&mut self, mark: Mark) {
+    pub(super) fn start(&mut self, base: &mut Base, mark: Mark) {
         self.start = mark;
         self.seen = mark;
+        self.doubts.start(base, mark);
     }
 
     /// The feed has come up to here, and was looked through for own ReqIds.
@@ -289,152 +285,6 @@ impl Window {
             let undecided = self.outstanding.front().map(|one| one.sequence);
             self.next_sequence = undecided.unwrap_or(self.next_sequence);
         }
-    }
-
-    /// The own ReqId came by. Everything before it, of the same mount, is not in the log. The
-    /// call, unless it was given up before.
-    pub(super) fn committed(&mut self, base: &mut Base, sequence: u64) -> Option<CallId> {
-        let mut lost = Vec::new();
-        let mut found = None;
-        while let Some(one) = self.outstanding.pop_front_if(|one| one.sequence <= sequence) {
-            let Some(attempt) = one.wanted() else { continue };
-            if one.sequence == sequence {
-                self.forget_deadline(&attempt);
-                found = Some(attempt.call);
-            } else {
-                lost.push(attempt);
-            }
-        }
-        self.progress = base.now;
-        self.retry_all(base, lost);
-        found
-    }
-
-    /// A newer mount is ready: what is outstanding from before it is not in the log.
-    pub(super) fn settle(&mut self, base: &mut Base) {
-        let lost = self.outstanding.drain(..).filter_map(Outstanding::wanted).collect();
-        self.retry_all(base, lost);
-        let blocked = std::mem::take(&mut self.blocked);
-        self.wait_again(base, blocked.into_values());
-    }
-
-    pub(super) fn conflict(
-        &mut self,
-        base: &mut Base,
-        sequence: u64,
-        conflict: Conflict,
-        applied: Mark,
-    ) {
-        let Some(one) = self.take_outstanding(sequence) else { return };
-        self.progress = base.now;
-        let Some(attempt) = one.wanted() else { return };
-        if attempt.kind == Kind::Append {
-            self.fail(base, &attempt, Failure::Conflict(conflict));
-            return;
-        }
-        base.push(ClientEffect::LockFailed { call: attempt.call, conflict });
-        let Some(attempt) = self.one_more(base, attempt, || Failure::Conflict(conflict)) else {
-            return;
-        };
-        if applied.includes(conflict.id) {
-            self.wait_again(base, [attempt]);
-        } else {
-            self.blocked.insert((conflict.id, attempt.call), attempt);
-        }
-    }
-
-    pub(super) fn refused(
-        &mut self,
-        base: &mut Base,
-        first: u64,
-        last: u64,
-        reason: &AppendRefusal,
-    ) {
-        let mut lost = Vec::new();
-        let start = self.outstanding.partition_point(|one| one.sequence < first);
-        let end = self.outstanding.partition_point(|one| one.sequence <= last).max(start);
-        let refused: Vec<_> =
-            self.outstanding.drain(start..end).filter_map(Outstanding::wanted).collect();
-        self.progress = base.now;
-        for attempt in refused {
-            match (reason, attempt.kind) {
-                (AppendRefusal::Stale, _) => lost.push(attempt),
-                (AppendRefusal::Busy, Kind::Context) => {
-                    let busy = || Failure::Refused(AppendRefusal::Busy);
-                    if let Some(attempt) = self.one_more(base, attempt, busy) {
-                        let until = base.now + base.random.between(BUSY_PAUSE / 2, BUSY_PAUSE);
-                        self.paused.push_back((until, attempt));
-                        base.wake_by(until);
-                    }
-                }
-                (
-                    AppendRefusal::Busy | AppendRefusal::Limit(_) | AppendRefusal::Ahead { .. },
-                    _,
-                ) => {
-                    self.fail(base, &attempt, Failure::Refused(reason.clone()));
-                }
-            }
-        }
-        self.retry_all(base, lost);
-    }
-
-    /// What waited for a transaction to be applied goes on.
-    pub(super) fn applied(&mut self, base: &mut Base, applied: Mark) {
-        let mut released = Vec::new();
-        while let Some(first) = self.blocked.first_entry() {
-            if !applied.includes(first.key().0) {
-                break;
-            }
-            released.push(first.remove());
-        }
-        self.wait_again(base, released);
-    }
-
-    /// Contexts are executed again; appends, tried once, fail.
-    fn retry_all(&mut self, base: &mut Base, lost: Vec<Attempt>) {
-        let mut again = Vec::with_capacity(lost.len());
-        for attempt in lost {
-            match attempt.kind {
-                Kind::Append => self.fail(base, &attempt, Failure::Lost),
-                Kind::Context => again.extend(self.one_more(base, attempt, || Failure::Lost)),
-            }
-        }
-        self.wait_again(base, again);
-    }
-
-    /// The attempt with one retry less; it ends when none is left.
-    fn one_more(
-        &mut self,
-        base: &mut Base,
-        mut attempt: Attempt,
-        failure: impl FnOnce() -> Failure,
-    ) -> Option<Attempt> {
-        match &mut attempt.retries {
-            Some(0) => {
-                self.fail(base, &attempt, failure());
-                return None;
-            }
-            Some(retries) => *retries -= 1,
-            None => {}
-        }
-        Some(attempt)
-    }
-
-    /// Contexts that were executed before go first, in their order.
-    fn wait_again(
-        &mut self,
-        base: &Base,
-        attempts: impl IntoIterator<Item = Attempt, IntoIter: DoubleEndedIterator>,
-    ) {
-        for mut attempt in attempts.into_iter().rev() {
-            attempt.since = base.now;
-            self.waiting.push_front(Waiting::Execute(attempt));
-        }
-    }
-
-    fn take_outstanding(&mut self, sequence: u64) -> Option<Outstanding> {
-        let index = self.outstanding.binary_search_by_key(&sequence, |one| one.sequence).ok()?;
-        self.outstanding.remove(index)
     }
 
     fn fail(&mut self, base: &mut Base, attempt: &Attempt, failure: Failure) {

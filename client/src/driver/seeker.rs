@@ -1,0 +1,58 @@
+//! Finds out what became of an attempt whose own client can't tell: that has ended, or has followed
+//! the log past it.
+//!
+//! A machine of the same client id mounts the partition anew, from where the attempt is known not
+//! to be in the log. A server refuses whatever older mounts of that id send from then on, and says
+//! that the mount is ready only when everything from before is decided and fed. So an attempt that
+//! has not come by then never will.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use waltz_core::client::{Answer, ClientConfig, ClientMachine, InDoubt, Partitions, Unanswered};
+use waltz_core::id::{Mark, PartitionId};
+use waltz_core::wire::FeedMode;
+use waltz_runtime::Runtime;
+
+use super::{Handles, start};
+use crate::call::{Question, Shared, ask};
+use crate::callbacks::ClientCallbacks;
+use crate::error::CallbackError;
+use crate::transaction::Transaction;
+
+/// Looks through the log after a mark.
+struct Seeker {
+    after: Mark,
+}
+
+impl ClientCallbacks for Seeker {
+    async fn high_water_mark(&self, _: PartitionId) -> Result<Mark, CallbackError> {
+        Ok(self.after)
+    }
+
+    async fn apply_transaction(&self, _: &Transaction) -> Result<(), CallbackError> {
+        Ok(())
+    }
+
+    async fn apply_batch(&self, batch: &[Transaction]) -> (usize, Result<(), CallbackError>) {
+        (batch.len(), Ok(()))
+    }
+}
+
+/// What became of an attempt.
+pub(super) async fn seek<R: Runtime>(
+    runtime: R,
+    config: ClientConfig,
+    in_doubt: InDoubt,
+) -> Result<Answer, Unanswered> {
+    let partitions = Partitions::from_iter([in_doubt.partition()]);
+    let config = config.partitions(partitions).feed(FeedMode::Headers);
+    let (calls, receiver) = mpsc::unbounded_channel();
+    let shared = Shared::new(config.max_pending, config.max_pending_bytes);
+    let handles = Handles { calls: receiver, weak: calls.downgrade(), shared };
+    let client = in_doubt.req_id.client;
+    let machine = ClientMachine::succeeding(client, config.clone(), runtime.random());
+    start(runtime, machine, config, Arc::new(Seeker { after: in_doubt.mark }), handles);
+    ask(&calls, Question::Describe { formed: true }).await?;
+    ask(&calls, Question::Resolve(in_doubt)).await
+}
