@@ -3,7 +3,7 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), waltz_databases::ServerError> {
-//! let mut server = waltz_databases::Server::start(waltz_databases::Kind::Postgres)?;
+//! let server = waltz_databases::Server::start(waltz_databases::Kind::Postgres)?;
 //! let url = server.create_database("accounts")?;
 //! server.kill()?; // as a crash would
 //! server.restart()?;

@@ -1,7 +1,7 @@
 //! A server on a directory of its own.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tempfile::TempDir;
 
@@ -24,7 +24,7 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Server {
     // Dropped first: the directory goes when nothing writes to it any more.
-    process: Option<ServerProcess>,
+    process: Mutex<Option<ServerProcess>>,
     programs: Programs,
     account: Account,
     directory: TempDir,
@@ -55,7 +55,7 @@ impl Server {
             Kind::Postgres => Programs::Postgres(Postgres::make(directory.path(), account)?),
             Kind::MariaDb => Programs::MariaDb(MariaDb::make(directory.path(), account)?),
         };
-        let mut server = Self { process: None, programs, account, directory };
+        let server = Self { process: Mutex::new(None), programs, account, directory };
         server.restart()?;
         Ok(server)
     }
@@ -122,22 +122,26 @@ impl Server {
     ///
     /// # Errors
     /// When the process can't be killed.
-    pub fn kill(&mut self) -> Result<(), ServerError> {
-        self.process.take().map_or(Ok(()), |mut process| process.kill())
+    pub fn kill(&self) -> Result<(), ServerError> {
+        self.process().take().map_or(Ok(()), |mut process| process.kill())
     }
 
     /// Starts a killed server again on its data, and waits until it is ready.
     ///
     /// # Errors
     /// When it does not become ready.
-    pub fn restart(&mut self) -> Result<(), ServerError> {
+    pub fn restart(&self) -> Result<(), ServerError> {
         self.kill()?;
         let directory = self.directory.path();
-        self.process = Some(match &self.programs {
+        *self.process() = Some(match &self.programs {
             Programs::Postgres(postgres) => postgres.start(directory, self.account)?,
             Programs::MariaDb(mariadb) => mariadb.start(directory, self.account)?,
         });
         Ok(())
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<ServerProcess>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,7 +152,7 @@ mod tests {
     use super::*;
 
     fn check(kind: Kind) {
-        let mut server = Server::start(kind).expect("a server");
+        let server = Server::start(kind).expect("a server");
         let url = server.create_database("one").expect("a database");
         assert_eq!(url, server.url("one"));
         assert!(server.create_database("one").is_err(), "it is there already");

@@ -133,3 +133,65 @@ fn mark_failed<DB: SqlDatabase>(error: MarkError) -> Attempt {
         MarkError::Certain(error) => Attempt::Failed(error),
     }
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use bytes::BytesMut;
+    use sqlx::sqlite::SqlitePoolOptions;
+    use sqlx::{Sqlite, SqlitePool};
+    use waltz_client::{ClientCallbacks, ClientId, PartitionId, ReqId};
+    use waltz_core::id::Generation;
+    use waltz_core::limits::Limits;
+    use waltz_core::record::NewRecord;
+
+    use super::*;
+    use crate::SqlCallbacks;
+
+    /// Has found a way around the checks of statements.
+    struct Cheating(&'static str);
+
+    impl SqlApply<Sqlite> for Cheating {
+        async fn apply(
+            &self,
+            _: &Transaction,
+            connection: &mut Connection<'_, Sqlite>,
+        ) -> Result<(), CallbackError> {
+            Ok(connection.cheat(self.0).await?)
+        }
+    }
+
+    async fn memory() -> SqlitePool {
+        let one = SqlitePoolOptions::new().max_connections(1);
+        one.connect("sqlite::memory:").await.expect("it is in memory")
+    }
+
+    fn transaction() -> Transaction {
+        let (generation, partition) = (Generation(1), PartitionId(0));
+        let record = NewRecord {
+            req_id: ReqId { client: ClientId(1), generation, partition, sequence: 0 },
+            header: 0,
+            computed_at: Mark::NONE,
+            writes: &[],
+            reads: &[],
+            appends: &[],
+            data: &[],
+        };
+        let mut bytes = BytesMut::new();
+        record.encode(&Limits::default(), &mut bytes).expect("it is short");
+        Transaction::of_record(bytes.freeze()).expect("it was just encoded")
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_was_ended_is_noticed() {
+        for cheat in ["COMMIT", "ROLLBACK", "RELEASE _sqlx_savepoint_1"] {
+            let callbacks = SqlCallbacks::new(memory().await, Cheating(cheat));
+            callbacks.migrate().await.expect("the table is made");
+            let error = callbacks.apply_transaction(&transaction()).await.expect_err(cheat);
+            let error = error.downcast_ref::<SqlError>();
+            assert!(matches!(error, Some(SqlError::TransactionEnded { .. })), "{cheat}: {error:?}");
+        }
+        let callbacks = SqlCallbacks::new(memory().await, Cheating("SELECT 1"));
+        callbacks.migrate().await.expect("the table is made");
+        callbacks.apply_transaction(&transaction()).await.expect("it does no harm");
+    }
+}

@@ -123,6 +123,13 @@ impl<'t, DB: SqlDatabase> Connection<'t, DB> {
         Ok(self.run(statement, usize::MAX).await?.1)
     }
 
+    /// Executes what no application may.
+    #[cfg(all(test, feature = "sqlite"))]
+    pub(crate) async fn cheat(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        let statement = Statement::own(sqlx::SqlStr::from_static(sql), DB::Arguments::default());
+        run::<DB>(self.inner, statement, 0).await.map(drop)
+    }
+
     /// Whether what was executed may be committed.
     pub(crate) fn soundness(&self) -> Result<(), Unsound> {
         match &self.state {

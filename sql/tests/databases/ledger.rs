@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Pool};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use waltz_client::{CallbackError, ClientCallbacks, PartitionId, Transaction};
 use waltz_sql::{Connection, SqlApply, SqlCallbacks, SqlOptions, StatementError};
 
@@ -18,8 +18,10 @@ const TABLES: &str = "CREATE TABLE entries (partition_id BIGINT NOT NULL, id BIG
 /// One instance of it.
 pub(crate) struct Ledger {
     instance: i64,
-    /// Notified when a transaction that says so hangs.
-    pub(crate) hung: Arc<Notify>,
+    /// Notified when a transaction that says so waits.
+    pub(crate) waits: Arc<Notify>,
+    /// Until this is true.
+    pub(crate) go_on: watch::Sender<bool>,
 }
 
 /// A database with the ledger's tables.
@@ -30,7 +32,10 @@ pub(crate) struct Books<DB: TestDatabase> {
 
 impl<DB: TestDatabase> Books<DB> {
     pub(crate) async fn new() -> Self {
-        let place = DB::place().await;
+        Self::at(DB::place().await).await
+    }
+
+    pub(crate) async fn at(place: DB::Place) -> Self {
         let pool = DB::connect(&place).await;
         DB::execute(&pool, TABLES).await;
         let books = Self { place, pool };
@@ -78,7 +83,8 @@ pub(crate) fn on_pool<DB: TestDatabase>(
     instance: i64,
     options: SqlOptions,
 ) -> SqlCallbacks<DB, Ledger> {
-    SqlCallbacks::with_options(pool, Ledger { instance, hung: Arc::default() }, options)
+    let (waits, go_on) = (Arc::default(), watch::Sender::new(false));
+    SqlCallbacks::with_options(pool, Ledger { instance, waits, go_on }, options)
 }
 
 /// Applies a batch from the mark that the database has, as a client does.
@@ -111,21 +117,18 @@ impl<DB: TestDatabase> SqlApply<DB> for Ledger {
             "write" => Ok(()),
             "fail" => Err("it is not to be applied".into()),
             "panic" => panic!("on purpose"),
-            "hang" => {
-                self.hung.notify_one();
-                std::future::pending().await
-            }
             "wait" => {
-                self.hung.notify_one();
-                // Nobody hears it: the test goes on when the database is gone.
-                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-                self.write(transaction, connection).await?;
+                self.waits.notify_one();
+                self.go_on.subscribe().wait_for(|go_on| *go_on).await?;
+                // What it waited for may have been the end of the database.
+                let sql = "UPDATE counters SET entries = entries";
+                connection.execute(sql).await?;
                 Ok(())
             }
             swallowed if swallowed.starts_with("ignoring ") => {
                 let sql = swallowed.trim_start_matches("ignoring ").to_owned();
                 let refused = connection.execute(AssertSqlSafe(sql)).await;
-                assert!(refused.is_err(), "{refused:?}", refused = refused.err());
+                assert!(refused.is_err(), "it is neither allowed nor possible");
                 Ok(())
             }
             sql => {

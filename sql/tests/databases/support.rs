@@ -59,6 +59,16 @@ impl OnServer {
         tokio::task::spawn_blocking(create).await.expect("it does not panic")
     }
 
+    /// A server that a test may kill.
+    pub(crate) async fn alone(kind: Kind) -> Self {
+        let create = move || {
+            let server = Arc::new(Server::start(kind).expect("a database server"));
+            server.create_database("test").expect("a database");
+            Self { server, name: "test".to_owned() }
+        };
+        tokio::task::spawn_blocking(create).await.expect("it does not panic")
+    }
+
     fn url(&self) -> String {
         self.server.url(&self.name)
     }
