@@ -1,4 +1,4 @@
-//! Appends one transaction under a lock and follows the log until it comes by. It needs a node:
+//! Appends one transaction under a lock and reads the log that it is in. It needs a node:
 //! `cargo run --release -p waltz-server -- serve`.
 #![expect(clippy::print_stdout, reason = "showing the log is what it is for")]
 
@@ -23,16 +23,15 @@ impl TransactionContext for Deposit {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (follower, mut feed) = Follower::new(Mark::NONE);
-    let client = Client::connect(ClientConfig::new(["127.0.0.1:7400"]), follower).await?;
-    let deposit = client.submit(Deposit { account: 7, cents: 100 });
+    let config = ClientConfig::new(["127.0.0.1:7400"]);
+    let client = Client::connect(config, NoDatabase::newest()).await?;
+    let deposit = Deposit { account: 7, cents: 100 };
+    let partition = deposit.partition(client.cluster().await?.partitions.len() as u32);
+    println!("{:?}", client.submit(deposit).await);
+    let mut feed = client.feed_with(partition, Mark::NONE, FeedOptions::new().until_now());
     while let Some(transaction) = feed.next().await {
-        let (partition, id) = (transaction.partition(), transaction.id());
-        println!("{partition} {id} {:?}", transaction.bytes().await?);
-        if transaction.req_id().client == client.id() {
-            break;
-        }
+        let transaction = transaction?;
+        println!("{partition} {} {:?}", transaction.id(), transaction.bytes().await?);
     }
-    println!("{:?}", deposit.await);
     Ok(())
 }

@@ -16,6 +16,7 @@ use waltz_core::wire::OperatorRequest;
 
 use crate::context::{TransactionBuilder, TransactionContext};
 use crate::error::{AppendError, CallbackError, FetchError, Outcome, SubmitError};
+use crate::feed::Begun;
 
 /// A call of a handle.
 pub(crate) enum Call {
@@ -37,6 +38,8 @@ pub(crate) enum Call {
     Cancel {
         call: CallId,
     },
+    /// A feed with a machine of its own.
+    Feed(Begun),
     Ask {
         question: Question,
         done: oneshot::Sender<Result<Answer, Unanswered>>,

@@ -5,7 +5,7 @@ use std::future::Future;
 use waltz_core::client::Start;
 use waltz_core::id::{Mark, PartitionId};
 
-use crate::error::CallbackError;
+use crate::error::{CallbackError, FeedError};
 use crate::transaction::Transaction;
 
 /// The application's side: its database, driven by the log.
@@ -50,6 +50,12 @@ pub trait ClientCallbacks: Send + Sync + 'static {
             }
             (batch.len(), Ok(()))
         }
+    }
+
+    /// A partition can't be fed any more, nor appended to: its log was trimmed further than the
+    /// application has applied, or ends before. By default nothing more than the line in the log.
+    fn on_feed_end(&self, partition: PartitionId, error: &FeedError) {
+        let _ = (partition, error);
     }
 
     /// A transaction failed to apply; it will come again. Logged by default.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::{mpsc, oneshot};
 use waltz_core::client::{
-    Answer, ClientConfig, ClientMachine, InDoubt, Partitions, Resolution, Unanswered,
+    Answer, ClientConfig, ClientMachine, InDoubt, Partitions, Resolution, Start, Unanswered,
 };
 use waltz_core::id::{ClientId, Mark, NodeId, PartitionId, TransactionId};
 use waltz_core::wire::{ClusterView, NodeStatus, OperatorRequest};
@@ -17,9 +17,10 @@ use crate::callbacks::ClientCallbacks;
 use crate::context::{AppendRequest, SubmitOptions, TransactionContext};
 use crate::driver;
 use crate::error::{
-    AppendError, ClientError, ConnectError, FetchError, OperateError, Outcome, RefusedAppend,
-    SubmitError,
+    AppendError, ClientError, ConnectError, FeedError, FetchError, OperateError, Outcome,
+    RefusedAppend, SubmitError,
 };
+use crate::feed::{Feed, FeedOptions};
 use crate::submission::{Append, Submission};
 use crate::transaction::Transaction;
 
@@ -214,6 +215,28 @@ impl Client {
             Answer::Resolved(resolution) => Ok(resolution),
             other => unreachable!("what became of an attempt is not {other:?}"),
         }
+    }
+
+    /// Reads a partition's log as a stream: everything after a mark, or from the newest transaction
+    /// on ([`Start::Newest`]). The feed has a connection of its own: one that is read slowly holds
+    /// nobody back.
+    pub fn feed(&self, partition: PartitionId, after: impl Into<Start>) -> Feed {
+        self.feed_with(partition, after, FeedOptions::new())
+    }
+
+    /// As [`Self::feed`]; filtered by header before any data is loaded, without data, or up to what
+    /// is committed now.
+    pub fn feed_with(
+        &self,
+        partition: PartitionId,
+        after: impl Into<Start>,
+        options: FeedOptions,
+    ) -> Feed {
+        let (feed, begun) = Feed::new(partition, after.into(), options);
+        if self.calls.send(Call::Feed(begun)).is_err() {
+            feed.end(FeedError::Closed);
+        }
+        feed
     }
 
     /// Waits until everything called before is decided, and everything committed by then is

@@ -330,6 +330,67 @@ impl From<Unanswered> for OperateError {
     }
 }
 
+/// Why a feed ended.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FeedError {
+    /// The cluster has no such partition.
+    #[error("the cluster has no partition {0}")]
+    UnknownPartition(PartitionId),
+    /// What follows was trimmed.
+    #[error(
+        "partition {partition}: the feed has come to {client} and the log starts after {start}; what is between was trimmed"
+    )]
+    Trimmed {
+        /// The partition.
+        partition: PartitionId,
+        /// How far the feed, or the application, has come.
+        client: Mark,
+        /// Where the log starts.
+        start: Mark,
+    },
+    /// The feed was to start after a mark that the log has not reached.
+    #[error(
+        "partition {partition}: the feed is to follow {client} and the log ends at {log}; the mark is from another cluster or another time"
+    )]
+    AheadOfLog {
+        /// The partition.
+        partition: PartitionId,
+        /// What the feed, or the application, starts after.
+        client: Mark,
+        /// Where the log ends.
+        log: Mark,
+    },
+    /// The cluster could not be reached in time to begin, or to tell where its log ends.
+    #[error("no answer in time: {0}")]
+    TimedOut(String),
+    /// A server can't give a transaction's data.
+    #[error("the feed can't go on: {0}")]
+    Failed(String),
+    /// The client was closed before the feed began.
+    #[error("the client was closed")]
+    Closed,
+}
+
+impl FeedError {
+    pub(crate) fn new(partition: PartitionId, why: Unanswered) -> Self {
+        match why {
+            Unanswered::UnknownPartition(partition) => Self::UnknownPartition(partition),
+            Unanswered::Broken(partition, Failure::Trimmed { client, start }) => {
+                Self::Trimmed { partition, client, start }
+            }
+            Unanswered::Broken(partition, Failure::AheadOfLog { client, log }) => {
+                Self::AheadOfLog { partition, client, log }
+            }
+            Unanswered::Refused(FetchRefusal::Trimmed { start }) => {
+                Self::Trimmed { partition, client: Mark::NONE, start }
+            }
+            Unanswered::TimedOut(reason) => Self::TimedOut(reason),
+            Unanswered::Closed => Self::Closed,
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
 /// Why a transaction could not be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FetchError {

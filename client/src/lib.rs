@@ -16,7 +16,7 @@ mod client;
 mod context;
 mod driver;
 mod error;
-mod follower;
+mod feed;
 mod lock;
 mod partitioning;
 mod serializer;
@@ -33,10 +33,10 @@ pub use callbacks::{ClientCallbacks, NoDatabase};
 pub use client::Client;
 pub use context::{AppendRequest, SubmitOptions, TransactionBuilder, TransactionContext};
 pub use error::{
-    AppendError, CallbackError, ClientError, ConnectError, DataError, FetchError, OperateError,
-    Outcome, RefusedAppend, SubmitError,
+    AppendError, CallbackError, ClientError, ConnectError, DataError, FeedError, FetchError,
+    OperateError, Outcome, RefusedAppend, SubmitError,
 };
-pub use follower::{Feed, Follower};
+pub use feed::{Feed, FeedOptions};
 pub use lock::PartitionLocalLock;
 pub use partitioning::{Layout, LayoutError, Layouts, partition_of};
 pub use serializer::{RawBytes, Serializer, Utf8};

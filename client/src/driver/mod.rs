@@ -20,7 +20,7 @@ use waltz_core::client::{
     Answer, Attachment, CallId, ClientConfig, ClientEffect, ClientInput, ClientMachine, Ending,
     InDoubt, Start, Unanswered,
 };
-use waltz_core::id::{Mark, PartitionId, TransactionId};
+use waltz_core::id::{ClientId, Mark, PartitionId, TransactionId};
 use waltz_core::io::{Level, Report};
 use waltz_core::record::Run;
 use waltz_core::time::Time;
@@ -29,7 +29,8 @@ use waltz_runtime::{Net, NetEvent, Runtime, Timer};
 
 use crate::call::{AnyContext, Appended, Call, Question, Shared};
 use crate::callbacks::ClientCallbacks;
-use crate::error::{AppendError, CallbackError};
+use crate::error::{AppendError, CallbackError, FeedError};
+use crate::feed::{Begun, Handover};
 use crate::transaction::Loader;
 use seat::{Ran, Seat};
 use worker::{Owned, Work, Worker};
@@ -255,6 +256,10 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
                 };
                 return Some(ClientInput::Cancel { call, partition });
             }
+            Call::Feed(begun) => {
+                self.feed(begun);
+                return None;
+            }
             Call::Close { .. } => unreachable!("closing is no call of the machine"),
         };
         self.slots.insert(id, slot);
@@ -297,6 +302,11 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
                 }
                 ClientEffect::Apply { attachment, runs, owned } => {
                     self.apply(attachment, runs, owned);
+                }
+                ClientEffect::Broken { attachment, failure } => {
+                    let partition = attachment.partition;
+                    let error = FeedError::new(partition, Unanswered::Broken(partition, failure));
+                    self.work(partition, Work::End(error));
                 }
                 ClientEffect::Detach { attachment } => {
                     self.work(attachment.partition, Work::Detach);
@@ -364,6 +374,20 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
             // Whoever asked may not wait any more.
             let _ = done.send(seek.await);
         });
+    }
+
+    /// Starts a feed's own machine.
+    fn feed(&self, begun: Begun) {
+        let Begun { source, partition, headers, until_now, calls, weak } = begun;
+        let mode = if headers { FeedMode::Headers } else { FeedMode::Records };
+        let config = self.config.clone().partitions([partition].into_iter().collect()).feed(mode);
+        let id = ClientId(self.runtime.random());
+        let machine = ClientMachine::new(id, config.clone(), self.runtime.random());
+        let shared = Shared::new(config.max_pending, config.max_pending_bytes);
+        let handles = Handles { calls, weak: weak.clone(), shared };
+        let callbacks = Arc::new(Handover(source.clone()));
+        start(self.runtime.clone(), machine, config, callbacks, handles);
+        self.runtime.spawn(source.watch(weak, partition, until_now));
     }
 
     fn work(&mut self, partition: PartitionId, work: Work) {

@@ -15,12 +15,20 @@ use waltz_core::record::Run;
 use super::{Event, in_words};
 use crate::call::{AnyContext, Appended, Permit, Shared, Submitted};
 use crate::callbacks::ClientCallbacks;
-use crate::error::Outcome;
+use crate::error::{FeedError, Outcome};
 use crate::transaction::{Loader, Transaction};
 
 pub(crate) enum Work {
-    Begin { attachment: Attachment },
-    Apply { attachment: Attachment, runs: Vec<Run>, owned: Vec<(TransactionId, Owned)> },
+    Begin {
+        attachment: Attachment,
+    },
+    Apply {
+        attachment: Attachment,
+        runs: Vec<Run>,
+        owned: Vec<(TransactionId, Owned)>,
+    },
+    /// The feed has ended for good.
+    End(FeedError),
     Detach,
 }
 
@@ -76,6 +84,7 @@ impl<C: ClientCallbacks> Worker<C> {
                     self.committed.extend(owned.into_iter().map(Committed::new));
                     self.apply(attachment, &runs).await;
                 }
+                Work::End(error) => self.callbacks.on_feed_end(self.partition, &error),
                 Work::Detach => self.detach(),
             }
         }

@@ -3,16 +3,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use waltz_core::client::{Conflict, InDoubt, Partitions, Start};
+use tokio::sync::mpsc;
+use waltz_core::client::{Conflict, InDoubt, Partitions};
 use waltz_core::id::{Mark, PartitionId, TransactionId};
 use waltz_core::wire::FeedMode;
 
 use super::loopback::{Loopback, P};
 use crate::{
     AppendError, AppendRequest, Batch, BatchRecord, Batches, CallbackError, Client,
-    ClientCallbacks, ClientConfig, FetchError, Follower, NoDatabase, OperateError, OperatorRefusal,
-    Outcome, PartitionLocalLock, RawBytes, SubmitError, Transaction, TransactionBuilder,
-    TransactionContext, Utf8,
+    ClientCallbacks, ClientConfig, FetchError, NoDatabase, OperateError, OperatorRefusal, Outcome,
+    PartitionLocalLock, RawBytes, SubmitError, Transaction, TransactionBuilder, TransactionContext,
+    Utf8,
 };
 
 /// What happened, in order.
@@ -62,6 +63,26 @@ impl ClientCallbacks for Callbacks {
 
     fn uncaught_exception(&self, transaction: &Transaction, error: &CallbackError) {
         self.0.journal.note(format!("{} failed: {error}", transaction.id()));
+    }
+}
+
+/// Gives on what is to be applied.
+struct Collector(mpsc::UnboundedSender<Transaction>);
+
+impl Collector {
+    fn new() -> (Self, mpsc::UnboundedReceiver<Transaction>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+}
+
+impl ClientCallbacks for Collector {
+    async fn high_water_mark(&self, _: PartitionId) -> Result<Mark, CallbackError> {
+        Ok(Mark::NONE)
+    }
+
+    async fn apply_transaction(&self, transaction: &Transaction) -> Result<(), CallbackError> {
+        Ok(self.0.send(transaction.clone())?)
     }
 }
 
@@ -297,11 +318,11 @@ async fn a_flush_is_done_when_everything_is_applied() {
 #[tokio::test]
 async fn data_that_did_not_ride_along_is_loaded_once_for_all_who_want_it() {
     let loopback = Loopback::default();
-    let (follower, mut feed) = Follower::new(Start::After(Mark::NONE));
+    let (collector, mut feed) = Collector::new();
     let config = ClientConfig::new(["here"]).feed(FeedMode::Headers);
-    let client = Client::connect_on(loopback.clone(), config, follower).await.expect("connects");
+    let client = Client::connect_on(loopback.clone(), config, collector).await.expect("connects");
     let append = client.append(P, AppendRequest::new("hello"));
-    let transaction = feed.next().await.expect("it comes");
+    let transaction = feed.recv().await.expect("it comes");
     assert_eq!(append.await, Ok(TransactionId(0)));
     let same = transaction.clone();
     let (one, other) = tokio::join!(transaction.bytes(), same.data(&Utf8));
@@ -311,7 +332,7 @@ async fn data_that_did_not_ride_along_is_loaded_once_for_all_who_want_it() {
     let loaded = transaction.load().await.expect("it is committed");
     client.close().await;
     assert_eq!(loaded.bytes().await, Ok(Bytes::from("hello")), "it has its data with it");
-    assert!(feed.next().await.is_none(), "the feed ends with the client");
+    assert!(feed.recv().await.is_none(), "nothing more comes");
     assert_eq!(transaction.bytes().await, Err(FetchError::Closed));
 }
 

@@ -7,7 +7,8 @@ use crate::time::Time;
 use crate::wire::{Frame, OperatorRequest};
 
 use super::call::{
-    Answer, CallId, Conflict, Draft, Ending, Executed, InDoubt, Patience, Start, Unanswered,
+    Answer, CallId, Conflict, Draft, Ending, Executed, Failure, InDoubt, Patience, Start,
+    Unanswered,
 };
 use super::config::Partitions;
 
@@ -205,6 +206,13 @@ pub enum ClientEffect {
         runs: Vec<Run>,
         /// Calls whose commit is told by this: their transactions are in `runs`.
         owned: Vec<(TransactionId, CallId)>,
+    },
+    /// An attachment can't be fed any more, and nothing appended through it.
+    Broken {
+        /// Which attachment.
+        attachment: Attachment,
+        /// Why.
+        failure: Failure,
     },
     /// Nothing more of an attachment is wanted.
     Detach {

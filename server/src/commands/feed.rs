@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use clap::Args;
 use serde::Serialize;
-use waltz_client::{Client, FeedMode, Follower, Mark, PartitionId, Partitions, Transaction};
+use waltz_client::{FeedOptions, Mark, NoDatabase, PartitionId, Partitions, Transaction};
 
 use super::connect::{config, connect, require_partition};
 use crate::args::{ServerArgs, parse_mark};
@@ -55,46 +55,35 @@ struct Printed {
 /// When the cluster can't be reached, or the log not be read to its end.
 pub async fn run(args: FeedArgs) -> anyhow::Result<Exit> {
     let partition = PartitionId(args.partition);
-    let mode = if args.data { FeedMode::Records } else { FeedMode::Headers };
-    let config = config(&args.server).partitions(Partitions::from_iter([partition])).feed(mode);
-    let (follower, mut feed) = Follower::new(args.after);
-    let client = connect(config, follower).await?;
+    let config = config(&args.server).partitions(Partitions::none());
+    let client = connect(config, NoDatabase::newest()).await?;
     require_partition(&client, partition).await?;
+    let options = FeedOptions::new();
+    let options = if args.data { options } else { options.headers_only() };
+    let options = if args.follow { options } else { options.until_now() };
+    let mut feed = client.feed_with(partition, args.after, options);
     let mut printer = Printer { left: args.count.unwrap_or(u64::MAX), args, output: Output::new() };
     if !printer.args.server.json {
         printer.print_header()?;
     }
-    let mut end = std::pin::pin!(end(client.clone(), printer.args.follow));
     while printer.left > 0 {
         tokio::select! {
             biased;
             batch = feed.next_batch() => match batch {
-                Some(batch) => printer.print_all(&batch).await?,
+                Some(batch) => {
+                    let batch = batch.context("could not read the log to its end")?;
+                    printer.print_all(&batch).await?;
+                }
                 None => break,
             },
-            ended = &mut end => {
-                ended?;
+            stopped = tokio::signal::ctrl_c(), if printer.args.follow => {
+                stopped.context("could not listen for Ctrl-C")?;
                 break;
             }
         }
     }
-    // Everything up to the end was handed over; what is left of it is read from the closed feed.
-    client.close().await;
-    while printer.left > 0
-        && let Some(batch) = feed.next_batch().await
-    {
-        printer.print_all(&batch).await?;
-    }
     printer.output.flush()?;
     Ok(Exit::Success)
-}
-
-/// Ready when the feed has come to where it should stop.
-async fn end(client: Client, follow: bool) -> anyhow::Result<()> {
-    if follow {
-        return tokio::signal::ctrl_c().await.context("could not listen for Ctrl-C");
-    }
-    client.flush().await.context("could not read the log to its end")
 }
 
 struct Printer {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use waltz_client::{
-    AppendRequest, Client, ClientConfig, Follower, Mark, NoDatabase, PartitionId, Partitions,
+    AppendRequest, Client, ClientConfig, FeedOptions, Mark, NoDatabase, PartitionId, Partitions,
 };
 use waltz_server::cluster::{ClusterPlan, LocalCluster};
 
@@ -66,23 +66,17 @@ async fn append_until(
 }
 
 /// The whole log: each id with its number.
-async fn read(config: ClientConfig) -> BTreeMap<u64, u64> {
-    let (follower, mut feed) = Follower::new(Mark::NONE);
-    let client = Client::connect(config, follower).await.unwrap();
-    let reading = async {
-        let mut log = BTreeMap::new();
-        while let Some(transaction) = feed.next().await {
-            let data = transaction.bytes().await.unwrap();
-            let number = u64::from_le_bytes(data[..].try_into().unwrap());
-            log.insert(transaction.id().0, number);
-        }
-        log
-    };
-    let ending = async {
-        client.flush().await.unwrap();
-        client.clone().close().await;
-    };
-    tokio::join!(reading, ending).0
+async fn read(config: ClientConfig, partition: PartitionId) -> BTreeMap<u64, u64> {
+    let client = Client::connect(config, NoDatabase::newest()).await.unwrap();
+    let mut feed = client.feed_with(partition, Mark::NONE, FeedOptions::new().until_now());
+    let mut log = BTreeMap::new();
+    while let Some(transaction) = feed.next().await {
+        let transaction = transaction.unwrap();
+        let data = transaction.bytes().await.unwrap();
+        let number = u64::from_le_bytes(data[..].try_into().unwrap());
+        log.insert(transaction.id().0, number);
+    }
+    log
 }
 
 /// Lets appends run while `disturb` does its worst, and compares what was promised with what is.
@@ -101,7 +95,7 @@ pub(crate) async fn check(
     let (acknowledged, failed) = appending.await.unwrap();
     client.close().await;
 
-    let log = read(config).await;
+    let log = read(config, partition).await;
     assert!(!acknowledged.is_empty());
     for (id, number) in &acknowledged {
         assert_eq!(log.get(id), Some(number), "transaction {id} was acknowledged");

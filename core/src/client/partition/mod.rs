@@ -177,6 +177,8 @@ impl Partition {
     fn fail(&mut self, base: &mut Base, failure: Failure) {
         base.report(Level::Error, Some(self.id()), failure.to_string());
         self.window.end_all(base, &failure);
+        let attachment = self.attachment;
+        base.push(ClientEffect::Broken { attachment, failure: failure.clone() });
         self.broken = Some(failure);
     }
 

@@ -217,6 +217,7 @@ fn words(effect: &ClientEffect) -> Option<String> {
             let to = last.last().id().expect("not empty");
             format!("apply {}..={to} own [{}]", first.first, owned.join(" "))
         }
+        ClientEffect::Broken { attachment, .. } => format!("broken {}", attachment.number),
         ClientEffect::Detach { .. } => "detach".to_owned(),
         ClientEffect::Execute { call, at, .. } => format!("execute c{} at {at}", call.0),
         ClientEffect::LockFailed { call, conflict } => {

@@ -109,6 +109,7 @@ impl World {
             ClientEffect::Answer { call, answer } => self.answered(call, answer),
             ClientEffect::Report(_)
             | ClientEffect::Attached { .. }
+            | ClientEffect::Broken { .. }
             | ClientEffect::Detach { .. }
             | ClientEffect::LockFailed { .. }
             | ClientEffect::Formed { .. }
