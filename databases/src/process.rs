@@ -1,7 +1,7 @@
 //! A server's process, and programs that are run to their end.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -23,6 +23,7 @@ const LAST_WORDS: usize = 40;
 #[derive(Debug)]
 pub(crate) struct ServerProcess {
     child: Child,
+    guard: Child,
     /// What ends it quickly and leaves nothing behind in the system.
     end: Signal,
 }
@@ -43,34 +44,63 @@ impl ServerProcess {
         let action = format!("start {}", program.display());
         let mut child = command.spawn().map_err(ServerError::system(action))?;
         let log = child.stderr.take().expect("the log is piped");
-        let server = Self { child, end };
-        let words = Arc::default();
+        let guard = match guard(child.id()) {
+            Ok(guard) => guard,
+            Err(error) => {
+                // One that can't be guarded must not stay; one that can't be killed has ended.
+                let _ = child.kill();
+                return Err(ServerError::system("guard a server")(error));
+            }
+        };
+        let server = Self { child, guard, end };
+        let words = Arc::<Mutex<VecDeque<String>>>::default();
         // It is read to its end, as a server whose log is full waits.
         let said = listen(log, ready, Arc::clone(&words));
         if said.recv_timeout(PATIENCE).is_ok() {
             return Ok(server);
         }
-        let words: std::sync::MutexGuard<'_, VecDeque<String>> =
-            words.lock().unwrap_or_else(PoisonError::into_inner);
-        let output = words.iter().cloned().collect::<Vec<_>>().join("\n");
+        let words = words.lock().unwrap_or_else(PoisonError::into_inner);
+        let output = words.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
         Err(ServerError::NotReady { program: program.to_owned(), output })
     }
 
     /// Kills it, as a crash would, and waits until it is gone.
     pub(crate) fn kill(&mut self) -> Result<(), ServerError> {
+        self.dismiss_guard();
         self.child.kill().map_err(ServerError::system("kill a server"))?;
         self.child.wait().map_err(ServerError::system("wait for a server's end"))?;
         Ok(())
+    }
+
+    /// Before the server is waited for: its process id may be another's then.
+    fn dismiss_guard(&mut self) {
+        // It ends of nothing else, and can't refuse.
+        let _ = self.guard.kill();
+        let _ = self.guard.wait();
     }
 }
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        // What can't be signalled has ended already.
-        if kill_process(Pid::from_child(&self.child), self.end).is_ok() {
+        self.dismiss_guard();
+        // Only what has not been waited for still has its process id.
+        if let Ok(None) = self.child.try_wait()
+            && kill_process(Pid::from_child(&self.child), self.end).is_ok()
+        {
             let _ = self.child.wait();
         }
     }
+}
+
+/// Kills a server when this process ends without having ended it, as one that is killed itself: its
+/// end of the pipe is closed then.
+fn guard(server: u32) -> io::Result<Child> {
+    Command::new("sh")
+        .args(["-c", "read -r _; kill -s KILL \"$1\"", "sh", &server.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
 }
 
 /// Reads a log in a thread that ends with it. The receiver gets one message when the server is

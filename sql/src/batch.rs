@@ -94,7 +94,7 @@ async fn apply_part<DB: SqlDatabase, A: SqlApply<DB>>(
                 backoff.reset();
                 continue;
             }
-            Attempt::Elsewhere(Some(mark)) => match count_included(now, mark) {
+            Attempt::Elsewhere(Some(mark)) => match count_included(&part[before..], mark) {
                 Ok(0) => "the high-water mark was elsewhere for a moment".to_owned(),
                 Ok(count) => {
                     progress.applied_elsewhere(before + count);

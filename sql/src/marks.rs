@@ -38,13 +38,14 @@ impl Marks {
     pub(crate) fn new<DB: SqlDatabase>(table: &TableName) -> Self {
         let text = |sql: String| AssertSqlSafe(sql).into_sql_str();
         let (first, second, third) = (DB::argument(1), DB::argument(2), DB::argument(3));
-        let name = table.as_str();
+        let (name, suffix) = (table.as_str(), DB::ADVANCE_SUFFIX);
         Self {
             migration: DB::migration(table).into_iter().map(text).collect(),
             insert: text(DB::insert_or_ignore(table)),
             read: text(format!("SELECT next_id FROM {name} WHERE partition_id = {first}")),
             advance: text(format!(
-                "UPDATE {name} SET next_id = {first} WHERE partition_id = {second} AND next_id = {third}"
+                "UPDATE {name} SET next_id = {first} \
+                 WHERE partition_id = {second} AND next_id = {third} {suffix}"
             )),
         }
     }

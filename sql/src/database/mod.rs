@@ -31,6 +31,8 @@ pub(crate) mod dialect {
     pub trait Dialect: Database {
         /// Begins a serializable transaction that may write.
         const BEGIN: &'static str;
+        /// What the statement that moves a mark ends with.
+        const ADVANCE_SUFFIX: &'static str = "";
         /// The words that a statement of the application may begin with.
         const STATEMENTS: &'static [&'static str];
         /// Whether the database refuses to prepare several statements at once.

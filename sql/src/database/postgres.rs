@@ -16,7 +16,15 @@ const TRANSIENT_CLASSES: [&str; 4] = ["08", "53", "57", "58"];
 const TRANSIENT: [&str; 4] = ["40001", "40P01", "55P03", "25006"];
 
 impl Dialect for Postgres {
-    const BEGIN: &'static str = "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE";
+    // The table of marks is so small that PostgreSQL would read all of it to find a row. Then
+    // partitions that move their marks at the same time would fail each other's transactions, each
+    // having read what the other wrote. So it has to use the index, for this statement alone.
+    const BEGIN: &'static str = "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE; \
+        SELECT set_config('waltz.enable_seqscan', current_setting('enable_seqscan'), true); \
+        SET LOCAL enable_seqscan = off";
+
+    const ADVANCE_SUFFIX: &'static str =
+        "RETURNING set_config('enable_seqscan', current_setting('waltz.enable_seqscan'), true)";
 
     // What runs inside CALL and DO can't end a transaction that was begun outside of it.
     const STATEMENTS: &'static [&'static str] = &[

@@ -4,6 +4,7 @@ mod crash;
 mod end_to_end;
 mod ledger;
 mod node;
+mod parallel;
 mod proxy;
 mod suite;
 mod support;
