@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::pin::Pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use waltz_core::client::{
     Answer, CallId, Conflict, Draft, InDoubt, Partitions, Patience, Unanswered,
 };
@@ -128,6 +129,13 @@ pub(crate) trait AnyContext: Send {
     fn on_in_doubt(&mut self, in_doubt: &InDoubt);
 }
 
+/// Calls a context back. It is told what is so: a panic in it changes nothing, and is only logged.
+pub(crate) fn tell(context: &mut dyn AnyContext, what: impl FnOnce(&mut dyn AnyContext)) {
+    if catch_unwind(AssertUnwindSafe(|| what(context))).is_err() {
+        tracing::error!("a transaction context panicked when it was called back");
+    }
+}
+
 impl<C: TransactionContext> AnyContext for C {
     fn execute<'a>(
         &'a mut self,
@@ -170,6 +178,8 @@ pub(crate) struct Shared {
     pending_bytes: AtomicUsize,
     max_pending: usize,
     max_pending_bytes: usize,
+    /// Told, one at a time, that a call gave its room back.
+    freed: Notify,
 }
 
 impl Shared {
@@ -182,6 +192,7 @@ impl Shared {
             pending_bytes: AtomicUsize::new(0),
             max_pending,
             max_pending_bytes,
+            freed: Notify::new(),
         })
     }
 
@@ -194,11 +205,32 @@ impl Shared {
     pub(crate) fn permit(self: &Arc<Self>, bytes: usize) -> Result<Permit, usize> {
         let pending = self.pending.fetch_add(1, Ordering::Relaxed);
         let held = self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let permit = Permit { shared: self.clone(), bytes };
         if pending >= self.max_pending || held.saturating_add(bytes) > self.max_pending_bytes {
+            // Nobody waits for this: it was never free.
+            self.pending.fetch_sub(1, Ordering::Relaxed);
+            self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(pending);
         }
-        Ok(permit)
+        Ok(Permit { shared: self.clone(), bytes })
+    }
+
+    /// As [`Self::permit`], once there is room; `Err` where there never will be.
+    ///
+    /// Whoever holds room gives it back in the end, and wakes one who waits. One that finds too
+    /// little waits again: what stands in its way is held, and will be given back, too.
+    pub(crate) async fn room(self: &Arc<Self>, bytes: usize) -> Result<Permit, usize> {
+        if self.max_pending == 0 || bytes > self.max_pending_bytes {
+            return self.permit(bytes);
+        }
+        loop {
+            let mut freed = pin!(self.freed.notified());
+            // From here on nothing that is freed is missed.
+            freed.as_mut().enable();
+            if let Ok(permit) = self.permit(bytes) {
+                return Ok(permit);
+            }
+            freed.await;
+        }
     }
 }
 
@@ -213,6 +245,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.shared.pending.fetch_sub(1, Ordering::Relaxed);
         self.shared.pending_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.shared.freed.notify_one();
     }
 }
 
@@ -245,6 +278,9 @@ impl Marks {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
     use super::*;
 
     #[test]
@@ -256,6 +292,27 @@ mod tests {
         assert_eq!(shared.permit(0).expect_err("too many"), 2);
         drop((first, second));
         assert!(shared.permit(100).is_ok(), "ended calls give their room back");
+    }
+
+    async fn is_pending<F: Future>(mut future: Pin<&mut F>) -> bool {
+        poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_room_gets_it_in_turn() {
+        let shared = Shared::new(2, 100);
+        let first = shared.permit(60).expect("room");
+        let second = shared.permit(10).expect("room");
+        let (mut large, mut small) = (Box::pin(shared.room(90)), Box::pin(shared.room(20)));
+        assert!(is_pending(large.as_mut()).await && is_pending(small.as_mut()).await);
+        drop(second);
+        assert!(is_pending(large.as_mut()).await, "too little for it");
+        drop(first);
+        let small = small.await.expect("room");
+        drop(small);
+        let large = large.await.expect("room");
+        assert_eq!(shared.room(101).await.expect_err("never"), 1);
+        drop(large);
     }
 
     #[test]

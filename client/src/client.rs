@@ -12,7 +12,7 @@ use waltz_core::id::{ClientId, Mark, NodeId, PartitionId, TransactionId};
 use waltz_core::wire::{ClusterView, NodeStatus, OperatorRequest};
 use waltz_runtime::Runtime;
 
-use crate::call::{self, Appended, Call, Question, Shared, Submitted, ask};
+use crate::call::{self, Appended, Call, Permit, Question, Shared, Submitted, ask};
 use crate::callbacks::ClientCallbacks;
 use crate::context::{AppendRequest, SubmitOptions, TransactionContext};
 use crate::driver;
@@ -129,10 +129,38 @@ impl Client {
     /// As [`Self::submit`], with a deadline or a bound on executions.
     pub fn submit_with<C: TransactionContext>(
         &self,
+        context: C,
+        options: SubmitOptions,
+    ) -> Submission {
+        self.submit_within(self.shared.permit(0), context, options)
+    }
+
+    /// As [`Self::submit_with`], once fewer than [`ClientConfig::max_pending`] calls are pending,
+    /// where the others fail at once. Who waits is served in turn.
+    ///
+    /// ```
+    /// # use waltz_client::{Client, SubmitOptions, TransactionContext};
+    /// # async fn example<C: TransactionContext>(client: Client, contexts: Vec<C>) {
+    /// for context in contexts {
+    ///     client.submit_when_ready(context, SubmitOptions::default()).await.detach();
+    /// }
+    /// # }
+    /// ```
+    pub async fn submit_when_ready<C: TransactionContext>(
+        &self,
+        context: C,
+        options: SubmitOptions,
+    ) -> Submission {
+        self.submit_within(self.shared.room(0).await, context, options)
+    }
+
+    fn submit_within<C: TransactionContext>(
+        &self,
+        permit: Result<Permit, usize>,
         mut context: C,
         options: SubmitOptions,
     ) -> Submission {
-        let permit = match self.shared.permit(0) {
+        let permit = match permit {
             Ok(permit) => permit,
             Err(pending) => {
                 let error = SubmitError::TooManyPending(pending);
@@ -157,7 +185,30 @@ impl Client {
     /// many can be called before the first is awaited. Dropping the append withdraws it;
     /// [`Append::detach`] lets it go on.
     pub fn append(&self, partition: PartitionId, request: AppendRequest) -> Append {
-        let permit = match self.shared.permit(request.draft.data.len()) {
+        self.append_within(self.shared.permit(request.draft.data.len()), partition, request)
+    }
+
+    /// As [`Self::append`], once there is room within [`ClientConfig::max_pending`] and
+    /// [`ClientConfig::max_pending_bytes`], where the other fails at once. The record's mark is what
+    /// the client has applied when this is called, unless the record names one.
+    pub async fn append_when_ready(
+        &self,
+        partition: PartitionId,
+        mut request: AppendRequest,
+    ) -> Append {
+        // What the caller has seen counts, not what is applied while it waits.
+        request.at = request.at.or_else(|| self.high_water_mark(partition));
+        let permit = self.shared.room(request.draft.data.len()).await;
+        self.append_within(permit, partition, request)
+    }
+
+    fn append_within(
+        &self,
+        permit: Result<Permit, usize>,
+        partition: PartitionId,
+        request: AppendRequest,
+    ) -> Append {
+        let permit = match permit {
             Ok(permit) => permit,
             Err(pending) => {
                 let refused = RefusedAppend::TooManyPending(pending);

@@ -15,7 +15,8 @@ use crate::serializer::Serializer;
 ///
 /// The client executes it, appends what it built, and executes it again whenever the append met
 /// a conflict or was lost, until it is committed. Of `on_completion(true)`, `on_completion(false)`,
-/// `on_exception` and `on_in_doubt` exactly one is called, once.
+/// `on_exception` and `on_in_doubt` exactly one is called, once. A panic in `execute` fails the
+/// context; one in a callback is logged and changes nothing.
 pub trait TransactionContext: Send + 'static {
     /// Where the transaction belongs, of so many partitions.
     fn partition(&self, partitions: u32) -> PartitionId;

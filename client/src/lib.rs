@@ -39,6 +39,12 @@ pub use error::{
 pub use feed::{Feed, FeedOptions};
 pub use lock::PartitionLocalLock;
 pub use partitioning::{Layout, LayoutError, Layouts, partition_of};
+#[cfg(any(feature = "json", feature = "postcard"))]
+pub use serializer::FormatError;
+#[cfg(feature = "json")]
+pub use serializer::Json;
+#[cfg(feature = "postcard")]
+pub use serializer::Postcard;
 pub use serializer::{RawBytes, Serializer, Utf8};
 pub use submission::{Append, Submission};
 pub use transaction::Transaction;

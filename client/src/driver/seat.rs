@@ -9,7 +9,7 @@ use waltz_runtime::Runtime;
 
 use super::worker::Owned;
 use super::{Driver, Event, Slot};
-use crate::call::{AnyContext, Permit, Submitted};
+use crate::call::{AnyContext, Permit, Submitted, tell};
 use crate::callbacks::ClientCallbacks;
 use crate::context::TransactionBuilder;
 use crate::error::{CallbackError, Outcome, SubmitError};
@@ -61,11 +61,11 @@ impl Seat {
         let mut context = context;
         let outcome = match ending {
             Ending::Committed(id) => {
-                context.iter_mut().for_each(|context| context.on_completion(true));
+                told(&mut context, |context| context.on_completion(true));
                 Outcome::Committed(id)
             }
             Ending::Ignored => {
-                context.iter_mut().for_each(|context| context.on_completion(false));
+                told(&mut context, |context| context.on_completion(false));
                 Outcome::Ignored
             }
             Ending::Failed(failure) => {
@@ -73,17 +73,23 @@ impl Seat {
                     (Failure::Context, Some(error)) => SubmitError::Context(error),
                     (failure, _) => SubmitError::new(partition, failure),
                 };
-                context.iter_mut().for_each(|context| context.on_exception(&error));
+                told(&mut context, |context| context.on_exception(&error));
                 Outcome::Failed(error)
             }
             Ending::InDoubt(in_doubt) => {
-                context.iter_mut().for_each(|context| context.on_in_doubt(&in_doubt));
+                told(&mut context, |context| context.on_in_doubt(&in_doubt));
                 Outcome::InDoubt(in_doubt)
             }
         };
         drop(permit);
         // A dropped submission wants no outcome.
         let _ = done.send(outcome);
+    }
+}
+
+fn told(context: &mut Option<Box<dyn AnyContext>>, what: impl FnOnce(&mut dyn AnyContext)) {
+    if let Some(context) = context {
+        tell(context.as_mut(), what);
     }
 }
 
@@ -119,7 +125,7 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
         };
         let mut guard = PanicGuard { call: Some(call), events: events.clone() };
         self.runtime.spawn(async move {
-            context.on_lock_failure(&conflict);
+            tell(context.as_mut(), |context| context.on_lock_failure(&conflict));
             guard.finish(Event::Back { call, context });
         });
     }

@@ -13,7 +13,7 @@ use waltz_core::id::{Mark, PartitionId, TransactionId};
 use waltz_core::record::Run;
 
 use super::{Event, in_words};
-use crate::call::{AnyContext, Appended, Permit, Shared, Submitted};
+use crate::call::{AnyContext, Appended, Permit, Shared, Submitted, tell};
 use crate::callbacks::ClientCallbacks;
 use crate::error::{FeedError, Outcome};
 use crate::transaction::{Loader, Transaction};
@@ -169,13 +169,13 @@ impl Committed {
         if let Some(context) = &mut self.context
             && !std::mem::replace(&mut self.completed, true)
         {
-            context.on_completion(true);
+            tell(context.as_mut(), |context| context.on_completion(true));
         }
     }
 
     fn applied(mut self) {
         if let Some(context) = &mut self.context {
-            context.on_application();
+            tell(context.as_mut(), |context| context.on_application());
         }
         self.report();
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use crate::transaction::Transaction;
 
+type Filter = Box<dyn Fn(&Transaction) -> bool + Send + Sync>;
+
 /// How a [`Feed`](super::Feed) is to be. By default it gives out every transaction with its data.
 ///
 /// ```
@@ -14,7 +16,7 @@ use crate::transaction::Transaction;
 /// # let _ = deposits;
 /// ```
 pub struct FeedOptions {
-    filter: Option<Box<dyn Fn(&Transaction) -> bool + Send + Sync>>,
+    filter: Option<Filter>,
     headers_only: bool,
     pub(super) until_now: bool,
     pub(super) prefetch: usize,

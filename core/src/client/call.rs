@@ -39,6 +39,13 @@ pub struct Patience {
     pub retries: Option<u32>,
 }
 
+impl Patience {
+    /// Whether there is no time at all.
+    pub(super) fn is_over(&self) -> bool {
+        self.timeout.is_some_and(|timeout| timeout.is_zero())
+    }
+}
+
 /// Where a partition's feed starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {

@@ -295,6 +295,17 @@ fn a_passed_deadline_is_certain_before_sending_and_in_doubt_after() {
 }
 
 #[test]
+fn what_has_no_time_at_all_is_neither_executed_nor_sent() {
+    let mut rig = Rig::ready();
+    let over = patience(Some(0), None);
+    let calls = [rig.append_with(over), rig.submit_with(over)];
+    assert_eq!(
+        rig.turn(calls),
+        ["c1 failed: its deadline passed", "c2 failed: its deadline passed"]
+    );
+}
+
+#[test]
 fn a_partition_that_is_not_mounted_in_time_fails_what_waits() {
     let mut rig = Rig::with(ClientConfig::new(["n1"]).mount_timeout(seconds(3)));
     rig.mounting();

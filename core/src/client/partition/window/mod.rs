@@ -147,6 +147,9 @@ impl Window {
     }
 
     pub(super) fn submit(&mut self, base: &mut Base, call: CallId, patience: Patience) {
+        if patience.is_over() {
+            return base.end(call, Ending::Failed(Failure::Deadline));
+        }
         let attempt = self.attempt(base, call, Kind::Context, patience);
         self.waiting.push_back(Waiting::Execute(attempt));
     }
@@ -159,6 +162,9 @@ impl Window {
         at: Option<Mark>,
         patience: Patience,
     ) {
+        if patience.is_over() {
+            return base.end(call, Ending::Failed(Failure::Deadline));
+        }
         let attempt = self.attempt(base, call, Kind::Append, patience);
         self.waiting.push_back(Waiting::Send(attempt, draft, at));
     }
