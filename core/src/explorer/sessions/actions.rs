@@ -49,6 +49,8 @@ pub(super) enum Action {
     Attend,
     /// A node says what it will about what it is asked, and loses power before it writes.
     Lapse,
+    /// Replicas and sessions come to where a lapse does most harm.
+    Prepare,
     /// A session is told which replicas there should be.
     Aim,
     /// What is old is wanted no more.
@@ -66,7 +68,7 @@ pub(super) enum Action {
 }
 
 /// How often each is tried, beside the others.
-pub(super) const WEIGHTS: [(Action, u64); 26] = [
+pub(super) const WEIGHTS: [(Action, u64); 27] = [
     (Action::Request, 300),
     (Action::Answer, 300),
     (Action::Sync, 150),
@@ -86,6 +88,7 @@ pub(super) const WEIGHTS: [(Action, u64); 26] = [
     (Action::Strand, 12),
     (Action::Attend, 10),
     (Action::Lapse, 12),
+    (Action::Prepare, 12),
     (Action::Aim, 12),
     (Action::Trim, 6),
     (Action::Wake, 20),
@@ -117,6 +120,7 @@ impl Run {
             | Action::Confirm
             | Action::Fetch
             | Action::Strand
+            | Action::Prepare
             | Action::Aim
             | Action::Trim => return self.use_session(action),
             Action::Attend => return self.attend(),
@@ -235,6 +239,7 @@ impl Run {
         self.asked += 1;
         match action {
             Action::Strand => self.strand(epoch),
+            Action::Prepare => return self.prepare(epoch),
             Action::Aim => self.aim(epoch),
             Action::Trim => {
                 let start = self.below(committed.count() as usize + 1) as u64;
@@ -283,16 +288,7 @@ impl Run {
     /// one begins without it.
     fn strand(&mut self, epoch: u64) {
         let left = self.node();
-        for node in self.nodes().into_iter().filter(|node| *node != left) {
-            self.cluster.cut(epoch, node, Loss::Everything);
-        }
-        for _ in 0..1 + self.below(3) {
-            let count = 1 + self.below(3) as u64;
-            self.cluster.append(epoch, count);
-        }
-        for number in self.cluster.connections_of(|c| (c.epoch, c.node) == (epoch, left)) {
-            self.cluster.deliver_requests(number, usize::MAX);
-        }
+        self.leave_alone(epoch, left);
         if self.below(2) == 0 {
             self.cluster.sync(left, usize::MAX);
         }
@@ -304,6 +300,20 @@ impl Run {
         if self.below(2) == 0 {
             let now = Turn { whose: Whose::Newest, nodes: without };
             self.agenda = [now, Turn { whose, nodes: with }].into();
+        }
+    }
+
+    /// A session numbers records that reach this node only.
+    pub(super) fn leave_alone(&mut self, epoch: u64, left: NodeId) {
+        for node in self.nodes().into_iter().filter(|node| *node != left) {
+            self.cluster.cut(epoch, node, Loss::Everything);
+        }
+        for _ in 0..1 + self.below(3) {
+            let count = 1 + self.below(3) as u64;
+            self.cluster.append(epoch, count);
+        }
+        for number in self.cluster.connections_of(|c| (c.epoch, c.node) == (epoch, left)) {
+            self.cluster.deliver_requests(number, usize::MAX);
         }
     }
 

@@ -1,5 +1,5 @@
-//! Faults beyond lost messages and crashes: power that fails right after an answer, disks that rot
-//! or lose entries, requests that no sound server sends.
+//! Faults beyond lost messages and crashes: disks that rot or lose entries, requests that no sound
+//! server sends.
 //!
 //! One disk at most is hit by what no crash does to it, and it never holds the last good copy of a
 //! committed record.
@@ -7,7 +7,6 @@
 use bytes::Bytes;
 
 use super::actions::Action;
-use super::attention::{Turn, Whose};
 use super::run::Run;
 use crate::id::{Mark, SessionId, TransactionId};
 use crate::storage::testing;
@@ -44,7 +43,7 @@ impl Trouble {
         match action {
             Action::Rot => self == Self::Rot,
             Action::Smear => self == Self::Smear,
-            Action::Lapse => self == Self::Lapse,
+            Action::Lapse | Action::Prepare => self == Self::Lapse,
             Action::Aim => self == Self::Moves,
             _ => true,
         }
@@ -52,11 +51,11 @@ impl Trouble {
 
     /// How many times as often it happens.
     pub(super) fn favours(self, action: Action) -> u64 {
-        use Action::{Aim, Attend, Forge, Lapse, Open, Rot, Strand, Wake};
+        use Action::{Aim, Attend, Forge, Lapse, Open, Prepare, Rot, Strand, Wake};
         let is_favoured = match self {
             Self::Rot => matches!(action, Rot | Wake | Forge),
             Self::Smear => matches!(action, Open | Attend),
-            Self::Lapse => matches!(action, Lapse | Attend | Strand),
+            Self::Lapse => matches!(action, Lapse | Attend | Strand | Prepare),
             Self::Moves => matches!(action, Aim | Open | Attend),
         };
         if is_favoured { 3 } else { 1 }
@@ -64,50 +63,6 @@ impl Trouble {
 }
 
 impl Run {
-    /// A node says what it will about all that it is asked on a connection, and loses power before
-    /// any of it is durable. Then others go on: those who know of it, or those who don't.
-    pub(super) fn lapse(&mut self) -> Option<()> {
-        let node = self.troubled;
-        if self.trouble != Trouble::Lapse {
-            return None;
-        }
-        let asked = self.connections(|c| c.node == node && c.is_up && !c.requests.is_empty());
-        // What is asked once in a session is worth most.
-        let is_grave = |number: &u64| {
-            let mut requests = self.cluster.connections[number].requests.iter();
-            requests.any(|(request, _)| {
-                let request = &request.request;
-                matches!(request, ReplicaRequest::Open { .. } | ReplicaRequest::Join { .. })
-            })
-        };
-        let grave: Vec<_> = asked.iter().copied().filter(is_grave).collect();
-        let number = self.one_of(&grave).or_else(|| self.one_of(&asked))?;
-        let epoch = self.cluster.connections[&number].epoch;
-        self.cluster.deliver_requests(number, usize::MAX);
-        self.cluster.deliver_answers(number, usize::MAX);
-        self.cluster.crash(node);
-        let others: Vec<_> = self.cluster.sessions.keys().copied().collect();
-        let others: Vec<_> = others.into_iter().filter(|other| *other != epoch).collect();
-        let other = self.one_of(&others).unwrap_or(epoch);
-        let with = self.majority(|member| member == node);
-        let without = self.majority(|member| member != node);
-        let turn = |whose, nodes| Turn { whose, nodes };
-        match self.below(4) {
-            0 => {}
-            1 => {
-                let turns =
-                    [turn(Whose::Session(other), with), turn(Whose::Session(epoch), without)];
-                (self.attention, self.agenda) = (None, turns.into());
-            }
-            _ => {
-                let alone = vec![self.one_of(&without)?];
-                let turns = [turn(Whose::Session(epoch), alone), turn(Whose::New, with)];
-                (self.attention, self.agenda) = (None, turns.into());
-            }
-        }
-        Some(())
-    }
-
     /// A bit flips on the one disk that rots, where others hold the record.
     pub(super) fn rot(&mut self) -> Option<()> {
         let node = self.troubled;

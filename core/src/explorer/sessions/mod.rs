@@ -8,6 +8,7 @@ mod attention;
 mod cluster;
 mod event;
 mod faults;
+mod lapse;
 mod oracle;
 mod run;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::attention::{Attention, Turn};
 use super::cluster::Cluster;
 use super::event::Event;
 use super::faults::Trouble;
+use super::lapse::Lapse;
 use super::oracle::Oracle;
 use crate::explorer::draw::Draw;
 use crate::explorer::explore::{Broken, Explore};
@@ -34,6 +35,7 @@ pub(super) struct Run {
     /// What goes wrong more than usual, and the node that suffers from it.
     pub(super) trouble: Trouble,
     pub(super) troubled: NodeId,
+    pub(super) lapse: Lapse,
     /// Whether a replica was told to trim what its session did not say.
     pub(super) has_trimmed: bool,
     /// Whether servers offer what is not in their logs.
@@ -77,6 +79,7 @@ impl Run {
         let oracle = Oracle::new(&cluster);
         let node = NodeId(1 + (random.bits() % u64::from(size)) as u32);
         let trouble = Trouble::DRAWN[(random.bits() % 8) as usize];
+        let lapse = Lapse::DRAWN[random.below(Lapse::DRAWN.len())];
         let lies = trouble == Trouble::Rot || random.bits().is_multiple_of(3);
         // Every run has its own weather: what is rare in one is common in another.
         let weights = WEIGHTS.into_iter().filter(|(action, _)| trouble.allows(*action));
@@ -88,6 +91,7 @@ impl Run {
         // Most runs are of one version. The others begin with any mixture.
         let rolls = random.bits().is_multiple_of(4);
         weights.retain(|(action, _)| rolls || *action != Action::Roll);
+        weights.retain(|(action, _)| lapse != Lapse::Any || *action != Action::Prepare);
         for node in cluster.nodes.keys().copied().collect::<Vec<_>>() {
             cluster.roll(node, rolls && random.bits().is_multiple_of(2));
         }
@@ -103,6 +107,7 @@ impl Run {
             agenda: VecDeque::new(),
             trouble,
             troubled: node,
+            lapse,
             has_trimmed: false,
             lies,
             story: None,
