@@ -139,7 +139,8 @@ fn an_application_that_needs_what_was_trimmed_is_told_so_loudly() {
         let after = if start == Start::Newest { "none" } else { "3" };
         let why = format!("this client has applied up to {after} and the log starts after 8");
         assert!(told[1].starts_with(&format!("c1 failed: {why}")), "{told:?}");
-        assert!(told[2].starts_with(&format!("c2 unanswered: partition p0: {why}")), "{told:?}");
+        assert!(told[2].starts_with("broken "), "the application is told, too: {told:?}");
+        assert!(told[3].starts_with(&format!("c2 unanswered: partition p0: {why}")), "{told:?}");
         let append = rig.append();
         assert!(rig.turn([append])[0].starts_with(&format!("c3 failed: {why}")));
     }
