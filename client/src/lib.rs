@@ -10,6 +10,8 @@
 //! on a runtime.
 
 mod batch;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod call;
 mod callbacks;
 mod client;
