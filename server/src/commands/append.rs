@@ -9,11 +9,12 @@ use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use waltz_client::{
     AppendError, AppendRequest, Client, LockId, Mark, NoDatabase, PartitionId, Partitions,
+    TransactionId,
 };
 use waltz_core::limits::Limits;
 
 use super::connect::{config, connect, require_partition};
-use super::window::{Answer, Window};
+use super::window::Window;
 use crate::args::{LockName, ServerArgs, parse_mark};
 use crate::exit::Exit;
 use crate::output::Output;
@@ -185,7 +186,7 @@ impl Appender {
         locks.find(|lock| lock.id() == id).map_or_else(|| id.to_string(), LockName::to_string)
     }
 
-    fn print(&mut self, answer: Answer) -> anyhow::Result<()> {
+    fn print(&mut self, answer: Result<TransactionId, AppendError>) -> anyhow::Result<()> {
         let partition = self.args.partition;
         let mut printed = Printed { partition, id: None, conflict: None, error: None };
         match answer {

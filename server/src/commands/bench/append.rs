@@ -26,6 +26,10 @@ pub struct AppendBench {
     /// not tried again
     #[arg(long, value_name = "N", default_value_t = 0)]
     locks: u64,
+
+    /// Submit contexts, which are executed again until they are committed, rather than append once
+    #[arg(long)]
+    submit: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,6 +40,7 @@ struct Report {
     connections: u32,
     partitions: u32,
     locks: u64,
+    submit: bool,
     seconds: f64,
     committed: u64,
     conflicts: u64,
@@ -60,6 +65,7 @@ pub async fn run(args: AppendBench) -> anyhow::Result<Exit> {
         connections: args.bench.connections,
         partitions: args.bench.partitions,
         locks: args.locks,
+        submit: args.submit,
     };
     let clients = load.connect(&target.config()).await?;
     let phase = load::timed(WARM_UP, args.bench.duration);
@@ -97,6 +103,7 @@ fn report(
         connections: args.bench.connections,
         partitions: args.bench.partitions,
         locks: args.locks,
+        submit: args.submit,
         seconds,
         committed: tally.committed,
         conflicts: tally.conflicts,

@@ -125,6 +125,7 @@ async fn store(args: &FeedBench, config: &ClientConfig) -> anyhow::Result<u64> {
         connections: 1,
         partitions: args.bench.partitions,
         locks: 0,
+        submit: false,
     };
     let clients = load.connect(config).await?;
     let now = Instant::now();

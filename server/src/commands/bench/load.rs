@@ -1,16 +1,17 @@
-//! A closed loop of appends: so many are always under way, and no task is made for any of them.
+//! A closed loop of calls: so many are always under way, and no task is made for any of them.
+
+mod call;
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use waltz_client::{
-    AppendError, AppendRequest, Client, ClientConfig, NoDatabase, PartitionId, PartitionLocalLock,
-};
+use waltz_client::{Client, ClientConfig, NoDatabase, PartitionId, PartitionLocalLock};
 use waltz_core::time::Random;
 
 use crate::commands::connect::connect;
-use crate::commands::window::{Answer, Window};
+use crate::commands::window::Window;
 use crate::measure::latency::Latencies;
+use call::{Call, Ended};
 
 /// What to send.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub(super) struct Load {
     pub(super) partitions: u32,
     /// Each append changes one of so many locks; none, when zero.
     pub(super) locks: u64,
+    /// Contexts, executed until they are committed, rather than single tries.
+    pub(super) submit: bool,
 }
 
 /// When to send, and when to count.
@@ -48,7 +51,7 @@ pub(super) struct Tally {
     /// Failed in any other way.
     pub(super) failed: u64,
     /// Why the first of these failed.
-    pub(super) first_error: Option<AppendError>,
+    pub(super) first_error: Option<String>,
     /// Of the committed ones.
     pub(super) latencies: Latencies,
 }
@@ -62,14 +65,14 @@ impl Tally {
         self.latencies.add(&other.latencies);
     }
 
-    fn count(&mut self, started: Instant, ended: Instant, answer: Answer) {
-        match answer {
-            Ok(_) => {
+    fn count(&mut self, started: Instant, now: Instant, ended: Ended) {
+        match ended {
+            Ended::Committed => {
                 self.committed += 1;
-                self.latencies.record(ended.saturating_duration_since(started));
+                self.latencies.record(now.saturating_duration_since(started));
             }
-            Err(AppendError::Conflict { .. }) => self.conflicts += 1,
-            Err(error) => {
+            Ended::Conflict => self.conflicts += 1,
+            Ended::Failed(error) => {
                 self.failed += 1;
                 self.first_error.get_or_insert(error);
             }
@@ -122,6 +125,7 @@ impl Load {
             slots: share(u64::from(self.in_flight), index) as usize,
             left: share(phase.records, index),
             locks: self.locks,
+            submit: self.submit,
             random: Random::new(index as u64),
             phase,
         };
@@ -129,7 +133,7 @@ impl Load {
     }
 }
 
-/// One client's appends to one partition.
+/// One client's calls of one partition.
 struct Lane {
     client: Client,
     partition: PartitionId,
@@ -137,6 +141,7 @@ struct Lane {
     slots: usize,
     left: u64,
     locks: u64,
+    submit: bool,
     random: Random,
     phase: Phase,
 }
@@ -148,7 +153,7 @@ impl Lane {
         loop {
             while now < self.phase.to && self.left > 0 && window.len() < self.slots {
                 self.left -= 1;
-                window.push(now, self.append());
+                window.push(now, self.call());
             }
             if window.is_empty() {
                 return tally;
@@ -156,22 +161,23 @@ impl Lane {
             let first = window.next().await;
             now = Instant::now();
             let mut ended = Some(first);
-            while let Some((started, answer)) = ended {
+            while let Some((started, how)) = ended {
                 if (self.phase.from..=self.phase.to).contains(&now) {
-                    tally.count(started, now, answer);
+                    tally.count(started, now, how);
                 }
                 ended = window.next_ready().await;
             }
         }
     }
 
-    fn append(&mut self) -> waltz_client::Append {
-        let mut request = AppendRequest::new(self.payload.clone());
-        if self.locks > 0 {
-            let lock = self.random.bits() % self.locks;
-            request = request.write_lock(PartitionLocalLock::new("bench", lock));
+    fn call(&mut self) -> Call {
+        let locks = (self.locks > 0).then(|| self.random.bits() % self.locks);
+        let lock = locks.map(|lock| PartitionLocalLock::new("bench", lock));
+        let (partition, payload) = (self.partition, self.payload.clone());
+        match self.submit {
+            true => Call::submit(&self.client, partition, payload, lock),
+            false => Call::append(&self.client, partition, payload, lock),
         }
-        self.client.append(self.partition, request)
     }
 }
 
