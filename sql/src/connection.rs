@@ -12,7 +12,7 @@ use crate::statement::Statement;
 
 /// The connection on which an application applies transactions.
 ///
-/// It takes whatever `sqlx` can execute ([`sqlx::query`] with its arguments, or a text), one
+/// It takes whatever `sqlx` can execute ([`sqlx::query`](fn@sqlx::query) with its arguments, or a text), one
 /// statement at a time, inside the database transaction that also moves the high-water mark. It
 /// can't commit, roll back or change the isolation: statements that could are
 /// [refused](StatementError::Refused). Session settings belong into the pool's options.

@@ -34,7 +34,7 @@ pub enum SequencerOutput {
         /// The high-water mark.
         committed: Mark,
     },
-    /// Records asked for with [`Sequencer::read`].
+    /// Records asked for with [`Sequencer::read`](super::Sequencer::read).
     Records {
         /// The number they were asked under.
         asked: u64,
@@ -51,7 +51,7 @@ pub enum SequencerOutput {
         reason: String,
     },
     /// A replica's node should be reached, if it is not: say so with
-    /// [`Sequencer::on_reachable`].
+    /// [`Sequencer::on_reachable`](super::Sequencer::on_reachable).
     Reach {
         /// The node.
         node: NodeId,

@@ -1,6 +1,6 @@
 //! The promises, each in a file of its own that opens with its sentence. All read one thing: the
 //! evidence a run left. Promise 2 is also checked while a run goes on, by `witness`, and recovery
-//! by `history`. [`client_history`] judges what clients were told with the log as the
+//! by `history`. `client_history` judges what clients were told with the log as the
 //! specification; the promises 4 and 9 rest on it, too.
 
 mod client_history;

@@ -79,7 +79,7 @@ pub enum AgentEvent {
         /// The partition.
         partition: PartitionId,
     },
-    /// An [`Edit`] has ended.
+    /// An [`Edit`](crate::membership::Edit) has ended.
     Edited {
         /// Which.
         edit: EditId,
