@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tracing::Span;
 use waltz_core::client::{
     Answer, CallId, Conflict, Draft, InDoubt, Partitions, Patience, Unanswered,
 };
@@ -18,6 +19,7 @@ use waltz_core::wire::OperatorRequest;
 use crate::context::{TransactionBuilder, TransactionContext};
 use crate::error::{AppendError, CallbackError, FetchError, Outcome, SubmitError};
 use crate::feed::Begun;
+use crate::telemetry::Telemetry;
 
 /// A call of a handle.
 pub(crate) enum Call {
@@ -55,6 +57,7 @@ pub(crate) struct Submitted {
     pub(crate) context: Box<dyn AnyContext>,
     pub(crate) done: oneshot::Sender<Outcome>,
     pub(crate) permit: Permit,
+    pub(crate) span: Span,
 }
 
 /// An append's waiter.
@@ -172,6 +175,7 @@ pub(crate) struct Shared {
     pub(crate) partitions: AtomicU32,
     /// What was applied of each mounted partition.
     pub(crate) marks: Marks,
+    pub(crate) telemetry: Telemetry,
     /// Numbers calls.
     calls: AtomicU64,
     pending: AtomicUsize,
@@ -183,10 +187,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(max_pending: usize, max_pending_bytes: usize) -> Arc<Self> {
+    pub(crate) fn new(
+        max_pending: usize,
+        max_pending_bytes: usize,
+        telemetry: Telemetry,
+    ) -> Arc<Self> {
         Arc::new(Self {
             partitions: AtomicU32::new(0),
             marks: Marks::default(),
+            telemetry,
             calls: AtomicU64::new(0),
             pending: AtomicUsize::new(0),
             pending_bytes: AtomicUsize::new(0),
@@ -211,6 +220,7 @@ impl Shared {
             self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(pending);
         }
+        self.telemetry.pending.increment(1);
         Ok(Permit { shared: self.clone(), bytes })
     }
 
@@ -243,6 +253,7 @@ pub(crate) struct Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.shared.telemetry.pending.decrement(1);
         self.shared.pending.fetch_sub(1, Ordering::Relaxed);
         self.shared.pending_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.shared.freed.notify_one();
@@ -285,7 +296,7 @@ mod tests {
 
     #[test]
     fn pending_calls_are_bounded_in_number_and_bytes() {
-        let shared = Shared::new(2, 100);
+        let shared = Shared::new(2, 100, Telemetry::silent());
         let first = shared.permit(60).expect("room");
         assert_eq!(shared.permit(60).expect_err("too many bytes"), 1);
         let second = shared.permit(40).expect("room");
@@ -300,7 +311,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_room_gets_it_in_turn() {
-        let shared = Shared::new(2, 100);
+        let shared = Shared::new(2, 100, Telemetry::silent());
         let first = shared.permit(60).expect("room");
         let second = shared.permit(10).expect("room");
         let (mut large, mut small) = (Box::pin(shared.room(90)), Box::pin(shared.room(20)));

@@ -22,6 +22,7 @@ use crate::error::{
 };
 use crate::feed::{Feed, FeedOptions};
 use crate::submission::{Append, Submission};
+use crate::telemetry::{Count, Telemetry, submission_span};
 use crate::transaction::Transaction;
 
 /// A client of a Waltz cluster. Clones share it; it closes with the last of them.
@@ -95,7 +96,8 @@ impl Client {
         // A client that mounts nothing may look at a cluster that is still being formed.
         let formed = config.partitions != Partitions::none();
         let (calls, receiver) = mpsc::unbounded_channel();
-        let shared = Shared::new(config.max_pending, config.max_pending_bytes);
+        let telemetry = Telemetry::register();
+        let shared = Shared::new(config.max_pending, config.max_pending_bytes, telemetry);
         let id = ClientId(runtime.random());
         let client = Self { id, calls, shared };
         let handles = driver::Handles {
@@ -163,6 +165,7 @@ impl Client {
         let permit = match permit {
             Ok(permit) => permit,
             Err(pending) => {
+                self.shared.telemetry.turned_away(Count::Submissions);
                 let error = SubmitError::TooManyPending(pending);
                 context.on_exception(&error);
                 return Submission::ended(Outcome::Failed(error));
@@ -170,8 +173,9 @@ impl Client {
         };
         let partition = context.partition(self.shared.partitions.load(Ordering::Acquire));
         let (done, end) = oneshot::channel();
-        let submission = Submitted { context: Box::new(context), done, permit };
         let (call, patience) = (self.shared.next_call(), options.patience);
+        let span = submission_span(partition, call);
+        let submission = Submitted { context: Box::new(context), done, permit, span };
         if let Err(mpsc::error::SendError(Call::Submit { mut submission, .. })) =
             self.calls.send(Call::Submit { call, partition, patience, submission })
         {
@@ -211,6 +215,7 @@ impl Client {
         let permit = match permit {
             Ok(permit) => permit,
             Err(pending) => {
+                self.shared.telemetry.turned_away(Count::Appends);
                 let refused = RefusedAppend::TooManyPending(pending);
                 return Append::ended(AppendError::Refused(refused));
             }

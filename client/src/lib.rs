@@ -23,6 +23,7 @@ mod lock;
 mod partitioning;
 mod serializer;
 mod submission;
+mod telemetry;
 mod transaction;
 
 #[cfg(feature = "testing")]

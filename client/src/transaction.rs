@@ -92,6 +92,11 @@ impl Transaction {
         self.computed_at
     }
 
+    /// How long it is as it was fed.
+    pub(crate) fn fed_bytes(&self) -> usize {
+        self.record.len()
+    }
+
     /// Its locks, with their kinds.
     pub fn locks(&self) -> Vec<(LockKind, LockId)> {
         match RecordView::parse(&self.record, &unlimited()) {

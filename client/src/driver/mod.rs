@@ -18,7 +18,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, WeakUnboundedS
 use tokio::sync::oneshot;
 use waltz_core::client::{
     Answer, Attachment, CallId, ClientConfig, ClientEffect, ClientInput, ClientMachine, Ending,
-    InDoubt, Start, Unanswered,
+    Failure, InDoubt, Start, Unanswered,
 };
 use waltz_core::id::{ClientId, Mark, PartitionId, TransactionId};
 use waltz_core::io::{Level, Report};
@@ -31,6 +31,7 @@ use crate::call::{AnyContext, Appended, Call, Question, Shared};
 use crate::callbacks::ClientCallbacks;
 use crate::error::{AppendError, CallbackError, FeedError};
 use crate::feed::{Begun, Handover};
+use crate::telemetry::{Count, Tally, Telemetry};
 use crate::transaction::Loader;
 use seat::{Ran, Seat};
 use worker::{Owned, Work, Worker};
@@ -73,6 +74,7 @@ pub(crate) fn start<R: Runtime, C: ClientCallbacks>(
         callbacks,
         loader,
         closers: Vec::new(),
+        tally: Tally::default(),
         runtime: runtime.clone(),
     };
     runtime.spawn(driver.run());
@@ -91,7 +93,7 @@ pub(crate) enum Event {
 /// A call that has not ended.
 enum Slot {
     Context(Box<Seat>),
-    Append { partition: PartitionId, append: Appended },
+    Append { partition: PartitionId, since: Time, append: Appended },
     Ask(oneshot::Sender<Result<Answer, Unanswered>>),
 }
 
@@ -113,6 +115,8 @@ struct Driver<R: Runtime, C> {
     shared: Arc<Shared>,
     loader: Option<Loader>,
     closers: Vec<oneshot::Sender<()>>,
+    /// What the turn adds to the counters.
+    tally: Tally,
 }
 
 /// What one turn takes in.
@@ -137,6 +141,7 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
             self.step(&mut turn, &mut effects);
             self.perform(&mut effects);
             self.net.flush();
+            self.shared.telemetry.tell(&mut self.tally);
             if turn.ended {
                 break;
             }
@@ -173,9 +178,15 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
         let now = self.timer.now();
         for event in turn.net.drain(..) {
             let input = match event {
-                NetEvent::Opened { conn } => ClientInput::Opened { conn },
+                NetEvent::Opened { conn } => {
+                    self.tally.add(Count::ConnectionsOpened, 1);
+                    ClientInput::Opened { conn }
+                }
                 NetEvent::Received { conn, frame } => ClientInput::Received { conn, frame },
-                NetEvent::Closed { conn, reason } => ClientInput::Closed { conn, reason },
+                NetEvent::Closed { conn, reason } => {
+                    self.tally.add(Count::ConnectionsFailed, 1);
+                    ClientInput::Closed { conn, reason }
+                }
             };
             self.machine.step(now, input, effects);
         }
@@ -194,7 +205,7 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
                     turn.abandoned = true;
                 }
                 call => {
-                    if let Some(input) = self.input_of_call(call) {
+                    if let Some(input) = self.input_of_call(now, call) {
                         self.machine.step(now, input, effects);
                     }
                 }
@@ -228,18 +239,18 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
         }
     }
 
-    fn input_of_call(&mut self, call: Call) -> Option<ClientInput> {
+    fn input_of_call(&mut self, now: Time, call: Call) -> Option<ClientInput> {
         let (id, slot, input) = match call {
-            Call::Append { call, partition, draft, at, patience, append } => (
-                call,
-                Slot::Append { partition, append },
-                ClientInput::Append { call, partition, draft, at, patience },
-            ),
-            Call::Submit { call, partition, patience, submission } => (
-                call,
-                Slot::Context(Box::new(Seat::new(partition, submission))),
-                ClientInput::Submit { call, partition, patience },
-            ),
+            Call::Append { call, partition, draft, at, patience, append } => {
+                self.tally.add(Count::Appends, 1);
+                let slot = Slot::Append { partition, since: now, append };
+                (call, slot, ClientInput::Append { call, partition, draft, at, patience })
+            }
+            Call::Submit { call, partition, patience, submission } => {
+                self.tally.add(Count::Submissions, 1);
+                let slot = Slot::Context(Box::new(Seat::new(partition, now, submission)));
+                (call, slot, ClientInput::Submit { call, partition, patience })
+            }
             Call::Ask { question: Question::Seek(in_doubt), done } => {
                 self.seek(in_doubt, done);
                 return None;
@@ -274,7 +285,7 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
             match call {
                 Call::Close { done } => self.closers.push(done),
                 call => {
-                    if let Some(input) = self.input_of_call(call) {
+                    if let Some(input) = self.input_of_call(now, call) {
                         self.machine.step(now, input, effects);
                     }
                 }
@@ -338,10 +349,13 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
         runs: Vec<Run>,
         owned: Vec<(TransactionId, CallId)>,
     ) {
+        self.tally.add(Count::Commits, owned.len());
         let mut committed = Vec::with_capacity(owned.len());
         for (id, call) in owned {
             match self.slots.remove(&call) {
-                Some(Slot::Append { append, .. }) => committed.push((id, Owned::Append(append))),
+                Some(Slot::Append { append, since, .. }) => {
+                    committed.push((id, Owned::Append { append, since }));
+                }
                 Some(Slot::Context(seat)) => committed.push((id, seat.into_owned())),
                 Some(Slot::Ask(_)) | None => {
                     unreachable!("only appends and contexts commit, once")
@@ -352,8 +366,16 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
     }
 
     fn end(&mut self, call: CallId, ending: Ending) {
+        self.tally.ended(&ending);
         match self.slots.remove(&call) {
-            Some(Slot::Append { partition, append }) => {
+            Some(Slot::Append { partition, since, append }) => {
+                match &ending {
+                    Ending::Failed(Failure::Conflict(_)) => self.tally.add(Count::Conflicts, 1),
+                    Ending::Committed(_) => {
+                        self.shared.telemetry.appends.record(self.timer.now() - since);
+                    }
+                    _ => {}
+                }
                 let result = match ending {
                     Ending::Committed(id) => Ok(id),
                     Ending::Failed(failure) => Err(AppendError::new(partition, failure)),
@@ -383,7 +405,8 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
         let config = self.config.clone().partitions([partition].into_iter().collect()).feed(mode);
         let id = ClientId(self.runtime.random());
         let machine = ClientMachine::new(id, config.clone(), self.runtime.random());
-        let shared = Shared::new(config.max_pending, config.max_pending_bytes);
+        let telemetry = Telemetry::silent();
+        let shared = Shared::new(config.max_pending, config.max_pending_bytes, telemetry);
         let handles = Handles { calls, weak: weak.clone(), shared };
         let callbacks = Arc::new(Handover(source.clone()));
         start(self.runtime.clone(), machine, config, callbacks, handles);
@@ -400,6 +423,7 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
                 self.shared.clone(),
                 self.loader.clone(),
                 events.clone(),
+                self.runtime.timer(),
             );
             self.runtime.spawn(worker.run(receiver));
             sender

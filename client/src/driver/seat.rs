@@ -3,9 +3,11 @@
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
+use tracing::{Instrument, Span};
 use waltz_core::client::{CallId, ClientInput, Conflict, Draft, Ending, Executed, Failure};
 use waltz_core::id::{Mark, PartitionId};
-use waltz_runtime::Runtime;
+use waltz_core::time::Time;
+use waltz_runtime::{Runtime, Timer};
 
 use super::worker::Owned;
 use super::{Driver, Event, Slot};
@@ -13,6 +15,7 @@ use crate::call::{AnyContext, Permit, Submitted, tell};
 use crate::callbacks::ClientCallbacks;
 use crate::context::TransactionBuilder;
 use crate::error::{CallbackError, Outcome, SubmitError};
+use crate::telemetry::Count;
 
 /// What an execution came to.
 pub(crate) enum Ran {
@@ -24,6 +27,11 @@ pub(crate) enum Ran {
 /// A submitted context that has not ended.
 pub(crate) struct Seat {
     partition: PartitionId,
+    /// When it was submitted.
+    since: Time,
+    span: Span,
+    /// Whether it was executed and no conflict was told since: executed again, it got lost.
+    attempted: bool,
     /// `None` while it is away, or lost in a panic.
     context: Option<Box<dyn AnyContext>>,
     next: Option<Next>,
@@ -39,9 +47,10 @@ enum Next {
 }
 
 impl Seat {
-    pub(crate) fn new(partition: PartitionId, submitted: Submitted) -> Self {
-        let Submitted { context, done, permit } = submitted;
-        Self { partition, context: Some(context), next: None, error: None, done, permit }
+    pub(crate) fn new(partition: PartitionId, since: Time, submitted: Submitted) -> Self {
+        let Submitted { context, done, permit, span } = submitted;
+        let (context, next, error, attempted) = (Some(context), None, None, false);
+        Self { partition, since, span, attempted, context, next, error, done, permit }
     }
 
     pub(crate) fn partition(&self) -> PartitionId {
@@ -50,21 +59,24 @@ impl Seat {
 
     /// The committed context, for the worker that applies its transaction.
     pub(crate) fn into_owned(self) -> Owned {
-        let Self { context, done, permit, .. } = self;
+        let Self { since, context, done, permit, span, .. } = self;
         let context = context.expect("a context whose append committed is in its seat");
-        Owned::Context(Submitted { context, done, permit })
+        Owned::Context { submitted: Submitted { context, done, permit, span }, since }
     }
 
     /// Tells the context and whoever waits for it how it ended.
     fn end(self, ending: Ending) {
-        let Self { partition, context, error, done, permit, .. } = self;
+        let Self { partition, context, error, done, permit, span, .. } = self;
+        let _entered = span.enter();
         let mut context = context;
         let outcome = match ending {
             Ending::Committed(id) => {
+                tracing::debug!(%id, "committed");
                 told(&mut context, |context| context.on_completion(true));
                 Outcome::Committed(id)
             }
             Ending::Ignored => {
+                tracing::debug!("declined");
                 told(&mut context, |context| context.on_completion(false));
                 Outcome::Ignored
             }
@@ -73,10 +85,12 @@ impl Seat {
                     (Failure::Context, Some(error)) => SubmitError::Context(error),
                     (failure, _) => SubmitError::new(partition, failure),
                 };
+                tracing::debug!(%error, "failed");
                 told(&mut context, |context| context.on_exception(&error));
                 Outcome::Failed(error)
             }
             Ending::InDoubt(in_doubt) => {
+                tracing::debug!(%in_doubt, "in doubt");
                 told(&mut context, |context| context.on_in_doubt(&in_doubt));
                 Outcome::InDoubt(in_doubt)
             }
@@ -104,15 +118,25 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
             return;
         };
         let mut guard = PanicGuard { call: Some(call), events: events.clone() };
-        self.runtime.spawn(async move {
+        self.tally.add(Count::Executions, 1);
+        if std::mem::replace(&mut seat.attempted, true) {
+            self.tally.add(Count::LostAttempts, 1);
+        }
+        let span = tracing::debug_span!(parent: &seat.span, "waltz.execute", %at);
+        let (timer, took) = (self.runtime.timer(), self.shared.telemetry.executions.clone());
+        let execution = async move {
             let mut builder = TransactionBuilder::new(at);
-            let ran = match context.execute(&mut builder).await {
+            let began = timer.now();
+            let executed = context.execute(&mut builder).await;
+            took.record(timer.now() - began);
+            let ran = match executed {
                 Ok(true) => Ran::Append(builder.into_draft()),
                 Ok(false) => Ran::Ignored,
                 Err(error) => Ran::Failed(error),
             };
             guard.finish(Event::Executed { call, context, ran });
-        });
+        };
+        self.runtime.spawn(execution.instrument(span));
     }
 
     pub(super) fn lock_failed(&mut self, call: CallId, conflict: Conflict) {
@@ -124,10 +148,14 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
             unreachable!("a context whose append met a conflict is in its seat");
         };
         let mut guard = PanicGuard { call: Some(call), events: events.clone() };
-        self.runtime.spawn(async move {
+        self.tally.add(Count::Conflicts, 1);
+        seat.attempted = false;
+        let telling = async move {
+            tracing::debug!(%conflict, "conflict");
             tell(context.as_mut(), |context| context.on_lock_failure(&conflict));
             guard.finish(Event::Back { call, context });
-        });
+        };
+        self.runtime.spawn(telling.instrument(seat.span.clone()));
     }
 
     /// A context has executed, or panicked.
@@ -178,6 +206,9 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
 
     /// Ends a context, now or when it is back.
     pub(super) fn end_context(&mut self, call: CallId, mut seat: Box<Seat>, ending: Ending) {
+        if let Ending::Committed(_) = ending {
+            self.shared.telemetry.submissions.record(self.timer.now() - seat.since);
+        }
         let away = seat.context.is_none() && seat.error.is_none();
         if away {
             seat.next = Some(Next::End(ending));

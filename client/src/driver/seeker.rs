@@ -18,6 +18,7 @@ use super::{Handles, start};
 use crate::call::{Question, Shared, ask};
 use crate::callbacks::ClientCallbacks;
 use crate::error::CallbackError;
+use crate::telemetry::Telemetry;
 use crate::transaction::Transaction;
 
 /// Looks through the log after a mark.
@@ -48,7 +49,7 @@ pub(super) async fn seek<R: Runtime>(
     let partitions = Partitions::from_iter([in_doubt.partition()]);
     let config = config.partitions(partitions).feed(FeedMode::Headers);
     let (calls, receiver) = mpsc::unbounded_channel();
-    let shared = Shared::new(config.max_pending, config.max_pending_bytes);
+    let shared = Shared::new(config.max_pending, config.max_pending_bytes, Telemetry::silent());
     let handles = Handles { calls: receiver, weak: calls.downgrade(), shared };
     let client = in_doubt.req_id.client;
     let machine = ClientMachine::succeeding(client, config.clone(), runtime.random());

@@ -8,14 +8,18 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
+use tracing::Span;
 use waltz_core::client::Attachment;
 use waltz_core::id::{Mark, PartitionId, TransactionId};
 use waltz_core::record::Run;
+use waltz_core::time::Time;
+use waltz_runtime::Timer;
 
 use super::{Event, in_words};
 use crate::call::{AnyContext, Appended, Permit, Shared, Submitted, tell};
 use crate::callbacks::ClientCallbacks;
 use crate::error::{FeedError, Outcome};
+use crate::telemetry::{Count, Telemetry};
 use crate::transaction::{Loader, Transaction};
 
 pub(crate) enum Work {
@@ -34,13 +38,17 @@ pub(crate) enum Work {
 
 /// A call of this client whose transaction is committed.
 pub(crate) enum Owned {
-    Context(Submitted),
-    Append(Appended),
+    Context { submitted: Submitted, since: Time },
+    Append { append: Appended, since: Time },
 }
 
 /// A committed call whose transaction is not applied yet.
 struct Committed {
     id: TransactionId,
+    /// When it was called.
+    since: Time,
+    /// Its context's span.
+    span: Span,
     context: Option<Box<dyn AnyContext>>,
     /// Whether `on_completion` was called.
     completed: bool,
@@ -52,7 +60,7 @@ enum Waiter {
     Append(Appended),
 }
 
-pub(crate) struct Worker<C> {
+pub(crate) struct Worker<C, T: Timer> {
     partition: PartitionId,
     callbacks: Arc<C>,
     shared: Arc<Shared>,
@@ -61,18 +69,20 @@ pub(crate) struct Worker<C> {
     /// Ascending by id.
     committed: VecDeque<Committed>,
     batch: Vec<Transaction>,
+    timer: T,
 }
 
-impl<C: ClientCallbacks> Worker<C> {
+impl<C: ClientCallbacks, T: Timer> Worker<C, T> {
     pub(crate) fn new(
         partition: PartitionId,
         callbacks: Arc<C>,
         shared: Arc<Shared>,
         loader: Option<Loader>,
         events: UnboundedSender<Event>,
+        timer: T,
     ) -> Self {
         let (committed, batch) = (VecDeque::new(), Vec::new());
-        Self { partition, callbacks, shared, loader, events, committed, batch }
+        Self { partition, callbacks, shared, loader, events, committed, batch, timer }
     }
 
     pub(crate) async fn run(mut self, mut works: UnboundedReceiver<Work>) {
@@ -106,14 +116,18 @@ impl<C: ClientCallbacks> Worker<C> {
         for committed in self.committed.iter_mut().take_while(|one| last.includes(one.id)) {
             committed.complete();
         }
+        let began = self.timer.now();
         let (applied, result) = self.callbacks.apply_batch(&self.batch).await;
+        let ended = self.timer.now();
         let applied = match result {
             Ok(()) => self.batch.len(),
             Err(_) => applied.min(self.batch.len() - 1),
         };
         let mark = Mark::before(TransactionId(first.0 + applied as u64));
         self.shared.marks.store(self.partition, mark);
-        self.settle(mark, last);
+        self.count(applied, result.is_err());
+        self.shared.telemetry.applies.record(ended - began);
+        self.settle(ended, mark, last);
         if let Err(error) = &result {
             self.callbacks.uncaught_exception(&self.batch[applied], error);
         }
@@ -121,21 +135,34 @@ impl<C: ClientCallbacks> Worker<C> {
         self.tell(Event::Applied { attachment, mark, failed: result.is_err() });
     }
 
+    /// Counts what came of the batch.
+    fn count(&self, applied: usize, failed: bool) {
+        let telemetry = &self.shared.telemetry;
+        let bytes: usize = self.batch[..applied].iter().map(Transaction::fed_bytes).sum();
+        telemetry.add(Count::AppliedTransactions, applied as u64);
+        telemetry.add(Count::AppliedBytes, bytes as u64);
+        telemetry.add(Count::ApplyFailures, failed.into());
+    }
+
     /// Ends what is applied. What was given to the application and failed there is reported as
     /// committed all the same; only its `on_application` has to wait.
-    fn settle(&mut self, applied: Mark, given: Mark) {
+    fn settle(&mut self, now: Time, applied: Mark, given: Mark) {
+        let telemetry = &self.shared.telemetry;
         while let Some(committed) = self.committed.pop_front_if(|one| applied.includes(one.id)) {
-            committed.applied();
+            committed.applied(telemetry, now);
         }
         for committed in self.committed.iter_mut().take_while(|one| given.includes(one.id)) {
+            committed.measure(telemetry, now);
             committed.report();
         }
     }
 
     /// What is not applied by now will not be by this client.
     fn detach(&mut self) {
+        let now = self.timer.now();
         for mut committed in self.committed.drain(..) {
             committed.complete();
+            committed.measure(&self.shared.telemetry, now);
             committed.report();
         }
         self.shared.marks.remove(self.partition);
@@ -148,36 +175,54 @@ impl<C: ClientCallbacks> Worker<C> {
 }
 
 /// Callbacks that panic end the worker; what is committed is told all the same.
-impl<C> Drop for Worker<C> {
+impl<C, T: Timer> Drop for Worker<C, T> {
     fn drop(&mut self) {
+        // Nothing is measured: the runtime may be going, and its clock with it.
         self.committed.iter_mut().for_each(Committed::report);
     }
 }
 
 impl Committed {
     fn new((id, owned): (TransactionId, Owned)) -> Self {
-        let (context, waiter) = match owned {
-            Owned::Append(append) => (None, Waiter::Append(append)),
-            Owned::Context(Submitted { context, done, permit }) => {
-                (Some(context), Waiter::Submission(done, permit))
+        match owned {
+            Owned::Append { append, since } => {
+                let (span, waiter) = (Span::none(), Some(Waiter::Append(append)));
+                Self { id, since, span, context: None, completed: false, waiter }
             }
-        };
-        Self { id, context, completed: false, waiter: Some(waiter) }
+            Owned::Context { submitted: Submitted { context, done, permit, span }, since } => {
+                let waiter = Some(Waiter::Submission(done, permit));
+                Self { id, since, span, context: Some(context), completed: false, waiter }
+            }
+        }
     }
 
     fn complete(&mut self) {
         if let Some(context) = &mut self.context
             && !std::mem::replace(&mut self.completed, true)
         {
+            let _entered = self.span.enter();
+            tracing::debug!(id = %self.id, "committed");
             tell(context.as_mut(), |context| context.on_completion(true));
         }
     }
 
-    fn applied(mut self) {
+    fn applied(mut self, telemetry: &Telemetry, now: Time) {
         if let Some(context) = &mut self.context {
+            let _entered = self.span.enter();
+            tracing::debug!(id = %self.id, "applied");
             tell(context.as_mut(), |context| context.on_application());
         }
+        self.measure(telemetry, now);
         self.report();
+    }
+
+    /// How long it took until now, when it is about to be reported.
+    fn measure(&self, telemetry: &Telemetry, now: Time) {
+        match &self.waiter {
+            Some(Waiter::Append(_)) => telemetry.appends.record(now - self.since),
+            Some(Waiter::Submission(..)) => telemetry.submissions.record(now - self.since),
+            None => {}
+        }
     }
 
     fn report(&mut self) {
