@@ -98,26 +98,27 @@ fn nth_account(n: i64) -> Account {
     n / ACCOUNTS_OF_A_BRANCH * 100 + n % ACCOUNTS_OF_A_BRANCH
 }
 
+/// The accounts of a branch pay in turn, each to another one in every round.
+fn nth_transfer(n: i64, pool: &PgPool, conflicts: &Arc<AtomicU64>) -> Transfer {
+    let (branch, turn) = (n % BRANCHES, n / BRANCHES);
+    let (from, round) = (turn % ACCOUNTS_OF_A_BRANCH, turn / ACCOUNTS_OF_A_BRANCH);
+    let to = (from + 1 + round % (ACCOUNTS_OF_A_BRANCH - 1)) % ACCOUNTS_OF_A_BRANCH;
+    Transfer {
+        pool: pool.clone(),
+        from: nth_account(branch * ACCOUNTS_OF_A_BRANCH + from),
+        to: nth_account(branch * ACCOUNTS_OF_A_BRANCH + to),
+        cents: 100 + n * 997 % 5_000,
+        conflicts: conflicts.clone(),
+    }
+}
+
 async fn transfer(client: &Client, pool: &PgPool, transfers: u64) -> anyhow::Result<()> {
     let conflicts = Arc::new(AtomicU64::new(0));
     let (mut committed, mut declined) = (0, 0);
     let numbers: Vec<i64> = (0..i64::try_from(transfers)?).collect();
     for numbers in numbers.chunks(AT_ONCE) {
-        let submissions: Vec<_> = numbers
-            .iter()
-            .map(|n| {
-                let branch = n % BRANCHES * ACCOUNTS_OF_A_BRANCH;
-                let from = n * n / BRANCHES % ACCOUNTS_OF_A_BRANCH;
-                let to = (from + 1 + n % (ACCOUNTS_OF_A_BRANCH - 1)) % ACCOUNTS_OF_A_BRANCH;
-                client.submit(Transfer {
-                    pool: pool.clone(),
-                    from: nth_account(branch + from),
-                    to: nth_account(branch + to),
-                    cents: 100 + n * 37 % 3_000,
-                    conflicts: conflicts.clone(),
-                })
-            })
-            .collect();
+        let submissions: Vec<_> =
+            numbers.iter().map(|n| client.submit(nth_transfer(*n, pool, &conflicts))).collect();
         for submission in submissions {
             match submission.await {
                 Outcome::Committed(_) => committed += 1,
