@@ -278,9 +278,16 @@ impl Run {
             members.remove(gone);
         }
         self.cluster.aim(epoch, Some(ReplicaSet(members)));
-        if self.below(2) == 0 {
-            let now = Turn { whose: Whose::Session(epoch), nodes: self.nodes() };
-            self.agenda = [now, Turn { whose: Whose::New, nodes: first }].into();
+        let (now, nodes) = (Whose::Session(epoch), self.nodes());
+        let begun = Turn { whose: Whose::New, nodes: first };
+        match self.below(4) {
+            0 => self.agenda = [Turn { whose: now, nodes }, begun].into(),
+            // All of the change comes about before the other server begins.
+            1 => {
+                assert!(self.cluster.settle(&nodes), "it never ends");
+                self.agenda = [begun].into();
+            }
+            _ => {}
         }
     }
 
