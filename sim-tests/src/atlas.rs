@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use waltz_core::id::{Member, PartitionId, ReplicaSet, TransactionId};
 use waltz_core::journal::Place;
+use waltz_core::limits::Limits;
+use waltz_core::record::RecordView;
 use waltz_core::time::Random;
 
 use crate::disk_log::{DiskLog, Stored};
@@ -84,7 +86,7 @@ impl<'a> Atlas<'a> {
             let log = self.log(*disk, *partition)?;
             let damaged: Vec<String> = ids
                 .iter()
-                .filter(|id| log.at(**id).is_some_and(|one| !self.is_sound(*disk, log, **id, one)))
+                .filter(|id| log.at(**id).is_some_and(|one| !self.is_there(*disk, log, **id, one)))
                 .map(ToString::to_string)
                 .collect();
             let text = || format!("{} keeps {partition} {} damaged", disk.node, damaged.join(", "));
@@ -122,11 +124,22 @@ impl<'a> Atlas<'a> {
         })
     }
 
-    /// Whether a log has this record, and its bytes are on the disk.
+    /// Whether a log has this record, and its disk can find it: all that is before it in its run is
+    /// sound, too. Where a length is not, what follows can't be told from what an application wrote.
     fn is_sound(&self, disk: Member, log: &DiskLog, id: TransactionId, stored: &Stored) -> bool {
-        let bytes = log.place(id).and_then(|place| (self.read)(disk, place));
-        let on_disk = |bytes: Bytes| contains(&bytes, &stored.bytes);
-        log.at(id) == Some(stored) && bytes.is_some_and(on_disk)
+        let body = self.body(disk, log, id);
+        log.at(id) == Some(stored) && body.is_some_and(|body| leads_to(&body, &stored.bytes))
+    }
+
+    /// Whether a log has this record, and its bytes are on the disk.
+    fn is_there(&self, disk: Member, log: &DiskLog, id: TransactionId, stored: &Stored) -> bool {
+        let body = self.body(disk, log, id);
+        log.at(id) == Some(stored) && body.is_some_and(|body| contains(&body, &stored.bytes))
+    }
+
+    /// The run with this record as it is on the disk now.
+    fn body(&self, disk: Member, log: &DiskLog, id: TransactionId) -> Option<Bytes> {
+        log.place(id).and_then(|place| (self.read)(disk, place))
     }
 
     fn log(&self, disk: Member, partition: PartitionId) -> Option<&DiskLog> {
@@ -142,6 +155,19 @@ fn share_sectors(one: Place, other: Place) -> bool {
     };
     let ((from, to), (other_from, other_to)) = (sectors(one), sectors(other));
     from <= other_to && other_from <= to
+}
+
+/// Whether sound records end to end lead to this one.
+fn leads_to(run: &[u8], record: &[u8]) -> bool {
+    let (mut rest, limits) =
+        (run, Limits { record: u32::MAX, locks: u32::MAX, ..Limits::default() });
+    while let Ok((next, after)) = RecordView::parse(rest, &limits) {
+        if next.bytes() == record {
+            return true;
+        }
+        rest = after;
+    }
+    false
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {

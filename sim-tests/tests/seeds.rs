@@ -66,7 +66,6 @@ fn seeds_that_find_a_bug_keep_every_promise() {
 fn each_planted_bug_is_caught_within_two_hundred_seeds() {
     for bug in [
         PlantedBug::AcknowledgeBeforeSync,
-        PlantedBug::SkipPromiseCheck,
         PlantedBug::QuorumMinusOne,
         PlantedBug::CutToLowWater,
         PlantedBug::JoinAnywhere,
