@@ -9,7 +9,7 @@ use waltz_core::planted::{Planted, PlantedBug};
 use waltz_sim_tests::{Outcome, Overrides, PINNED, Request, WorkloadKind, run};
 
 /// Seeds that found a bug, put back for the purpose, when they were kept; and which.
-const FOUND: [(u64, &str); 8] = [
+const FOUND: [(u64, &str); 9] = [
     (5, "a controller that waits for a slow disk kept its node's loop spinning"),
     (85, "a question to a former owner got lost when its connection was no longer needed"),
     (127, "the same, for another client"),
@@ -18,6 +18,7 @@ const FOUND: [(u64, &str); 8] = [
     (1159, "a full replica set with two lost members could not be changed any more"),
     (1496, "damage that was reported beside a repair started one more repair each time"),
     (1507, "a full replica set again"),
+    (319_324, "a joined replica that lagged was sent records past a change that was trimmed"),
 ];
 
 fn request(seed: u64, planted: Planted) -> Request {

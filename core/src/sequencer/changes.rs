@@ -123,7 +123,7 @@ impl Sequencer {
         };
         let committed = self.log().and_then(|log| log.change_after(sent));
         let next = committed.or(pending.filter(|pending| pending.version > sent));
-        // If it was trimmed, the replica is behind the log's start and finds that out.
+        // If it was trimmed, the replica is behind the log's start and has to start over.
         next.filter(|change| change.version == sent.next())
     }
 

@@ -196,6 +196,14 @@ impl Progress {
         true
     }
 
+    /// Whether it has answered all that was sent to it, and nothing is read for it.
+    pub(super) fn has_nothing_under_way(&self) -> bool {
+        self.sent == self.last
+            && self.sent_version == self.version
+            && !self.reading
+            && !self.repairing
+    }
+
     /// What is under way for it is void.
     pub(super) fn forget_reads(&mut self) {
         self.reading = false;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::choose::quorum;
 use super::{Outputs, Phase, Progress, Purpose, Sequencer, SequencerOutput, Stage};
-use crate::id::{IdRange, Mark, NodeId, Position, ReplicaSet};
+use crate::id::{IdRange, Mark, NodeId, Position, ReplicaSet, SetVersion};
 use crate::log::LogSummary;
 use crate::planted::PlantedBug;
 use crate::record::Run;
@@ -136,7 +136,7 @@ impl Sequencer {
             return;
         }
         let idle = progress.sent == progress.last && progress.sent_version == progress.version;
-        if idle && !self.send_change(node, outputs) {
+        if idle && !self.start_over(node, outputs) && !self.send_change(node, outputs) {
             let to = self.boundary(node, end.last);
             // It may have come to a change that it can't be told: that is as far as it gets.
             if to > at.last {
@@ -269,6 +269,9 @@ impl Sequencer {
         let (sealed, committed) = (self.pipeline.sealed(), self.pipeline.committed());
         let window = self.config.window_bytes;
         loop {
+            if self.start_over(node, outputs) {
+                return;
+            }
             if self.send_change(node, outputs) {
                 continue;
             }
@@ -290,7 +293,11 @@ impl Sequencer {
 
     pub(super) fn send_run(&mut self, node: NodeId, run: Run, outputs: &mut Outputs) {
         let committed = self.committed();
-        let copying = self.progress(node).stage == Stage::Copying;
+        let due = self.log().and_then(|log| log.sets.iter().rfind(|set| set.at < run.last()));
+        let due = due.map_or(SetVersion::FIRST, |set| set.version);
+        let progress = self.progress(node);
+        assert!(due <= progress.sent_version, "records follow the changes of the set before them");
+        let copying = progress.stage == Stage::Copying;
         let Run { session: origin, first, count, ref bytes } = run;
         let request = if copying {
             ReplicaRequest::Copy { origin, first, count }

@@ -41,8 +41,22 @@ impl Sequencer {
             log.trim(start);
             for node in self.joined() {
                 self.tell_start(node, outputs);
+                self.start_over(node, outputs);
             }
         }
+    }
+
+    /// Has a replica begin anew at the log's start, once it has nothing under way, if what it was sent
+    /// ends before that. Whether it does: no records may be sent to it then, as those it lacks are
+    /// trimmed, and so may be a change of the replica set between them.
+    pub(super) fn start_over(&mut self, node: NodeId, outputs: &mut Outputs) -> bool {
+        let start = self.start();
+        let progress = self.progress(node);
+        let is_left_behind = progress.sent < start;
+        if is_left_behind && progress.has_nothing_under_way() {
+            self.adopt(node, outputs);
+        }
+        is_left_behind
     }
 
     /// Tells a joined replica how far the log is trimmed, once it was told that so much is

@@ -74,6 +74,7 @@ transcripts! {
     change_held_back
     learner_held_back
     left_behind
+    overtaken
     old_server
     trimmed_later
     repaired_later
