@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -178,12 +178,18 @@ pub(crate) struct Shared {
     pub(crate) telemetry: Telemetry,
     /// Numbers calls.
     calls: AtomicU64,
-    pending: AtomicUsize,
-    pending_bytes: AtomicUsize,
+    held: Mutex<Held>,
     max_pending: usize,
     max_pending_bytes: usize,
     /// Told, one at a time, that a call gave its room back.
     freed: Notify,
+}
+
+/// The room that pending calls take.
+#[derive(Debug, Default)]
+struct Held {
+    calls: usize,
+    bytes: usize,
 }
 
 impl Shared {
@@ -197,8 +203,7 @@ impl Shared {
             marks: Marks::default(),
             telemetry,
             calls: AtomicU64::new(0),
-            pending: AtomicUsize::new(0),
-            pending_bytes: AtomicUsize::new(0),
+            held: Mutex::default(),
             max_pending,
             max_pending_bytes,
             freed: Notify::new(),
@@ -210,18 +215,22 @@ impl Shared {
         CallId(self.calls.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Room for one more call that holds so many bytes; `Err`: how many are pending.
+    /// Room for one more call that holds so many bytes; `Err`: how many are pending. Who gets none
+    /// takes none either, not even for a moment: another one would wait for it and never be told.
     pub(crate) fn permit(self: &Arc<Self>, bytes: usize) -> Result<Permit, usize> {
-        let pending = self.pending.fetch_add(1, Ordering::Relaxed);
-        let held = self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if pending >= self.max_pending || held.saturating_add(bytes) > self.max_pending_bytes {
-            // Nobody waits for this: it was never free.
-            self.pending.fetch_sub(1, Ordering::Relaxed);
-            self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(pending);
+        let mut held = self.held();
+        let bytes_then = held.bytes.saturating_add(bytes);
+        if held.calls >= self.max_pending || bytes_then > self.max_pending_bytes {
+            return Err(held.calls);
         }
+        *held = Held { calls: held.calls + 1, bytes: bytes_then };
+        drop(held);
         self.telemetry.pending.increment(1);
         Ok(Permit { shared: self.clone(), bytes })
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// As [`Self::permit`], once there is room; `Err` where there never will be.
@@ -254,8 +263,9 @@ pub(crate) struct Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.shared.telemetry.pending.decrement(1);
-        self.shared.pending.fetch_sub(1, Ordering::Relaxed);
-        self.shared.pending_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        let mut held = self.shared.held();
+        *held = Held { calls: held.calls - 1, bytes: held.bytes - self.bytes };
+        drop(held);
         self.shared.freed.notify_one();
     }
 }
