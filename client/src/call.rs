@@ -119,12 +119,22 @@ pub(crate) async fn fetch(
     }
 }
 
+/// A context that computes; it comes back with what came of that.
+pub(crate) trait Execution: Future<Output = (Box<dyn AnyContext>, Ran)> + Send {}
+
+impl<F: Future<Output = (Box<dyn AnyContext>, Ran)> + Send> Execution for F {}
+
+/// What an execution came to.
+pub(crate) enum Ran {
+    Append(Draft),
+    Ignored,
+    Failed(CallbackError),
+}
+
 /// A context without its type.
 pub(crate) trait AnyContext: Send {
-    fn execute<'a>(
-        &'a mut self,
-        builder: &'a mut TransactionBuilder,
-    ) -> Pin<Box<dyn Future<Output = Result<bool, CallbackError>> + Send + 'a>>;
+    /// Computes the context's transaction at a mark.
+    fn execute(self: Box<Self>, at: Mark) -> Pin<Box<dyn Execution>>;
     fn on_completion(&mut self, committed: bool);
     fn on_application(&mut self);
     fn on_exception(&mut self, error: &SubmitError);
@@ -140,11 +150,16 @@ pub(crate) fn tell(context: &mut dyn AnyContext, what: impl FnOnce(&mut dyn AnyC
 }
 
 impl<C: TransactionContext> AnyContext for C {
-    fn execute<'a>(
-        &'a mut self,
-        builder: &'a mut TransactionBuilder,
-    ) -> Pin<Box<dyn Future<Output = Result<bool, CallbackError>> + Send + 'a>> {
-        Box::pin(TransactionContext::execute(self, builder))
+    fn execute(mut self: Box<Self>, at: Mark) -> Pin<Box<dyn Execution>> {
+        Box::pin(async move {
+            let mut builder = TransactionBuilder::new(at);
+            let ran = match TransactionContext::execute(&mut *self, &mut builder).await {
+                Ok(true) => Ran::Append(builder.into_draft()),
+                Ok(false) => Ran::Ignored,
+                Err(error) => Ran::Failed(error),
+            };
+            (self as Box<dyn AnyContext>, ran)
+        })
     }
 
     fn on_completion(&mut self, committed: bool) {

@@ -129,3 +129,36 @@ async fn kinds_of_locks_conflict_as_they_should() {
     let request = AppendRequest::new("writes").write_lock(other);
     assert_eq!(append(request, Mark::NONE).await, Ok(TransactionId(5)), "another name");
 }
+
+/// Executes only after another one has.
+struct After(Option<Arc<Notify>>, Arc<Notify>);
+
+impl TransactionContext for After {
+    fn partition(&self, _: u32) -> PartitionId {
+        P
+    }
+
+    async fn execute(&mut self, _: &mut TransactionBuilder) -> Result<bool, CallbackError> {
+        if let Some(first) = &self.0 {
+            first.notified().await;
+        }
+        self.1.notify_one();
+        Ok(true)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_context_that_waits_holds_no_other_up() {
+    let cluster = TestCluster::start();
+    let client = cluster.client(NoDatabase::newest()).await;
+    let executed: Vec<_> = (0..40).map(|_| Arc::new(Notify::new())).collect();
+    let submissions: Vec<_> = (0..40)
+        .map(|nth| client.submit(After(executed.get(nth + 1).cloned(), executed[nth].clone())))
+        .collect();
+    for (nth, submission) in submissions.into_iter().enumerate() {
+        let outcome = submission.await;
+        // Each waited for the next one.
+        let id = TransactionId(39 - nth as u64);
+        assert!(matches!(outcome, Outcome::Committed(as_id) if as_id == id), "{outcome:?}");
+    }
+}

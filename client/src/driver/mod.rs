@@ -4,6 +4,7 @@
 //!
 //! It decides nothing about the protocol.
 
+mod execution;
 mod seat;
 mod seeker;
 mod worker;
@@ -33,7 +34,8 @@ use crate::error::{AppendError, CallbackError, FeedError};
 use crate::feed::{Begun, Handover};
 use crate::telemetry::{Count, Tally, Telemetry};
 use crate::transaction::Loader;
-use seat::{Ran, Seat};
+use execution::{Due, Executed};
+use seat::Seat;
 use worker::{Owned, Work, Worker};
 
 /// How many calls are taken in at once.
@@ -74,6 +76,7 @@ pub(crate) fn start<R: Runtime, C: ClientCallbacks>(
         callbacks,
         loader,
         closers: Vec::new(),
+        due: Vec::new(),
         tally: Tally::default(),
         runtime: runtime.clone(),
     };
@@ -84,9 +87,8 @@ pub(crate) fn start<R: Runtime, C: ClientCallbacks>(
 pub(crate) enum Event {
     Began { attachment: Attachment, start: Result<Start, String> },
     Applied { attachment: Attachment, mark: Mark, failed: bool },
-    Executed { call: CallId, context: Box<dyn AnyContext>, ran: Ran },
+    Executed(Vec<Executed>),
     Back { call: CallId, context: Box<dyn AnyContext> },
-    ContextPanicked { call: CallId },
     CallbacksPanicked { partition: PartitionId },
 }
 
@@ -115,6 +117,8 @@ struct Driver<R: Runtime, C> {
     shared: Arc<Shared>,
     loader: Option<Loader>,
     closers: Vec<oneshot::Sender<()>>,
+    /// Contexts to be executed at the end of the turn.
+    due: Vec<Due>,
     /// What the turn adds to the counters.
     tally: Tally,
 }
@@ -191,11 +195,26 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
             self.machine.step(now, input, effects);
         }
         for event in turn.events.drain(..) {
-            if let Event::CallbacksPanicked { partition } = event {
-                tracing::error!(%partition, "the callbacks panicked; closing the client");
-                turn.abandoned = true;
-            } else if let Some(input) = self.input_of_event(event) {
-                self.machine.step(now, input, effects);
+            match event {
+                Event::Began { attachment, start } => {
+                    self.machine.step(now, ClientInput::Began { attachment, start }, effects);
+                }
+                Event::Applied { attachment, mark, failed } => {
+                    let input = ClientInput::Applied { attachment, mark, failed };
+                    self.machine.step(now, input, effects);
+                }
+                Event::Executed(executed) => {
+                    for one in executed {
+                        if let Some(input) = self.executed(one) {
+                            self.machine.step(now, input, effects);
+                        }
+                    }
+                }
+                Event::Back { call, context } => self.back(call, context),
+                Event::CallbacksPanicked { partition } => {
+                    tracing::error!(%partition, "the callbacks panicked; closing the client");
+                    turn.abandoned = true;
+                }
             }
         }
         for call in turn.calls.drain(..) {
@@ -218,25 +237,6 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
             self.close(now, effects);
         }
         self.machine.step(now, ClientInput::EndOfTurn, effects);
-    }
-
-    fn input_of_event(&mut self, event: Event) -> Option<ClientInput> {
-        match event {
-            Event::Began { attachment, start } => Some(ClientInput::Began { attachment, start }),
-            Event::Applied { attachment, mark, failed } => {
-                Some(ClientInput::Applied { attachment, mark, failed })
-            }
-            Event::Executed { call, context, ran } => self.executed(call, Some(context), ran),
-            Event::Back { call, context } => {
-                self.back(call, context);
-                None
-            }
-            Event::ContextPanicked { call } => {
-                let ran = Ran::Failed("the context panicked".into());
-                self.executed(call, None, ran)
-            }
-            Event::CallbacksPanicked { .. } => None,
-        }
     }
 
     fn input_of_call(&mut self, now: Time, call: Call) -> Option<ClientInput> {
@@ -335,12 +335,14 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
                     self.shared.partitions.store(partitions, Ordering::Release);
                 }
                 ClientEffect::Stop => {
+                    self.spawn_due();
                     self.calls = None;
                     self.workers.clear();
                     self.sender = None;
                 }
             }
         }
+        self.spawn_due();
     }
 
     fn apply(

@@ -1,28 +1,20 @@
 //! Contexts between their executions. A context is either in its seat, or away in the one task
 //! that runs its code at that time; what it is wanted for meanwhile waits until it is back.
 
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
-use waltz_core::client::{CallId, ClientInput, Conflict, Draft, Ending, Executed, Failure};
+use waltz_core::client::{self, CallId, ClientInput, Conflict, Ending, Failure};
 use waltz_core::id::{Mark, PartitionId};
 use waltz_core::time::Time;
 use waltz_runtime::{Runtime, Timer};
 
+use super::execution::{self, Due, Executed};
 use super::worker::Owned;
 use super::{Driver, Event, Slot};
-use crate::call::{AnyContext, Permit, Submitted, tell};
+use crate::call::{AnyContext, Permit, Ran, Submitted, tell};
 use crate::callbacks::ClientCallbacks;
-use crate::context::TransactionBuilder;
 use crate::error::{CallbackError, Outcome, SubmitError};
 use crate::telemetry::Count;
-
-/// What an execution came to.
-pub(crate) enum Ran {
-    Append(Draft),
-    Ignored,
-    Failed(CallbackError),
-}
 
 /// A submitted context that has not ended.
 pub(crate) struct Seat {
@@ -109,34 +101,28 @@ fn told(context: &mut Option<Box<dyn AnyContext>>, what: impl FnOnce(&mut dyn An
 
 impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
     pub(super) fn execute(&mut self, call: CallId, at: Mark) {
-        let (Some(Slot::Context(seat)), Some(events)) = (self.slots.get_mut(&call), &self.sender)
-        else {
+        if self.sender.is_none() {
             return;
-        };
-        let Some(mut context) = seat.context.take() else {
+        }
+        let Some(Slot::Context(seat)) = self.slots.get_mut(&call) else { return };
+        let Some(context) = seat.context.take() else {
             seat.next = Some(Next::Execute(at));
             return;
         };
-        let mut guard = PanicGuard { call: Some(call), events: events.clone() };
         self.tally.add(Count::Executions, 1);
         if std::mem::replace(&mut seat.attempted, true) {
             self.tally.add(Count::LostAttempts, 1);
         }
         let span = tracing::debug_span!(parent: &seat.span, "waltz.execute", %at);
-        let (timer, took) = (self.runtime.timer(), self.shared.telemetry.executions.clone());
-        let execution = async move {
-            let mut builder = TransactionBuilder::new(at);
-            let began = timer.now();
-            let executed = context.execute(&mut builder).await;
-            took.record(timer.now() - began);
-            let ran = match executed {
-                Ok(true) => Ran::Append(builder.into_draft()),
-                Ok(false) => Ran::Ignored,
-                Err(error) => Ran::Failed(error),
-            };
-            guard.finish(Event::Executed { call, context, ran });
-        };
-        self.runtime.spawn(execution.instrument(span));
+        self.due.push(Due { call, context, at, span });
+    }
+
+    /// Executes what has become due.
+    pub(super) fn spawn_due(&mut self) {
+        if let Some(events) = &self.sender {
+            let took = &self.shared.telemetry.executions;
+            execution::spawn(&self.runtime, &mut self.due, events, took);
+        }
     }
 
     pub(super) fn lock_failed(&mut self, call: CallId, conflict: Conflict) {
@@ -147,24 +133,21 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
         let Some(mut context) = seat.context.take() else {
             unreachable!("a context whose append met a conflict is in its seat");
         };
-        let mut guard = PanicGuard { call: Some(call), events: events.clone() };
+        let events = events.clone();
         self.tally.add(Count::Conflicts, 1);
         seat.attempted = false;
         let telling = async move {
             tracing::debug!(%conflict, "conflict");
             tell(context.as_mut(), |context| context.on_lock_failure(&conflict));
-            guard.finish(Event::Back { call, context });
+            // A driver that is gone has ended every context.
+            let _ = events.send(Event::Back { call, context });
         };
         self.runtime.spawn(telling.instrument(seat.span.clone()));
     }
 
-    /// A context has executed, or panicked.
-    pub(super) fn executed(
-        &mut self,
-        call: CallId,
-        context: Option<Box<dyn AnyContext>>,
-        ran: Ran,
-    ) -> Option<ClientInput> {
+    /// A context has executed.
+    pub(super) fn executed(&mut self, executed: Executed) -> Option<ClientInput> {
+        let Executed { call, context, ran } = executed;
         let Some(Slot::Context(seat)) = self.slots.get_mut(&call) else { return None };
         seat.context = context;
         if let Some(Next::End(_)) = seat.next {
@@ -173,11 +156,11 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
         }
         let partition = seat.partition;
         let result = match ran {
-            Ran::Append(draft) => Executed::Append(draft),
-            Ran::Ignored => Executed::Ignored,
+            Ran::Append(draft) => client::Executed::Append(draft),
+            Ran::Ignored => client::Executed::Ignored,
             Ran::Failed(error) => {
                 seat.error = Some(error);
-                Executed::Failed
+                client::Executed::Failed
             }
         };
         Some(ClientInput::Executed { call, partition, result })
@@ -225,27 +208,5 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
             seat.end(ending);
             drop(events);
         });
-    }
-}
-
-/// Tells the driver when a context panics, so that it still ends.
-struct PanicGuard {
-    call: Option<CallId>,
-    events: UnboundedSender<Event>,
-}
-
-impl PanicGuard {
-    fn finish(&mut self, event: Event) {
-        self.call = None;
-        // A driver that is gone has ended every context.
-        let _ = self.events.send(event);
-    }
-}
-
-impl Drop for PanicGuard {
-    fn drop(&mut self) {
-        if let Some(call) = self.call {
-            let _ = self.events.send(Event::ContextPanicked { call });
-        }
     }
 }
