@@ -149,7 +149,9 @@ pub struct ReqId {
     pub generation: Generation,
     /// Where to append.
     pub partition: PartitionId,
-    /// The client's count of attempts on this partition.
+    /// The attempt. The upper half is random, drawn anew for each mount that is ready, so that
+    /// clients that have one id by accident don't have ReqIds in common; the lower half counts the
+    /// client's attempts on this partition.
     pub sequence: u64,
 }
 

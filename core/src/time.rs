@@ -57,6 +57,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// Makes all that follows depend on a moment, too: generators that are alike go apart here unless
+    /// they come by at the same nanosecond.
+    pub fn stir(&mut self, now: Time) {
+        self.0 ^= Self(now.0).bits();
+    }
+
     /// A duration between `low` and `high`, both inclusive.
     pub fn between(&mut self, low: Duration, high: Duration) -> Duration {
         let span = u64::try_from(high.saturating_sub(low).as_nanos()).unwrap_or(u64::MAX - 1);

@@ -168,8 +168,12 @@ impl TestCluster {
         config: ClientConfig,
         callbacks: impl ClientCallbacks,
     ) -> Result<Client, ConnectError> {
-        let runtime = TestRuntime { network: self.network.clone(), origin: self.origin };
-        Client::connect_on(runtime, config, callbacks).await
+        Client::connect_on(self.runtime(), config, callbacks).await
+    }
+
+    /// What its clients run on.
+    pub(crate) fn runtime(&self) -> impl Runtime + use<> {
+        TestRuntime { network: self.network.clone(), origin: self.origin }
     }
 
     /// The next appends, of whatever client, get lost on their way, so many of them: contexts are

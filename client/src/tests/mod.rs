@@ -1,8 +1,8 @@
 //! The public API over a server that lives in the same process: one node, one partition, and a
 //! log that commits what it is given.
 //!
-//! What applications rely on, and where it is tested. `core`: `core/src/client/tests/`; `api` and
-//! `cancelling`: here; the others: `client/tests/`.
+//! What applications rely on, and where it is tested. `core`: `core/src/client/tests/`; `api`,
+//! `cancelling` and `twins`: here; the others: `client/tests/`.
 //!
 //! | promise | test |
 //! |---|---|
@@ -26,8 +26,10 @@
 //! | dropping withdraws, detaching does not | `cancelling`; core `cancelling` |
 //! | what is in doubt can be asked about, and is told for certain | `in_doubt`; core `doubts` |
 //! | a feed is pulled, filtered before data is loaded, on its own, with a typed end | `feed` |
+//! | two clients with one id do each other no harm: one ReqId is one transaction, and nobody is told of the other's as its own | `twins`; core `twins` |
 //! | closing ends everything once | `api`: `closing_ends_what_is_under_way`; core `appends`: `closing_ends_everything_once` |
 
 mod api;
 mod cancelling;
 mod loopback;
+mod twins;

@@ -3,7 +3,8 @@
 //! The rules that tie the three together live here and in `origin` (where the feed starts) and
 //! `mount` (where it comes from); `feed` and `window` (the appends) do not know each other:
 //!
-//! - the own ReqId in the feed is the commit, and the loss of everything earlier of the mount;
+//! - the own ReqId in the feed is the commit, and the loss of everything earlier of the mount; one
+//!   of the own id that is not outstanding is somebody else's;
 //! - `Ready` of a newer mount is the loss of everything outstanding;
 //! - appends go only through a mount that is ready, and name it and its session;
 //! - a session lower than one seen is not listened to.
@@ -72,6 +73,8 @@ pub(super) struct Partition {
     /// What a server said was trimmed, and the feed had not brought: the application may know more
     /// than its feed, as where instances share a database.
     trimmed: Option<Mark>,
+    /// When it was last reported that others mount under this client's id.
+    warned: Option<Time>,
     /// It can't be mounted at all.
     broken: Option<Failure>,
 }
@@ -92,6 +95,7 @@ impl Partition {
             unready_since: base.now,
             problem: "the application has not said where its database stands".to_owned(),
             trimmed: None,
+            warned: None,
             broken: None,
         }
     }

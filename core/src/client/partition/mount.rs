@@ -9,13 +9,15 @@ use super::{Partition, Violation};
 use crate::client::base::Base;
 use crate::client::call::Failure;
 use crate::id::{Generation, Mark, MountId, NodeId, SessionId};
-use crate::io::ConnectionId;
+use crate::io::{ConnectionId, Level};
 use crate::time::Time;
 use crate::wire::{ClientRequest, MountRefusal};
 
 /// The first pause before mounting again after a refusal; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How often it is reported at most that others mount under the same id.
+const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// One attachment to the server of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,8 +186,9 @@ impl Partition {
         id: MountId,
         reason: &MountRefusal,
     ) -> bool {
-        if self.mounted(base, conn, id).is_none() {
-            return false;
+        let Some(mount) = self.mounted(base, conn, id) else { return false };
+        if *reason == MountRefusal::Replaced && mount.session.is_some() {
+            self.warn_of_others(base);
         }
         self.unmount(base, reason.to_string());
         match *reason {
@@ -196,6 +199,17 @@ impl Partition {
             _ => self.retry_at = base.now + self.next_pause(base),
         }
         self.trimmed.is_some()
+    }
+
+    /// Says that others mount under this client's id, which is harmless and slow, now and then.
+    fn warn_of_others(&mut self, base: &mut Base) {
+        if self.warned.is_some_and(|warned| base.now < warned + WARN_EVERY) {
+            return;
+        }
+        self.warned = Some(base.now);
+        let text = "its mount was replaced: somebody asks what became of this client's attempts, \
+                    or another client has the same id";
+        base.report(Level::Warning, Some(self.id()), text.to_owned());
     }
 
     /// Mounts again when nothing is heard: what got lost is found by that, and by nothing else.

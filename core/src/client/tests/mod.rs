@@ -8,3 +8,4 @@ mod feeding;
 mod mounting;
 mod questions;
 mod rig;
+mod twins;

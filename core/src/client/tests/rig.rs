@@ -1,5 +1,6 @@
 //! A machine, a clock, and the words its effects are told in.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +29,8 @@ pub(super) struct Rig {
     pub(super) machine: ClientMachine,
     pub(super) now: Time,
     calls: u64,
+    /// The sequences sent, by the counts in them, which is what tests know them by.
+    sent: BTreeMap<u64, u64>,
 }
 
 impl Rig {
@@ -36,7 +39,12 @@ impl Rig {
     }
 
     pub(super) fn with(config: ClientConfig) -> Self {
-        Self { machine: ClientMachine::new(ME, config, 42), now: Time(1_000_000_000), calls: 0 }
+        Self {
+            machine: ClientMachine::new(ME, config, 42),
+            now: Time(1_000_000_000),
+            calls: 0,
+            sent: BTreeMap::new(),
+        }
     }
 
     /// A client that asks for an earlier one.
@@ -75,10 +83,15 @@ impl Rig {
     /// One turn; its effects in words, without alarms.
     pub(super) fn turn(&mut self, inputs: impl IntoIterator<Item = ClientInput>) -> Vec<String> {
         let mut effects = Vec::new();
-        for input in inputs {
+        for mut input in inputs {
+            if let ClientInput::Resolve { in_doubt, .. } = &mut input {
+                in_doubt.req_id.sequence = self.sequence(in_doubt.req_id.sequence);
+            }
             self.machine.step(self.now, input, &mut effects);
         }
         self.machine.step(self.now, ClientInput::EndOfTurn, &mut effects);
+        let sent = effects.iter().flat_map(sequences_in);
+        self.sent.extend(sent.map(|sequence| (count(sequence), sequence)));
         effects.iter().filter_map(words).collect()
     }
 
@@ -91,7 +104,19 @@ impl Rig {
         self.turn([ClientInput::Received { conn: conn(n), frame: message.with(payload) }])
     }
 
-    pub(super) fn reply(&mut self, n: u64, reply: ServerReply) -> Vec<String> {
+    /// The sequence that was sent with this count, or the count itself.
+    pub(super) fn sequence(&self, count: u64) -> u64 {
+        self.sent.get(&count).copied().unwrap_or(count)
+    }
+
+    pub(super) fn reply(&mut self, n: u64, mut reply: ServerReply) -> Vec<String> {
+        match &mut reply {
+            ServerReply::Conflict { sequence, .. } => *sequence = self.sequence(*sequence),
+            ServerReply::AppendRefused { first, last, .. } => {
+                (*first, *last) = (self.sequence(*first), self.sequence(*last));
+            }
+            _ => {}
+        }
         self.received(n, &Message::Server(reply), Bytes::new())
     }
 
@@ -127,7 +152,8 @@ impl Rig {
         let (count, mount) = (by.len() as u32, MountId(mount));
         let first_id = TransactionId(first);
         let reply = ServerReply::Feed { partition: P, mount, first: first_id, count };
-        self.received(n, &Message::Server(reply), records(first, by))
+        let by: Vec<_> = by.iter().map(|(client, n)| (*client, self.sequence(*n))).collect();
+        self.received(n, &Message::Server(reply), records(first, &by))
     }
 
     pub(super) fn conflict(&mut self, n: u64, mount: u64, sequence: u64, id: u64) -> Vec<String> {
@@ -226,7 +252,7 @@ fn words(effect: &ClientEffect) -> Option<String> {
         ClientEffect::End { call, ending } => match ending {
             Ending::Failed(failure) => format!("c{} failed: {failure}", call.0),
             Ending::InDoubt(InDoubt { req_id, mark }) => {
-                format!("c{} in doubt: {} after {mark}", call.0, req_id.sequence)
+                format!("c{} in doubt: {} after {mark}", call.0, count(req_id.sequence))
             }
             ending => format!("c{} {ending:?}", call.0),
         },
@@ -256,9 +282,11 @@ fn message_words(message: &Message, payload: &Bytes) -> String {
             ClientRequest::Unmount { mount, .. } => format!("unmount {mount}"),
             ClientRequest::Append { mount, session, count, .. } => {
                 let epoch = session.epoch;
-                let sequences = sequences(payload);
-                assert_eq!(sequences.len(), *count as usize, "the count is of the payload");
-                format!("append {mount} {epoch} {sequences:?}")
+                let records = appended(payload);
+                assert_eq!(records.len(), *count as usize, "the count is of the payload");
+                let records: Vec<_> =
+                    records.iter().map(|(n, at)| format!("{}@{at}", self::count(*n))).collect();
+                format!("append {mount} {epoch} {records:?}")
             }
             ClientRequest::Fetch { call, id, .. } => format!("fetch {call}: {id}"),
             ClientRequest::Current { call, .. } => format!("current {call}"),
@@ -270,14 +298,30 @@ fn message_words(message: &Message, payload: &Bytes) -> String {
 }
 
 /// The sequences and marks of appended records.
-fn sequences(payload: &Bytes) -> Vec<String> {
+fn appended(payload: &Bytes) -> Vec<(u64, Mark)> {
     let mut rest = &payload[..];
-    let mut sequences = Vec::new();
+    let mut appended = Vec::new();
     while !rest.is_empty() {
         let (record, after) = RecordView::parse(rest, &Limits::default()).expect("own records");
         assert_eq!(record.req_id().client, ME);
-        sequences.push(format!("{}@{}", record.req_id().sequence, record.computed_at()));
+        appended.push((record.req_id().sequence, record.computed_at()));
         rest = after;
     }
-    sequences
+    appended
+}
+
+/// The sequences that an effect sends.
+fn sequences_in(effect: &ClientEffect) -> Vec<u64> {
+    let ClientEffect::Send { frame, .. } = effect else { return Vec::new() };
+    match Message::decode(&frame.head) {
+        Ok(Message::Client(ClientRequest::Append { .. })) => {
+            appended(&frame.payload).into_iter().map(|(sequence, _)| sequence).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The count in a sequence.
+fn count(sequence: u64) -> u64 {
+    sequence & u64::from(u32::MAX)
 }

@@ -34,8 +34,8 @@ pub(super) struct World {
     submitted: BTreeSet<CallId>,
     withdrawn: BTreeSet<CallId>,
     endings: BTreeMap<CallId, Ending>,
-    /// What was asked about attempts in doubt, by sequence, and answered.
-    doubts: BTreeMap<u64, (InDoubt, Option<Resolution>)>,
+    /// What was asked about attempts in doubt, and answered.
+    doubts: BTreeMap<CallId, (InDoubt, Option<Resolution>)>,
     pub(super) steps: usize,
 }
 
@@ -138,7 +138,7 @@ impl World {
     fn ended(&mut self, call: CallId, ending: Ending) {
         assert!(self.submitted.contains(&call));
         if let Ending::InDoubt(in_doubt) = ending {
-            self.doubts.insert(in_doubt.req_id.sequence, (in_doubt, None));
+            self.doubts.insert(question(in_doubt.req_id.sequence), (in_doubt, None));
             self.ask(in_doubt);
         }
         let before = self.endings.insert(call, ending);
@@ -147,12 +147,12 @@ impl World {
 
     /// Asks what became of an attempt.
     fn ask(&mut self, in_doubt: InDoubt) {
-        let call = CallId(QUESTIONS + in_doubt.req_id.sequence);
+        let call = question(in_doubt.req_id.sequence);
         self.inputs.push_back(ClientInput::Resolve { call, in_doubt });
     }
 
     fn answered(&mut self, call: CallId, answer: Result<Answer, Unanswered>) {
-        let doubt = self.doubts.get_mut(&(call.0 - QUESTIONS));
+        let doubt = self.doubts.get_mut(&call);
         let (in_doubt, resolved) = doubt.expect("it was asked");
         match answer {
             Ok(Answer::Resolved(resolution)) => {
@@ -285,8 +285,9 @@ impl World {
                 _ => None,
             })
             .collect();
-        for (sequence, (_, resolution)) in &self.doubts {
-            let in_log = ours.iter().find(|(_, of)| of == sequence);
+        for (in_doubt, resolution) in self.doubts.values() {
+            let sequence = in_doubt.req_id.sequence;
+            let in_log = ours.iter().find(|(_, of)| *of == sequence);
             let right =
                 in_log.map_or(Resolution::NotCommitted, |(id, _)| Resolution::Committed(*id));
             let is_right = *resolution == Some(right);
@@ -296,7 +297,7 @@ impl World {
             )?;
         }
         let in_log: BTreeSet<_> = (ours.iter())
-            .filter(|(_, sequence)| !self.doubts.contains_key(sequence))
+            .filter(|(_, sequence)| !self.doubts.contains_key(&question(*sequence)))
             .map(|(id, _)| *id)
             .collect();
         ensure(committed == in_log, "what ended as committed is not what is in the log")?;
@@ -315,6 +316,11 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Asks about the attempt of this sequence, whose lower half is its own in a client's life.
+fn question(sequence: u64) -> CallId {
+    CallId(QUESTIONS + sequence % QUESTIONS)
 }
 
 /// Whether the call is an append; the others are contexts.

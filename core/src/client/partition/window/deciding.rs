@@ -8,6 +8,7 @@ use crate::client::base::Base;
 use crate::client::call::{CallId, Conflict, Failure, Resolution};
 use crate::client::io::ClientEffect;
 use crate::id::{Mark, TransactionId};
+use crate::planted::PlantedBug;
 use crate::wire::AppendRefusal;
 
 use super::{Attempt, Kind, Outstanding, Waiting, Window};
@@ -16,28 +17,30 @@ use super::{Attempt, Kind, Outstanding, Waiting, Window};
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 impl Window {
-    /// The own ReqId came by. Everything before it, of the same mount, is not in the log. The
-    /// call, unless it was given up before.
+    /// A ReqId of the own id came by. Everything sent before it, of the same mount, is not in the
+    /// log. The call, unless it was given up before.
     pub(in crate::client::partition) fn committed(
         &mut self,
         base: &mut Base,
         sequence: u64,
         id: TransactionId,
     ) -> Option<CallId> {
-        let mut lost = Vec::new();
-        let mut found = None;
-        while let Some(one) = self.outstanding.pop_front_if(|one| one.sequence <= sequence) {
-            if one.sequence < sequence {
-                lost.extend(self.decide(base, one, Resolution::NotCommitted));
-            } else if let Some(attempt) = self.decide(base, one, Resolution::Committed(id)) {
-                self.forget_deadline(&attempt);
-                found = Some(attempt.call);
-            }
+        let index = self.outstanding.binary_search_by_key(&sequence, |one| one.sequence);
+        let Ok(index) = index else {
+            // Another client of this id sent it, or it has ended in doubt.
+            self.doubts.passed(base, sequence, id);
+            return None;
+        };
+        let lost = self.decide_all(base, 0..index);
+        let found = self.outstanding.pop_front();
+        let found = found.and_then(|one| self.decide(base, one, Resolution::Committed(id)));
+        if let Some(attempt) = &found {
+            self.forget_deadline(attempt);
         }
         self.doubts.passed(base, sequence, id);
         self.progress = base.now;
         self.retry_all(base, lost);
-        found
+        found.map(|attempt| attempt.call)
     }
 
     /// A newer mount is ready: what is outstanding from before it is not in the log.
@@ -47,6 +50,9 @@ impl Window {
         self.retry_all(base, lost);
         let blocked = std::mem::take(&mut self.blocked);
         self.wait_again(base, blocked.into_values());
+        if !base.config.planted.has(PlantedBug::DuplicateRequest) {
+            self.draw_sequences(base);
+        }
     }
 
     pub(in crate::client::partition) fn conflict(

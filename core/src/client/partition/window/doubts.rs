@@ -1,7 +1,7 @@
 //! What became of attempts that were given up after they were sent. Who asks waits until it is
 //! decided; what was decided is remembered for a while, for those who ask later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::client::base::Base;
 use crate::client::call::{Answer, CallId, InDoubt, Resolution, Unanswered};
@@ -13,8 +13,8 @@ const REMEMBERED: usize = 16_384;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Doubts {
-    /// By sequence.
-    decided: BTreeMap<u64, Resolution>,
+    /// By sequence, the newest last.
+    decided: VecDeque<(u64, Resolution)>,
     /// By the sequence asked about, and who asks.
     asked: BTreeMap<(u64, CallId), Asked>,
 }
@@ -28,7 +28,8 @@ struct Asked {
 
 impl Doubts {
     pub(super) fn remembered(&self, sequence: u64) -> Option<Resolution> {
-        self.decided.get(&sequence).copied()
+        let decided = self.decided.iter().rev().find(|(decided, _)| *decided == sequence);
+        decided.map(|(_, resolution)| *resolution)
     }
 
     pub(super) fn ask(&mut self, base: &mut Base, call: CallId, in_doubt: &InDoubt) {
@@ -40,28 +41,24 @@ impl Doubts {
 
     /// It is known what became of an attempt that was given up.
     pub(super) fn decide(&mut self, base: &mut Base, sequence: u64, resolution: Resolution) {
-        self.decided.insert(sequence, resolution);
-        while self.decided.len() > REMEMBERED {
-            self.decided.pop_first();
+        self.decided.push_back((sequence, resolution));
+        if self.decided.len() > REMEMBERED {
+            self.decided.pop_front();
         }
+        self.answer_askers(base, sequence, resolution);
+    }
+
+    fn answer_askers(&mut self, base: &mut Base, sequence: u64, resolution: Resolution) {
         let askers = (sequence, CallId(0))..=(sequence, CallId(u64::MAX));
         for (_, call) in self.asked.extract_if(askers, |_, _| true).map(|(key, _)| key) {
             base.answer(call, Ok(Answer::Resolved(resolution)));
         }
     }
 
-    /// An own ReqId came by: earlier ones that have not will not.
+    /// A ReqId of the own id came by. It says nothing of others that are asked about and not
+    /// outstanding: they may be of another mount, which has sent later ones since.
     pub(super) fn passed(&mut self, base: &mut Base, sequence: u64, id: TransactionId) {
-        while let Some(entry) = self.asked.first_entry()
-            && entry.key().0 <= sequence
-        {
-            let (asked, call) = entry.remove_entry().0;
-            let resolution = match asked == sequence {
-                true => Resolution::Committed(id),
-                false => Resolution::NotCommitted,
-            };
-            base.answer(call, Ok(Answer::Resolved(resolution)));
-        }
+        self.answer_askers(base, sequence, Resolution::Committed(id));
     }
 
     /// A newer mount is ready: what has not come by is not in the log.

@@ -12,6 +12,10 @@
 //! ascending by sequence and belongs to one mount: a newer mount sends nothing before its `Ready`,
 //! which ends all that is older. Only what is outstanding can be in the log unknown to us. What the
 //! application gives up there has ended and stays outstanding until it is decided.
+//!
+//! A client's id is random, and all the same two may have one: where a process was copied, or where
+//! random numbers are not. Each mount therefore sends sequences that nobody else has sent under this
+//! id, drawn when it is ready: a copy made later has no connection that appends through this mount.
 
 mod deciding;
 mod doubts;
@@ -33,6 +37,8 @@ use crate::client::call::{CallId, Draft, Ending, Executed, Failure, Patience};
 use crate::client::io::ClientEffect;
 use doubts::Doubts;
 
+/// How many bits of a sequence count attempts; those above are drawn for each mount.
+const COUNT_BITS: u32 = 32;
 /// Where a frame of appends is cut, in bytes.
 const FRAME_BYTES: usize = 1 << 20;
 
@@ -127,6 +133,16 @@ impl Window {
             count: 0,
             progress: Time::ZERO,
         }
+    }
+
+    /// Sequences count on under a number that is drawn now.
+    fn draw_sequences(&mut self, base: &mut Base) {
+        // Clients of one id may have one seed, too; but not mounts that are ready in one nanosecond.
+        base.random.stir(base.now);
+        let counted = (1 << COUNT_BITS) - 1;
+        // The uppermost bit stays free, for a count that outgrows its bits.
+        let drawn = base.random.bits() >> 1 & !counted;
+        self.next_sequence = drawn | self.next_sequence & counted;
     }
 
     /// The sequence of the next record; never used again.
