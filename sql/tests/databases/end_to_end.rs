@@ -1,10 +1,13 @@
 //! Services on a database, with the real client and a real node.
 
+use futures_util::TryStreamExt;
 use sqlx::Pool;
 use waltz_client::{
-    CallbackError, Client, FeedMode, Outcome, PartitionId, PartitionLocalLock, TransactionBuilder,
-    TransactionContext,
+    AppendRequest, CallbackError, Client, ClientCallbacks, FeedMode, FeedOptions, FetchError, Mark,
+    NoDatabase, Outcome, PartitionId, PartitionLocalLock, Transaction, TransactionBuilder,
+    TransactionContext, TransactionId,
 };
+use waltz_sql::{Connection, SqlApply, SqlCallbacks};
 
 use crate::ledger::Books;
 use crate::node::TestNode;
@@ -13,6 +16,7 @@ use crate::support::TestDatabase;
 crate::on_every_database!(
     services_that_share_a_database_follow_the_log,
     data_is_loaded_before_the_database_is_asked,
+    data_that_is_not_needed_is_not_loaded,
 );
 
 const P: PartitionId = PartitionId(0);
@@ -72,4 +76,54 @@ async fn data_is_loaded_before_the_database_is_asked<DB: TestDatabase>() {
     }
     client.close().await;
     books.assert_applied(P, 10).await;
+}
+
+/// Reads the data of transactions with this header, and of no others.
+const READS_DATA: u32 = 1;
+
+/// Counts transactions.
+struct Counter;
+
+impl<DB: TestDatabase> SqlApply<DB> for Counter {
+    async fn apply(
+        &self,
+        transaction: &Transaction,
+        connection: &mut Connection<'_, DB>,
+    ) -> Result<(), CallbackError> {
+        if transaction.header() == READS_DATA {
+            transaction.bytes().await?;
+        }
+        connection.execute("UPDATE counters SET entries = entries + 1").await?;
+        Ok(())
+    }
+
+    fn needs_data(&self, transaction: &Transaction) -> bool {
+        transaction.header() == READS_DATA
+    }
+}
+
+async fn data_that_is_not_needed_is_not_loaded<DB: TestDatabase>() {
+    let books = Books::<DB>::new().await;
+    books.execute("INSERT INTO counters VALUES (0, 0)").await;
+    let node = TestNode::start(1);
+    let client = Client::connect(node.config(), NoDatabase::newest()).await.expect("it connects");
+    for header in [0, 0, READS_DATA, 0] {
+        let append = client.append(P, AppendRequest::new("data").header(header));
+        append.await.expect("it is committed");
+    }
+    let options = FeedOptions::new().headers_only().until_now();
+    let feed = client.feed_with(P, Mark::NONE, options);
+    let batch: Vec<_> = feed.try_collect().await.expect("it is there");
+    client.close().await;
+    // The feed and its client are gone: whatever is loaded from now on fails.
+    assert_eq!(batch[0].bytes().await, Err(FetchError::Closed));
+
+    let callbacks = SqlCallbacks::new(books.pool.clone(), Counter);
+    let (applied, result) = callbacks.apply_batch(&batch).await;
+    assert_eq!(applied, 2);
+    let error = result.expect_err("the third one needs its data");
+    assert_eq!(error.downcast_ref(), Some(&FetchError::Closed), "{error}");
+    assert_eq!(books.integers("SELECT entries FROM counters").await, [[2]]);
+    let mark = callbacks.high_water_mark(P).await.expect("it is there");
+    assert_eq!(mark, Mark::at(TransactionId(1)));
 }
