@@ -74,11 +74,20 @@ async fn start(
     application: impl SqlApply<Postgres>,
 ) -> anyhow::Result<(Client, PgPool)> {
     let pool = PgPool::connect(url).await.with_context(|| format!("could not connect to {url}"))?;
-    sqlx::query(table).execute(&pool).await?;
+    create(&pool, table).await?;
     let callbacks = SqlCallbacks::new(pool.clone(), application);
     callbacks.migrate().await?;
     let client = Client::connect(ClientConfig::new([node]), callbacks).await?;
     Ok((client, pool))
+}
+
+/// Makes a table, unless it is there. Instances take turns: PostgreSQL fails whoever makes a table
+/// that another one is about to make.
+async fn create(pool: &PgPool, table: &'static str) -> sqlx::Result<()> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(&mut *transaction).await?;
+    sqlx::query(table).execute(&mut *transaction).await?;
+    transaction.commit().await
 }
 
 async fn open_accounts(client: &Client, pool: &PgPool) -> anyhow::Result<()> {
