@@ -78,7 +78,7 @@ impl Appended {
 
 pub(crate) enum Question {
     Flush,
-    /// What became of an attempt of this client.
+    /// What became of an attempt, if this client can tell.
     Resolve(InDoubt),
     /// What became of an attempt of whatever client, by a machine that asks nothing else.
     Seek(InDoubt),

@@ -241,7 +241,7 @@ impl Client {
     ///
     /// # Errors
     /// When nobody can tell in time, so that it has to be asked again; or ever, where the log was
-    /// trimmed since or is another cluster's.
+    /// trimmed since. [`ClientError::OtherCluster`] when the attempt was sent to another cluster.
     ///
     /// ```
     /// # use waltz_client::{AppendError, AppendRequest, Client, ClientError, PartitionId, Resolution};
@@ -258,12 +258,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn outcome_of(&self, in_doubt: &InDoubt) -> Result<Resolution, ClientError> {
-        let known = if in_doubt.req_id.client == self.id {
-            ask(&self.calls, Question::Resolve(*in_doubt)).await
-        } else {
-            Err(Unanswered::Forgotten)
-        };
-        let answer = match known {
+        let answer = match ask(&self.calls, Question::Resolve(*in_doubt)).await {
             Err(Unanswered::Forgotten) => ask(&self.calls, Question::Seek(*in_doubt)).await,
             known => known,
         };

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 use waltz_core::client::{Conflict, Failure, InDoubt, Unanswered};
-use waltz_core::id::{Mark, NodeId, PartitionId, TransactionId};
+use waltz_core::id::{ClusterKey, Mark, NodeId, PartitionId, TransactionId};
 use waltz_core::io::Address;
 use waltz_core::lock::LockId;
 use waltz_core::record::RecordError;
@@ -277,6 +277,16 @@ pub enum ClientError {
         /// Where the log ends.
         log: Mark,
     },
+    /// What is asked about was sent to another cluster.
+    #[error(
+        "the attempt was sent to cluster {attempt}, and this client is of cluster {client}; ask a client of the former"
+    )]
+    OtherCluster {
+        /// Where it was sent.
+        attempt: ClusterKey,
+        /// Whom the client talks to.
+        client: ClusterKey,
+    },
     /// A node refused.
     #[error("{0}")]
     Refused(String),
@@ -297,6 +307,7 @@ impl From<Unanswered> for ClientError {
             Unanswered::Broken(partition, Failure::AheadOfLog { client, log }) => {
                 Self::AheadOfLog { partition, client, log }
             }
+            Unanswered::OtherCluster { attempt, client } => Self::OtherCluster { attempt, client },
             Unanswered::Closed => Self::Closed,
             other => Self::Refused(other.to_string()),
         }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use waltz_client::testing::TestCluster;
+use waltz_client::testing::{TestCluster, TestClusterConfig};
 use waltz_client::{
-    AppendError, AppendRequest, Client, ClientError, InDoubt, Mark, NoDatabase, PartitionId,
-    Partitions, Resolution, TransactionId,
+    AppendError, AppendRequest, Client, ClientError, ClusterKey, InDoubt, Mark, NoDatabase,
+    PartitionId, Partitions, Resolution, TransactionId,
 };
 
 const P: PartitionId = PartitionId(2);
@@ -109,4 +109,17 @@ async fn what_can_not_be_told_is_an_error() {
     assert!(matches!(ahead, Err(ClientError::AheadOfLog { .. })), "{ahead:?}");
     other.clone().close().await;
     assert_eq!(other.outcome_of(&in_doubt).await, Err(ClientError::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_cluster_does_not_guess() {
+    let (cluster, client) = cluster().await;
+    let in_doubt = committed(&cluster, &client).await;
+    cluster.resume_feeds();
+    let seed = cluster.seed() ^ 1;
+    let other = TestCluster::start_with(TestClusterConfig { seed, ..TestClusterConfig::default() });
+    let other = other.expect("it can be").client(NoDatabase::newest()).await;
+    let (attempt, client) = (ClusterKey(cluster.seed()), ClusterKey(seed));
+    let told = other.outcome_of(&in_doubt).await;
+    assert_eq!(told, Err(ClientError::OtherCluster { attempt, client }));
 }

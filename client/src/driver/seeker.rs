@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use waltz_core::client::{Answer, ClientConfig, ClientMachine, InDoubt, Partitions, Unanswered};
 use waltz_core::id::{Mark, PartitionId};
-use waltz_core::wire::FeedMode;
+use waltz_core::wire::{FeedMode, Refusal};
 use waltz_runtime::Runtime;
 
 use super::{Handles, start};
@@ -47,13 +47,37 @@ pub(super) async fn seek<R: Runtime>(
     in_doubt: InDoubt,
 ) -> Result<Answer, Unanswered> {
     let partitions = Partitions::from_iter([in_doubt.partition()]);
-    let config = config.partitions(partitions).feed(FeedMode::Headers);
+    let attempt = in_doubt.cluster;
+    let config = config.cluster(attempt).partitions(partitions).feed(FeedMode::Headers);
     let (calls, receiver) = mpsc::unbounded_channel();
     let shared = Shared::new(config.max_pending, config.max_pending_bytes, Telemetry::silent());
     let handles = Handles { calls: receiver, weak: calls.downgrade(), shared };
     let client = in_doubt.req_id.client;
     let machine = ClientMachine::succeeding(client, config.clone(), runtime.random());
     start(runtime, machine, config, Arc::new(Seeker { after: in_doubt.mark }), handles);
-    ask(&calls, Question::Describe { formed: true }).await?;
+    match ask(&calls, Question::Describe { formed: true }).await {
+        Err(Unanswered::Hello(Refusal::Cluster(client))) => {
+            return Err(Unanswered::OtherCluster { attempt, client });
+        }
+        described => described?,
+    };
     ask(&calls, Question::Resolve(in_doubt)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use waltz_core::id::{ClientId, ClusterKey, Generation, ReqId};
+
+    use super::*;
+    use crate::tests::loopback::{CLUSTER, Loopback, P};
+
+    #[tokio::test]
+    async fn a_cluster_that_the_attempt_was_not_sent_to_is_not_asked() {
+        let (client, generation, sequence) = (ClientId(7), Generation(1), 0);
+        let req_id = ReqId { client, generation, partition: P, sequence };
+        let attempt = ClusterKey(CLUSTER.0 + 1);
+        let in_doubt = InDoubt { cluster: attempt, req_id, mark: Mark::NONE };
+        let sought = seek(Loopback::default(), ClientConfig::new(["here"]), in_doubt).await;
+        assert_eq!(sought, Err(Unanswered::OtherCluster { attempt, client: CLUSTER }));
+    }
 }

@@ -62,7 +62,6 @@ use timer::TestTimer;
 
 /// The environment variable that holds the seed of a run to be replayed.
 const SEED_VARIABLE: &str = "WALTZ_TEST_SEED";
-const CLUSTER: ClusterKey = ClusterKey(0x7e57);
 
 /// What a [`TestCluster`] is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +74,7 @@ pub struct TestClusterConfig {
     pub partitions: u32,
     /// How long a frame is on its way. Not at all by default.
     pub latency: Duration,
-    /// What all that is random follows from. By default the number in the environment variable
+    /// What all that is random follows from, and what names the cluster. By default the number in the environment variable
     /// `WALTZ_TEST_SEED`; without it, another one each time.
     pub seed: u64,
 }
@@ -251,14 +250,14 @@ impl TestCluster {
 
     /// One life of a node.
     fn live(&self, node: NodeId, disk: TestDisk) -> impl Future<Output = ()> + Send + use<> {
-        let limits = Limits::default();
+        let (limits, cluster) = (Limits::default(), ClusterKey(self.config.seed));
         let coordinator = match node {
             NodeId(1) => CoordinatorAt::Here(self.controller),
             _ => CoordinatorAt::Remote(address(NodeId(1))),
         };
-        let config = NodeConfig::new(node, CLUSTER, address(node), coordinator);
+        let config = NodeConfig::new(node, cluster, address(node), coordinator);
         let journal = JournalConfig {
-            cluster: CLUSTER,
+            cluster,
             node,
             segment_bytes: DEFAULT_SEGMENT_BYTES,
             limits,

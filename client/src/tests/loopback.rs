@@ -23,6 +23,7 @@ use waltz_core::wire::{
 use waltz_runtime::{Net, NetEvent, Runtime, Timer};
 
 pub(crate) const P: PartitionId = PartitionId(0);
+pub(crate) const CLUSTER: ClusterKey = ClusterKey(1);
 const NODE: NodeId = NodeId(1);
 const SESSION: SessionId = SessionId { epoch: Epoch(1), server: NODE, nonce: 1 };
 
@@ -86,7 +87,7 @@ impl Server {
     fn on_frame(&mut self, conn: ConnectionId, frame: &Frame) {
         match Message::decode(&frame.head).expect("a client's message") {
             Message::Hello(_) => {
-                let (version, cluster) = (Version::NEWEST, ClusterKey(1));
+                let (version, cluster) = (Version::NEWEST, CLUSTER);
                 let welcome = Welcome { version, cluster, node: NODE };
                 self.tell(conn, &Message::Welcome(welcome), Bytes::new());
             }

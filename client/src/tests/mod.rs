@@ -31,5 +31,5 @@
 
 mod api;
 mod cancelling;
-mod loopback;
+pub(crate) mod loopback;
 mod twins;

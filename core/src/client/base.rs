@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::id::{ClientId, PartitionId};
+use crate::id::{ClientId, ClusterKey, PartitionId};
 use crate::io::{ConnectionId, Level, Report};
 use crate::time::{Random, Time};
 use crate::wire::{ClientRequest, Message};
@@ -15,6 +15,8 @@ use super::io::ClientEffect;
 pub(super) struct Base {
     pub(super) id: ClientId,
     pub(super) config: ClientConfig,
+    /// The one configured, or the one first met: no other is talked to.
+    pub(super) cluster: Option<ClusterKey>,
     pub(super) random: Random,
     /// The time of this step.
     pub(super) now: Time,
@@ -27,8 +29,8 @@ pub(super) struct Base {
 
 impl Base {
     pub(super) fn new(id: ClientId, config: ClientConfig, seed: u64) -> Self {
-        let random = Random::new(seed);
-        Self { id, config, random, now: Time::ZERO, effects: Vec::new(), alarm: None }
+        let (random, cluster) = (Random::new(seed), config.cluster);
+        Self { id, config, cluster, random, now: Time::ZERO, effects: Vec::new(), alarm: None }
     }
 
     pub(super) fn push(&mut self, effect: ClientEffect) {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::id::{Mark, NodeId, PartitionId, ReqId, TransactionId};
+use crate::id::{ClusterKey, Mark, NodeId, PartitionId, ReqId, TransactionId};
 use crate::lock::LockId;
 use crate::record::RecordError;
 use crate::wire::{AppendRefusal, ClusterView, FetchRefusal, NodeStatus, OperatorRefusal, Refusal};
@@ -105,8 +105,12 @@ pub enum Ending {
 /// later, by any client of the cluster. It may be kept for as long as the log keeps what follows
 /// the mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Error)]
-#[error("whether {req_id} is in the log after {mark} was not known when it was given up")]
+#[error(
+    "whether {req_id} is in the log of cluster {cluster} after {mark} was not known when it was given up"
+)]
 pub struct InDoubt {
+    /// Where it was sent: no other cluster can tell.
+    pub cluster: ClusterKey,
     /// The attempt.
     pub req_id: ReqId,
     /// It is not in the log up to here.
@@ -223,6 +227,14 @@ pub enum Unanswered {
     /// The cluster has no such node.
     #[error("the cluster has no node {0}")]
     UnknownNode(NodeId),
+    /// An attempt was sent to another cluster than this client's.
+    #[error("the attempt was sent to cluster {attempt}; this client is of cluster {client}")]
+    OtherCluster {
+        /// Where it was sent.
+        attempt: ClusterKey,
+        /// Whom the client talks to.
+        client: ClusterKey,
+    },
     /// This client does not know what became of an attempt; the log tells.
     #[error("this client does not know what became of the attempt")]
     Forgotten,

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::id::{ClusterKey, NodeId};
+use crate::id::NodeId;
 use crate::io::{Address, ConnectionId};
 use crate::time::Time;
 use crate::wire::{
@@ -35,7 +35,6 @@ pub(super) struct Links {
     /// Where to go on among the candidates for a home.
     candidate: usize,
     pauses: BTreeMap<Address, Pause>,
-    cluster: Option<ClusterKey>,
     /// What went wrong last, for people.
     problem: Option<String>,
 }
@@ -193,7 +192,7 @@ impl Links {
         let hello = Hello {
             oldest: Version::OLDEST,
             newest: Version::NEWEST,
-            cluster: base.config.cluster.or(self.cluster),
+            cluster: base.cluster,
             who: Who::Client(base.id),
         };
         base.send(conn, &Message::Hello(hello));
@@ -242,8 +241,7 @@ impl Links {
     }
 
     fn on_welcome(&mut self, base: &mut Base, conn: ConnectionId, welcome: &Welcome) -> Incoming {
-        let cluster = base.config.cluster.or(self.cluster).unwrap_or(welcome.cluster);
-        if welcome.cluster != cluster {
+        if base.cluster.is_some_and(|cluster| cluster != welcome.cluster) {
             let refusal = Refusal::Cluster(welcome.cluster);
             self.fail(base, conn, refusal.to_string());
             return Incoming::Lost(Some(refusal));
@@ -266,7 +264,7 @@ impl Links {
         }
         link.state = LinkState::Open(welcome.node);
         self.pauses.remove(&link.address);
-        self.cluster = Some(cluster);
+        base.cluster = Some(welcome.cluster);
         base.ask(conn, ClientRequest::Describe);
         Incoming::Up
     }

@@ -11,7 +11,7 @@ use crate::time::Time;
 use crate::wire::ClusterView;
 
 use crate::client::base::Base;
-use crate::client::call::{Answer, CallId, Ending, Failure, Unanswered};
+use crate::client::call::{Answer, CallId, Ending, Failure, InDoubt, Unanswered};
 use crate::client::cluster::Cluster;
 use crate::client::config::{ClientConfig, Partitions};
 use crate::client::flush::Flush;
@@ -161,18 +161,7 @@ impl ClientMachine {
                     self.touched.insert(id);
                 }
             }
-            ClientInput::Resolve { call, in_doubt } => {
-                let id = in_doubt.partition();
-                match self.partitions.get_mut(&id) {
-                    Some(partition) if in_doubt.req_id.client == base.id => {
-                        partition.resolve(base, call, &in_doubt);
-                    }
-                    None if self.cluster.is_known() && !self.cluster.has_partition(id) => {
-                        base.answer(call, Err(Unanswered::UnknownPartition(id)));
-                    }
-                    _ => base.answer(call, Err(Unanswered::Forgotten)),
-                }
-            }
+            ClientInput::Resolve { call, in_doubt } => self.resolve(call, &in_doubt),
             ClientInput::Fetch { call, partition, id } => {
                 if self.cluster.has_partition(partition) {
                     self.requests.fetch(base, call, partition, id);
@@ -222,6 +211,23 @@ impl ClientMachine {
             | ClientInput::Began { .. }
             | ClientInput::Applied { .. }
             | ClientInput::Close => unreachable!("taken in before the calls"),
+        }
+    }
+
+    /// Tells what became of an attempt, if this client can: one of its own id.
+    fn resolve(&mut self, call: CallId, in_doubt: &InDoubt) {
+        let (base, id, attempt) = (&mut self.base, in_doubt.partition(), in_doubt.cluster);
+        if let Some(client) = base.cluster.filter(|client| *client != attempt) {
+            return base.answer(call, Err(Unanswered::OtherCluster { attempt, client }));
+        }
+        match self.partitions.get_mut(&id) {
+            Some(partition) if in_doubt.req_id.client == base.id => {
+                partition.resolve(base, call, in_doubt);
+            }
+            None if self.cluster.is_known() && !self.cluster.has_partition(id) => {
+                base.answer(call, Err(Unanswered::UnknownPartition(id)));
+            }
+            _ => base.answer(call, Err(Unanswered::Forgotten)),
         }
     }
 

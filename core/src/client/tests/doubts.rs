@@ -1,8 +1,8 @@
 //! What became of attempts that ended in doubt: told for certain, or not at all.
 
-use super::rig::{ME, OTHER, P, Rig, began, cancel, executed, seconds};
+use super::rig::{CLUSTER, ME, OTHER, P, Rig, began, cancel, executed, seconds};
 use crate::client::{CallId, ClientConfig, ClientInput, InDoubt, Partitions, Start};
-use crate::id::{Generation, Mark, PartitionId, ReqId, TransactionId};
+use crate::id::{ClusterKey, Generation, Mark, PartitionId, ReqId, TransactionId};
 use crate::wire::{Message, MountRefusal, ServerReply};
 
 const NOTHING: [&str; 0] = [];
@@ -13,7 +13,8 @@ fn mark(id: u64) -> Mark {
 
 fn in_doubt(sequence: u64, mark: Mark) -> InDoubt {
     let (client, generation, partition) = (ME, Generation(1), P);
-    InDoubt { req_id: ReqId { client, generation, partition, sequence }, mark }
+    let req_id = ReqId { client, generation, partition, sequence };
+    InDoubt { cluster: CLUSTER, req_id, mark }
 }
 
 fn resolve(call: u64, in_doubt: InDoubt) -> ClientInput {
@@ -110,6 +111,16 @@ fn what_the_feed_has_passed_unnoticed_is_not_guessed() {
     );
     other.req_id.partition = PartitionId(9);
     assert_eq!(rig.turn([resolve(14, other)]), ["c14 unanswered: the cluster has no partition p9"]);
+}
+
+#[test]
+fn an_attempt_in_another_cluster_is_not_told() {
+    let mut rig = Rig::ready();
+    rig.feed(1, 1, 0, &[(ME, 7)]);
+    let elsewhere = InDoubt { cluster: ClusterKey(6), ..in_doubt(7, mark(0)) };
+    let (attempt, own) = (ClusterKey(6), CLUSTER);
+    let why = format!("the attempt was sent to cluster {attempt}; this client is of cluster {own}");
+    assert_eq!(rig.turn([resolve(11, elsewhere)]), [format!("c11 unanswered: {why}")]);
 }
 
 #[test]

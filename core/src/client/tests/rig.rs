@@ -21,6 +21,8 @@ pub(super) use crate::client::testing::{
     ME, OTHER, P, mark, patience, records, seconds, session, view,
 };
 
+pub(super) const CLUSTER: ClusterKey = ClusterKey(5);
+
 pub(super) fn conn(n: u64) -> ConnectionId {
     ConnectionId::dialed(n)
 }
@@ -123,8 +125,7 @@ impl Rig {
     /// Connection `n` opens and node `node` welcomes.
     pub(super) fn welcome(&mut self, n: u64, node: u32) -> Vec<String> {
         self.turn([ClientInput::Opened { conn: conn(n) }]);
-        let welcome =
-            Welcome { version: Version::NEWEST, cluster: ClusterKey(5), node: NodeId(node) };
+        let welcome = Welcome { version: Version::NEWEST, cluster: CLUSTER, node: NodeId(node) };
         self.received(n, &Message::Welcome(welcome), Bytes::new())
     }
 
@@ -251,7 +252,7 @@ fn words(effect: &ClientEffect) -> Option<String> {
         }
         ClientEffect::End { call, ending } => match ending {
             Ending::Failed(failure) => format!("c{} failed: {failure}", call.0),
-            Ending::InDoubt(InDoubt { req_id, mark }) => {
+            Ending::InDoubt(InDoubt { req_id, mark, .. }) => {
                 format!("c{} in doubt: {} after {mark}", call.0, count(req_id.sequence))
             }
             ending => format!("c{} {ending:?}", call.0),

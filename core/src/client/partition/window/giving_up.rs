@@ -102,7 +102,8 @@ impl Window {
             partition: self.partition,
             sequence: one.sequence,
         };
-        let in_doubt = InDoubt { req_id, mark: self.seen };
+        let cluster = base.cluster.expect("what was sent was sent to a cluster");
+        let in_doubt = InDoubt { cluster, req_id, mark: self.seen };
         self.end(base, &one.attempt, Ending::InDoubt(in_doubt));
     }
 
