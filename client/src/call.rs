@@ -64,12 +64,23 @@ pub(crate) struct Submitted {
 pub(crate) struct Appended {
     pub(crate) done: oneshot::Sender<Result<TransactionId, AppendError>>,
     pub(crate) permit: Permit,
+    pub(crate) span: Span,
 }
 
 impl Appended {
+    /// Its transaction is in the log.
+    pub(crate) fn trace_commit(&self, id: TransactionId) {
+        self.span.in_scope(|| tracing::debug!(%id, "committed"));
+    }
+
     /// Gives the room back, then tells the waiter.
     pub(crate) fn end(self, result: Result<TransactionId, AppendError>) {
-        let Self { done, permit } = self;
+        let Self { done, permit, span } = self;
+        span.in_scope(|| match &result {
+            Ok(_) => {}
+            Err(AppendError::InDoubt(in_doubt)) => tracing::debug!(%in_doubt, "in doubt"),
+            Err(error) => tracing::debug!(%error, "failed"),
+        });
         drop(permit);
         // A dropped append wants no result.
         let _ = done.send(result);

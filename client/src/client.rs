@@ -22,7 +22,7 @@ use crate::error::{
 };
 use crate::feed::{Feed, FeedOptions};
 use crate::submission::{Append, Submission};
-use crate::telemetry::{Count, Telemetry, submission_span};
+use crate::telemetry::{Count, Telemetry, append_span, submission_span};
 use crate::transaction::Transaction;
 
 /// A client of a Waltz cluster. Clones share it; it closes with the last of them.
@@ -224,8 +224,8 @@ impl Client {
         // The mark is taken now: a later one could hide a change the caller has not seen.
         let at = request.at.or_else(|| self.high_water_mark(partition));
         let AppendRequest { draft, patience, .. } = request;
-        let append = Appended { done, permit };
         let call = self.shared.next_call();
+        let append = Appended { done, permit, span: append_span(partition, call) };
         match self.calls.send(Call::Append { call, partition, draft, at, patience, append }) {
             Ok(()) => Append::waiting(end, call, self.calls.downgrade()),
             Err(_) => Append::ended(AppendError::Closed),

@@ -82,10 +82,7 @@ const COUNTERS: [(Count, Described); COUNTS] = [
     ),
     (
         Count::LostAttempts,
-        counts(
-            "waltz_client_lost_attempts_total",
-            "Attempts that got lost on the way; a context's also where the server had no room",
-        ),
+        counts("waltz_client_lost_attempts_total", "Attempts that got lost on the way"),
     ),
     (
         Count::Refusals,
@@ -248,6 +245,11 @@ impl Tally {
 /// A child of the span that the caller is in.
 pub(crate) fn submission_span(partition: PartitionId, call: CallId) -> Span {
     tracing::debug_span!("waltz.submit", %partition, call = call.0)
+}
+
+/// The span of a single append, as that of a submission.
+pub(crate) fn append_span(partition: PartitionId, call: CallId) -> Span {
+    tracing::debug_span!("waltz.append", %partition, call = call.0)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A submission's span: there from the call until its transaction is applied.
+//! The span of a submission or an append: there from the call until its transaction is applied.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,8 +10,8 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use waltz_client::testing::TestCluster;
 use waltz_client::{
-    CallbackError, ClientCallbacks, Mark, Outcome, PartitionId, PartitionLocalLock, Transaction,
-    TransactionBuilder, TransactionContext, TransactionId,
+    AppendError, AppendRequest, CallbackError, ClientCallbacks, Mark, Outcome, PartitionId,
+    PartitionLocalLock, Transaction, TransactionBuilder, TransactionContext, TransactionId,
 };
 
 const P: PartitionId = PartitionId(2);
@@ -130,6 +130,42 @@ async fn a_submission_has_a_span_until_it_is_applied() {
         "waltz.submit: applied id=1",
         "waltz.submit closed",
         "request closed",
+    ];
+    assert_eq!(lines.taken(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_has_a_span_until_it_is_applied() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::registry().with(lines.clone());
+    let _subscribed = tracing::subscriber::set_default(subscriber);
+    let cluster = TestCluster::start();
+    let client = cluster.client(Database(lines.clone())).await;
+    let append = async || client.append(P, AppendRequest::new("data")).await;
+    assert_eq!(append().await, Ok(TransactionId(0)));
+    lines.taken();
+
+    let request = tracing::info_span!("request");
+    assert_eq!(append().instrument(request.clone()).await, Ok(TransactionId(1)));
+    drop(request);
+    let expected = [
+        "none > request",
+        "request > waltz.append partition=p2 call=2",
+        "waltz.append: committed id=1",
+        "applying 1",
+        "waltz.append: applied id=1",
+        "waltz.append closed",
+        "request closed",
+    ];
+    assert_eq!(lines.taken(), expected);
+
+    cluster.lose_appends(1);
+    let lost = append().await.expect_err("it got lost");
+    assert_eq!(lost, AppendError::Failed(P));
+    let expected = [
+        "none > waltz.append partition=p2 call=3",
+        &format!("waltz.append: failed error={lost}"),
+        "waltz.append closed",
     ];
     assert_eq!(lines.taken(), expected);
 }

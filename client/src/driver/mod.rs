@@ -324,6 +324,7 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
                 }
                 ClientEffect::Execute { call, at, .. } => self.execute(call, at),
                 ClientEffect::LockFailed { call, conflict } => self.lock_failed(call, conflict),
+                ClientEffect::Lost { .. } => self.tally.add(Count::LostAttempts, 1),
                 ClientEffect::End { call, ending } => self.end(call, ending),
                 ClientEffect::Answer { call, answer } => {
                     if let Some(Slot::Ask(done)) = self.slots.remove(&call) {
@@ -373,7 +374,8 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
             Some(Slot::Append { partition, since, append }) => {
                 match &ending {
                     Ending::Failed(Failure::Conflict(_)) => self.tally.add(Count::Conflicts, 1),
-                    Ending::Committed(_) => {
+                    Ending::Committed(id) => {
+                        append.trace_commit(*id);
                         self.shared.telemetry.appends.record(self.timer.now() - since);
                     }
                     _ => {}

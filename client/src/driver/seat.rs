@@ -22,8 +22,6 @@ pub(crate) struct Seat {
     /// When it was submitted.
     since: Time,
     span: Span,
-    /// Whether it was executed and no conflict was told since: executed again, it got lost.
-    attempted: bool,
     /// `None` while it is away, or lost in a panic.
     context: Option<Box<dyn AnyContext>>,
     next: Option<Next>,
@@ -41,8 +39,8 @@ enum Next {
 impl Seat {
     pub(crate) fn new(partition: PartitionId, since: Time, submitted: Submitted) -> Self {
         let Submitted { context, done, permit, span } = submitted;
-        let (context, next, error, attempted) = (Some(context), None, None, false);
-        Self { partition, since, span, attempted, context, next, error, done, permit }
+        let context = Some(context);
+        Self { partition, since, span, context, next: None, error: None, done, permit }
     }
 
     pub(crate) fn partition(&self) -> PartitionId {
@@ -110,9 +108,6 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
             return;
         };
         self.tally.add(Count::Executions, 1);
-        if std::mem::replace(&mut seat.attempted, true) {
-            self.tally.add(Count::LostAttempts, 1);
-        }
         let span = tracing::debug_span!(parent: &seat.span, "waltz.execute", %at);
         self.due.push(Due { call, context, at, span });
     }
@@ -135,7 +130,6 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
         };
         let events = events.clone();
         self.tally.add(Count::Conflicts, 1);
-        seat.attempted = false;
         let telling = async move {
             tracing::debug!(%conflict, "conflict");
             tell(context.as_mut(), |context| context.on_lock_failure(&conflict));

@@ -47,10 +47,10 @@ struct Committed {
     id: TransactionId,
     /// When it was called.
     since: Time,
-    /// Its context's span.
+    /// The call's span.
     span: Span,
     context: Option<Box<dyn AnyContext>>,
-    /// Whether `on_completion` was called.
+    /// Whether the commit was traced, and told to the context.
     completed: bool,
     waiter: Option<Waiter>,
 }
@@ -186,7 +186,7 @@ impl Committed {
     fn new((id, owned): (TransactionId, Owned)) -> Self {
         match owned {
             Owned::Append { append, since } => {
-                let (span, waiter) = (Span::none(), Some(Waiter::Append(append)));
+                let (span, waiter) = (append.span.clone(), Some(Waiter::Append(append)));
                 Self { id, since, span, context: None, completed: false, waiter }
             }
             Owned::Context { submitted: Submitted { context, done, permit, span }, since } => {
@@ -197,20 +197,23 @@ impl Committed {
     }
 
     fn complete(&mut self) {
-        if let Some(context) = &mut self.context
-            && !std::mem::replace(&mut self.completed, true)
-        {
-            let _entered = self.span.enter();
-            tracing::debug!(id = %self.id, "committed");
+        if std::mem::replace(&mut self.completed, true) {
+            return;
+        }
+        let _entered = self.span.enter();
+        tracing::debug!(id = %self.id, "committed");
+        if let Some(context) = &mut self.context {
             tell(context.as_mut(), |context| context.on_completion(true));
         }
     }
 
     fn applied(mut self, telemetry: &Telemetry, now: Time) {
-        if let Some(context) = &mut self.context {
+        {
             let _entered = self.span.enter();
             tracing::debug!(id = %self.id, "applied");
-            tell(context.as_mut(), |context| context.on_application());
+            if let Some(context) = &mut self.context {
+                tell(context.as_mut(), |context| context.on_application());
+            }
         }
         self.measure(telemetry, now);
         self.report();

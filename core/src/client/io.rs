@@ -235,6 +235,11 @@ pub enum ClientEffect {
         /// What stood against it.
         conflict: Conflict,
     },
+    /// A context's attempt got lost on the way; it will be executed again.
+    Lost {
+        /// Which context.
+        call: CallId,
+    },
     /// An append or a context ended without, or before, being applied here.
     End {
         /// Which.

@@ -56,7 +56,7 @@ fn a_commit_says_that_everything_before_it_is_lost() {
     rig.turn([call]);
     assert_eq!(
         rig.feed(1, 1, 1, &[(ME, 4)]),
-        ["execute c2 at none"],
+        ["c2 lost", "execute c2 at none"],
         "a lost context is executed again"
     );
     assert_eq!(rig.turn([executed(2)]), ["#1 append m1 e1 [\"5@none\"]"], "with another ReqId");
@@ -83,7 +83,7 @@ fn ready_of_a_newer_mount_says_that_everything_outstanding_is_lost() {
         ["c1 failed: the append got lost when the server changed", "apply 0..=0 own [0=c3]",],
         "what comes by before the answer is committed"
     );
-    assert_eq!(rig.make_ready(1, 2, 2, 1), ["execute c2 at none"]);
+    assert_eq!(rig.make_ready(1, 2, 2, 1), ["c2 lost", "execute c2 at none"]);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_busy_server_is_asked_again_a_little_later() {
     let call = rig.submit();
     rig.turn([call]);
     rig.turn([executed(1)]);
-    assert_eq!(rig.reply(1, refused(1, 0, 0, AppendRefusal::Busy)), NOTHING);
+    assert_eq!(rig.reply(1, refused(1, 0, 0, AppendRefusal::Busy)), NOTHING, "it is not lost");
     assert_eq!(rig.after(std::time::Duration::from_millis(10)), ["execute c1 at none"]);
 }
 
@@ -190,7 +190,7 @@ fn a_stale_mount_is_renewed_and_a_limit_is_final() {
         rig.reply(1, refused(1, 0, 0, limit)),
         ["c1 failed: the server refused the record: record over the limit: 300 bytes"]
     );
-    assert_eq!(rig.reply(1, refused(1, 1, 1, AppendRefusal::Stale)), NOTHING);
+    assert_eq!(rig.reply(1, refused(1, 1, 1, AppendRefusal::Stale)), ["c2 lost"]);
     assert_eq!(rig.after(seconds(1))[1], "#1 mount m2 g1 after none credit 4194304");
     rig.mounted(1, 2, 2);
     assert_eq!(rig.make_ready(1, 2, 2, 0), ["execute c2 at none"]);

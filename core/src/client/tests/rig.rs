@@ -250,6 +250,7 @@ fn words(effect: &ClientEffect) -> Option<String> {
         ClientEffect::LockFailed { call, conflict } => {
             format!("c{} met {}", call.0, conflict.id)
         }
+        ClientEffect::Lost { call } => format!("c{} lost", call.0),
         ClientEffect::End { call, ending } => match ending {
             Ending::Failed(failure) => format!("c{} failed: {failure}", call.0),
             Ending::InDoubt(InDoubt { req_id, mark, .. }) => {

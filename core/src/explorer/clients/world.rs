@@ -112,6 +112,7 @@ impl World {
             | ClientEffect::Broken { .. }
             | ClientEffect::Detach { .. }
             | ClientEffect::LockFailed { .. }
+            | ClientEffect::Lost { .. }
             | ClientEffect::Formed { .. }
             | ClientEffect::Stop => {}
         }

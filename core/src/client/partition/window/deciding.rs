@@ -132,7 +132,12 @@ impl Window {
         for attempt in lost {
             match attempt.kind {
                 Kind::Append => self.fail(base, &attempt, Failure::Lost),
-                Kind::Context => again.extend(self.one_more(base, attempt, || Failure::Lost)),
+                Kind::Context => {
+                    if let Some(attempt) = self.one_more(base, attempt, || Failure::Lost) {
+                        base.push(ClientEffect::Lost { call: attempt.call });
+                        again.push(attempt);
+                    }
+                }
             }
         }
         self.wait_again(base, again);
