@@ -1,35 +1,53 @@
-//! The monotonic clock and its alarm.
+//! The monotonic clock and its alarm: tokio's, which a test may pause.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep, sleep_until};
 use waltz_core::time::Time;
 use waltz_runtime::Timer;
 
-/// All clocks of a process count from here.
-static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// All clocks of a process count from here, unless they are given another origin.
+static ORIGIN: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
 
 /// A clock and one alarm on tokio's timer wheel: alarms are rounded up to the next millisecond.
 /// Must be polled inside a tokio runtime that has time enabled.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TokioTimer {
+    origin: Instant,
     alarm: Option<(Time, Pin<Box<Sleep>>)>,
 }
 
 impl TokioTimer {
-    /// No alarm is set.
+    /// A clock that goes with all others of the process.
     pub fn new() -> Self {
-        Self::default()
+        Self::counting_from((*ORIGIN).into())
+    }
+
+    /// A clock that counts from a moment of the caller's choice.
+    pub fn counting_from(origin: Instant) -> Self {
+        Self { origin, alarm: None }
+    }
+
+    /// The instant of a time; one too far to be an instant is as far as makes no difference.
+    fn moment(&self, time: Time) -> Instant {
+        const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+        self.origin + Duration::from_nanos(time.0).min(FOREVER)
+    }
+}
+
+impl Default for TokioTimer {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl Timer for TokioTimer {
     fn now(&self) -> Time {
-        Time(u64::try_from(ORIGIN.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        Time(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
     fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Option<Time>) -> Poll<()> {
@@ -41,28 +59,15 @@ impl Timer for TokioTimer {
             self.alarm = None;
             return Poll::Ready(());
         }
-        match &mut self.alarm {
-            Some((set, _)) if *set == deadline => {}
-            Some((set, sleep)) => {
-                *set = deadline;
-                sleep.as_mut().reset(moment(deadline));
-            }
-            None => {
-                let sleep = Box::pin(tokio::time::sleep_until(moment(deadline)));
-                self.alarm = Some((deadline, sleep));
-            }
+        let moment = self.moment(deadline);
+        let (set, alarm) =
+            self.alarm.get_or_insert_with(|| (deadline, Box::pin(sleep_until(moment))));
+        if *set != deadline {
+            *set = deadline;
+            alarm.as_mut().reset(moment);
         }
-        match &mut self.alarm {
-            Some((_, sleep)) => sleep.as_mut().poll(cx),
-            None => Poll::Pending,
-        }
+        alarm.as_mut().poll(cx)
     }
-}
-
-/// The instant of a time; one too far to be an instant is as far as makes no difference.
-fn moment(time: Time) -> tokio::time::Instant {
-    const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-    (*ORIGIN + Duration::from_nanos(time.0).min(FOREVER)).into()
 }
 
 #[cfg(test)]
@@ -95,5 +100,13 @@ mod tests {
             Poll::Ready(())
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn a_clock_counts_from_its_origin() {
+        let origin = Instant::now() - Duration::from_secs(7);
+        let timer = TokioTimer::counting_from(origin);
+        assert!(timer.now() >= Time::ZERO + Duration::from_secs(7));
+        assert_eq!(timer.moment(Time(5)), origin + Duration::from_nanos(5));
     }
 }

@@ -30,7 +30,6 @@
 mod disk;
 mod faults;
 mod network;
-mod timer;
 
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
@@ -50,15 +49,13 @@ use waltz_core::planted::Planted;
 use waltz_runtime::Runtime;
 use waltz_runtime::journal::{Journal, JournalConfig};
 use waltz_runtime::node::{World, run_node};
+use waltz_runtime_tokio::{TokioRuntime, TokioTimer};
 
 use crate::callbacks::ClientCallbacks;
 use crate::client::Client;
 use crate::error::ConnectError;
 use disk::{TestDisk, TestJournal};
-use network::Network;
-
-use network::TestNet;
-use timer::TestTimer;
+use network::{Network, TestNet};
 
 /// The environment variable that holds the seed of a run to be replayed.
 const SEED_VARIABLE: &str = "WALTZ_TEST_SEED";
@@ -172,7 +169,8 @@ impl TestCluster {
 
     /// What its clients run on.
     pub(crate) fn runtime(&self) -> impl Runtime + use<> {
-        TestRuntime { network: self.network.clone(), origin: self.origin }
+        let (network, tokio) = (self.network.clone(), TokioRuntime::current());
+        TestRuntime { network, tokio, origin: self.origin }
     }
 
     /// The next appends, of whatever client, get lost on their way, so many of them: contexts are
@@ -271,7 +269,7 @@ impl TestCluster {
         let world = World {
             net: self.network.listener(address(node)),
             journal: TestJournal::new(journal, disk),
-            timer: TestTimer::new(self.origin),
+            timer: TokioTimer::counting_from(self.origin),
         };
         async move {
             run_node(machine, world, Box::new(report), pending()).await;
@@ -318,23 +316,24 @@ fn report(report: Report) {
 #[derive(Debug, Clone)]
 struct TestRuntime {
     network: Network,
+    tokio: TokioRuntime,
     origin: Instant,
 }
 
 impl Runtime for TestRuntime {
     type Net = TestNet;
-    type Timer = TestTimer;
+    type Timer = TokioTimer;
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        tokio::spawn(task);
+        self.tokio.spawn(task);
     }
 
     fn net(&self) -> TestNet {
         self.network.dialer()
     }
 
-    fn timer(&self) -> TestTimer {
-        TestTimer::new(self.origin)
+    fn timer(&self) -> TokioTimer {
+        TokioTimer::counting_from(self.origin)
     }
 
     fn random(&self) -> u64 {
@@ -342,13 +341,6 @@ impl Runtime for TestRuntime {
     }
 
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        match tokio::task::spawn_blocking(work).await {
-            Ok(output) => output,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is being shut down, and this task with it.
-                Err(_) => pending().await,
-            },
-        }
+        self.tokio.blocking(work).await
     }
 }
