@@ -73,6 +73,11 @@ pub enum PlantedBug {
     AcceptStaleMount,
     /// A client sends an undecided append again under its old ReqId.
     DuplicateRequest,
+    /// A client that is asked about an attempt in doubt tells that it is not in the log, as long as
+    /// that is not decided.
+    ResolveUndecided,
+    /// A client tells of what was sent and is withdrawn that it never will be in the log.
+    WithdrawSent,
     /// Recovery takes batches of a former life of the journal for its own.
     OldBytesRevive,
     /// The coordinator never ends a lease.
@@ -81,7 +86,7 @@ pub enum PlantedBug {
 
 impl PlantedBug {
     /// Every rule that can be broken.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::AcknowledgeBeforeSync,
         Self::PromiseBeforeSync,
         Self::JoinBeforeSync,
@@ -113,6 +118,8 @@ impl PlantedBug {
         Self::ReadyWithoutRound,
         Self::AcceptStaleMount,
         Self::DuplicateRequest,
+        Self::ResolveUndecided,
+        Self::WithdrawSent,
         Self::OldBytesRevive,
         Self::LeaseForEver,
     ];

@@ -37,6 +37,7 @@ mod testing;
 mod witness;
 mod workloads;
 
+pub use operations::Doubts;
 pub use plan::{FaultKind, Overrides, Plan, Shape, Size, Strength};
 pub use run::{Outcome, PINNED, Request, Summary, run};
 pub use workloads::WorkloadKind;

@@ -13,7 +13,7 @@ use crate::chaos::storm;
 use crate::checks::{self, Evidence, longest_logs};
 use crate::cluster::Cluster;
 use crate::history::History;
-use crate::operations::Operations;
+use crate::operations::{Doubts, Operations};
 use crate::peaks::Peaks;
 use crate::plan::{Overrides, Plan, Size};
 use crate::witness::Witness;
@@ -77,6 +77,8 @@ pub struct Summary {
     pub committed: u64,
     /// Operations that clients began.
     pub operations: u64,
+    /// What came of asking about operations that had ended in doubt.
+    pub doubts: Doubts,
     /// Times a process of the cluster began to run.
     pub boots: u64,
     /// Virtual time, in milliseconds.
@@ -89,11 +91,11 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { committed, operations, boots, virtual_ms, events, trace } = self;
+        let Self { committed, operations, doubts, boots, virtual_ms, events, trace } = self;
         write!(
             f,
-            "committed {committed}, operations {operations}, boots {boots}, virtual {virtual_ms} \
-             ms, events {events}, trace {trace:016x}"
+            "committed {committed}, operations {operations}, {doubts}, boots {boots}, virtual \
+             {virtual_ms} ms, events {events}, trace {trace:016x}"
         )
     }
 }
@@ -185,6 +187,7 @@ async fn scenario(world: SimWorld, request: Request) -> Outcome {
     let summary = Summary {
         committed: evidence.longest_logs().values().map(|log| log.len() as u64).sum(),
         operations: evidence.clients.operations.len() as u64,
+        doubts: evidence.clients.doubts,
         boots: cluster.boots(),
         virtual_ms: world.now().0 / 1_000_000,
         events: trace.events(),

@@ -72,6 +72,9 @@ fn each_planted_bug_is_caught_within_two_hundred_seeds() {
         PlantedBug::JoinAnywhere,
         PlantedBug::ResumeBlindly,
         PlantedBug::CopyAsOwn,
+        PlantedBug::DuplicateRequest,
+        PlantedBug::ResolveUndecided,
+        PlantedBug::WithdrawSent,
     ] {
         let caught = first_broken(200, Planted::bug(bug));
         assert!(caught.is_some(), "200 seeds did not notice {bug:?}");

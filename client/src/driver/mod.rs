@@ -110,7 +110,8 @@ struct Driver<R: Runtime, C> {
     /// `None` once closing.
     calls: Option<UnboundedReceiver<Call>>,
     events: UnboundedReceiver<Event>,
-    /// `None` once closing: when the last task has dropped its own, all of them have ended.
+    /// `None` once closed and every call has ended: when the last task has dropped its own, all of
+    /// them have been told.
     sender: Option<UnboundedSender<Event>>,
     slots: HashMap<CallId, Slot>,
     workers: BTreeMap<PartitionId, UnboundedSender<Work>>,
@@ -335,15 +336,14 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
                 ClientEffect::Formed { partitions } => {
                     self.shared.partitions.store(partitions, Ordering::Release);
                 }
-                ClientEffect::Stop => {
-                    self.spawn_due();
-                    self.calls = None;
-                    self.workers.clear();
-                    self.sender = None;
-                }
+                ClientEffect::Stop => self.workers.clear(),
             }
         }
         self.spawn_due();
+        // A context that is away is told its end by a task of its own when it is back.
+        if self.calls.is_none() && self.slots.is_empty() {
+            self.sender = None;
+        }
     }
 
     fn apply(

@@ -1,4 +1,4 @@
-//! Dropping a handle withdraws its call; detaching lets it run on.
+//! Dropping a handle withdraws its call; detaching lets it run on; closing the client ends it.
 
 use std::sync::Arc;
 
@@ -91,6 +91,21 @@ async fn a_dropped_append_is_withdrawn_and_a_detached_one_goes_on() {
     assert!(kept.is_err(), "{kept:?}");
     others_run().await;
     assert_eq!(journal.taken(), ["in doubt"], "it ends with its client");
+}
+
+#[tokio::test]
+async fn what_executes_while_its_client_closes_is_told_before_that_is_over() {
+    let (loopback, client) = connected(NoDatabase::newest()).await;
+    let (journal, release) = (Journal::default(), Arc::default());
+    let context = Endless { journal: journal.clone(), release: Arc::clone(&release) };
+    client.submit(context).detach();
+    others_run().await;
+    loopback.dawdle();
+    let closing = client.close();
+    others_run().await;
+    release.notify_one();
+    closing.await;
+    assert_eq!(journal.taken(), ["executing", "cancelled: false"]);
 }
 
 #[tokio::test]

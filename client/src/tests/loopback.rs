@@ -39,6 +39,8 @@ struct Server {
     mount: Option<(ConnectionId, MountId)>,
     /// Appends are taken and not answered.
     hung: bool,
+    /// Tasks begin late.
+    dawdling: bool,
     fetches: usize,
     consumers: BTreeMap<String, Mark>,
     events: VecDeque<NetEvent>,
@@ -49,6 +51,11 @@ impl Loopback {
     /// From now on appends are swallowed.
     pub(crate) fn hang(&self) {
         self.server().hung = true;
+    }
+
+    /// From now on tasks let all others go first.
+    pub(crate) fn dawdle(&self) {
+        self.server().dawdling = true;
     }
 
     pub(crate) fn committed(&self) -> usize {
@@ -249,7 +256,13 @@ impl Runtime for Loopback {
     type Timer = Still;
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        tokio::spawn(task);
+        let turns = if self.server().dawdling { 100 } else { 0 };
+        tokio::spawn(async move {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            task.await;
+        });
     }
 
     fn net(&self) -> LoopbackNet {

@@ -27,7 +27,7 @@
 //! | what is in doubt can be asked about, and is told for certain | `in_doubt`; core `doubts` |
 //! | a feed is pulled, filtered before data is loaded, on its own, with a typed end | `feed` |
 //! | two clients with one id do each other no harm: one ReqId is one transaction, and nobody is told of the other's as its own | `twins`; core `twins` |
-//! | closing ends everything once | `api`: `closing_ends_what_is_under_way`; core `appends`: `closing_ends_everything_once` |
+//! | closing ends everything once | `api`: `closing_ends_what_is_under_way`; `cancelling`: `what_executes_while_its_client_closes_is_told_before_that_is_over`; core `appends`: `closing_ends_everything_once` |
 
 mod api;
 mod cancelling;

@@ -59,8 +59,9 @@ impl Simulation {
             FeedUncommitted, ForgetLocks, IgnoreInFlightLocks, IgnoreLockFloor, JoinAnywhere,
             JoinBeforeSync, KeepLongerTail, LeaseForEver, OldBytesRevive, OpenBeforeInFlight,
             PromiseBeforeSync, QuorumMinusOne, ReadyWithoutDrain, ReadyWithoutRound,
-            RepairUnchecked, ReplaceInOneStep, ResumeBlindly, ReuseSession, SkipPromiseCheck,
-            StaleCompletion, SuspectVotes, TrimUncommitted, TrustStaleSet,
+            RepairUnchecked, ReplaceInOneStep, ResolveUndecided, ResumeBlindly, ReuseSession,
+            SkipPromiseCheck, StaleCompletion, SuspectVotes, TrimUncommitted, TrustStaleSet,
+            WithdrawSent,
         };
         match bug {
             AcknowledgeBeforeSync
@@ -88,7 +89,7 @@ impl Simulation {
             FeedGap | ReadyWithoutDrain | ReadyWithoutRound | AcceptStaleMount => {
                 Some(Self::Mounts)
             }
-            DuplicateRequest => Some(Self::Clients),
+            DuplicateRequest | ResolveUndecided | WithdrawSent => Some(Self::Clients),
             ForgetLocks | IgnoreInFlightLocks | IgnoreLockFloor | FeedUncommitted => {
                 Some(Self::Locks)
             }

@@ -5,6 +5,8 @@
 //!
 //! - what was reported committed is in the log exactly once, at the id that was told; what was
 //!   refused for certain is not; what is in doubt may be, once; nothing else is (at-most-once);
+//! - each operation is told its end once, unless its client was killed; a doubt may be cleared up
+//!   later, and then is what it was told to be;
 //! - an operation that was reported committed before another one was begun has the lower id in
 //!   its partition (real-time order);
 //! - whoever asked how far a log is was told no less than everything reported committed in it
@@ -34,9 +36,12 @@ pub(super) fn check(evidence: &Evidence) -> Vec<String> {
 
 fn judge(clients: &ClientHistory, logs: &BTreeMap<PartitionId, &[Stored]>) -> Vec<String> {
     let (places, mut broken) = places(clients, logs);
+    broken.extend(clients.contradictions.iter().cloned());
+    let endless = clients.endless();
+    broken.extend(endless.map(|number| format!("operation {} was not told its end", number.0)));
     broken.extend(fates(clients, &places));
     broken.extend(real_time_order(clients, &places));
-    broken.extend(stale_readings(clients));
+    broken.extend(stale_readings(clients, &places));
     broken
 }
 
@@ -72,6 +77,9 @@ fn fates<'a>(clients: &'a ClientHistory, places: &'a Places) -> impl Iterator<It
         let found = places.get(number).copied();
         let fits = match &operation.ended {
             Some((_, Ending::Committed(id))) => found == Some((operation.partition, *id)),
+            Some((_, Ending::Completed)) => {
+                found.is_some_and(|(partition, _)| partition == operation.partition)
+            }
             Some((_, Ending::Never(_))) => found.is_none(),
             Some((_, Ending::InDoubt)) | None => {
                 found.is_none_or(|(partition, _)| partition == operation.partition)
@@ -85,12 +93,19 @@ fn fates<'a>(clients: &'a ClientHistory, places: &'a Places) -> impl Iterator<It
 }
 
 /// Of each partition, by the time at which it was known: how far the log was known to be committed.
-fn acknowledged(clients: &ClientHistory) -> BTreeMap<PartitionId, Vec<(Time, Mark)>> {
+fn acknowledged(
+    clients: &ClientHistory,
+    places: &Places,
+) -> BTreeMap<PartitionId, Vec<(Time, Mark)>> {
     let mut known: BTreeMap<PartitionId, Vec<(Time, Mark)>> = BTreeMap::new();
-    for operation in clients.operations.values() {
-        if let Some((at, Ending::Committed(id))) = operation.ended {
-            known.entry(operation.partition).or_default().push((at, Mark::at(id)));
-        }
+    for (number, operation) in &clients.operations {
+        let (at, id) = match &operation.ended {
+            Some((at, Ending::Committed(id))) => (*at, Some(*id)),
+            Some((at, Ending::Completed)) => (*at, places.get(number).map(|(_, id)| *id)),
+            _ => continue,
+        };
+        let marks = known.entry(operation.partition).or_default();
+        marks.extend(id.map(|id| (at, Mark::at(id))));
     }
     for marks in known.values_mut() {
         marks.sort_unstable();
@@ -110,7 +125,7 @@ fn known_before(known: &[(Time, Mark)], moment: Time) -> Mark {
 }
 
 fn real_time_order(clients: &ClientHistory, places: &Places) -> Vec<String> {
-    let known = acknowledged(clients);
+    let known = acknowledged(clients, places);
     let mut broken = Vec::new();
     for (number, (partition, id)) in places {
         let Some(operation) = clients.operations.get(number) else { continue };
@@ -127,8 +142,8 @@ fn real_time_order(clients: &ClientHistory, places: &Places) -> Vec<String> {
     broken
 }
 
-fn stale_readings(clients: &ClientHistory) -> Vec<String> {
-    let known = acknowledged(clients);
+fn stale_readings(clients: &ClientHistory, places: &Places) -> Vec<String> {
+    let known = acknowledged(clients, places);
     let mut broken = Vec::new();
     for reading in &clients.readings {
         let known = known.get(&reading.partition).map_or(&[][..], Vec::as_slice);
@@ -146,8 +161,10 @@ fn stale_readings(clients: &ClientHistory) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operations::{Operation, Reading};
+    use crate::operations::{Life, Operation, Reading};
     use crate::testing::{P0, SESSION, record};
+
+    const LIFE: Life = Life(1);
 
     /// The log of these operations, in this order.
     fn log(numbers: &[u64]) -> Vec<Stored> {
@@ -163,6 +180,7 @@ mod tests {
         let operations = operations.iter().map(|(number, invoked, ended, ending)| {
             let operation = Operation {
                 partition: P0,
+                life: LIFE,
                 invoked: Time(*invoked),
                 ended: Some((Time(*ended), ending.clone())),
                 sent: Default::default(),
@@ -192,8 +210,9 @@ mod tests {
             (3, 6, 7, never()),
             (4, 6, 8, Ending::InDoubt),
             (5, 6, 8, Ending::InDoubt),
+            (6, 6, 8, Ending::Completed),
         ]);
-        assert_eq!(broken(&clients, &[2, 1, 4]), [""; 0]);
+        assert_eq!(broken(&clients, &[2, 1, 6, 4]), [""; 0]);
     }
 
     #[test]
@@ -202,6 +221,8 @@ mod tests {
             (committed(0), &[][..]),
             (committed(1), &[1]),
             (committed(0), &[1, 1]),
+            (Ending::Completed, &[]),
+            (Ending::Completed, &[1, 1]),
             (never(), &[1]),
             (Ending::InDoubt, &[1, 1]),
             (committed(0), &[1, 9]),
@@ -219,6 +240,18 @@ mod tests {
         assert_eq!(broken(&overlapping, &[2, 1]), [""; 0]);
         let in_doubt = history(&[(1, 0, 5, committed(1)), (2, 6, 9, Ending::InDoubt)]);
         assert_eq!(broken(&in_doubt, &[2, 1]).len(), 1);
+        let completed = history(&[(1, 0, 5, Ending::Completed), (2, 6, 9, Ending::Completed)]);
+        assert_eq!(broken(&completed, &[2, 1]).len(), 1);
+        assert_eq!(broken(&completed, &[1, 2]), [""; 0]);
+    }
+
+    #[test]
+    fn only_who_was_killed_is_not_told_an_end() {
+        let mut clients = history(&[(1, 0, 5, committed(0))]);
+        clients.operations.get_mut(&Number(1)).expect("it is there").ended = None;
+        assert_eq!(broken(&clients, &[1]), ["operation 1 was not told its end"]);
+        clients.killed.insert(LIFE);
+        assert_eq!(broken(&clients, &[1]), [""; 0]);
     }
 
     #[test]

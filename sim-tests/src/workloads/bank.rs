@@ -146,8 +146,9 @@ fn accounts(stage: &Stage) -> u64 {
 
 async fn submit(stage: &Stage, service: &Service<SimRuntime>, operation: Operation) -> BankEnding {
     let operations: &Operations = &stage.operations;
-    let number = Number(operation.number());
-    operations.begin(number, operation.account().partition(stage.plan.shape.partitions));
+    // Nobody kills a service of the bank: each of its operations is told its end.
+    let (number, life) = (Number(operation.number()), operations.live());
+    operations.begin(number, operation.account().partition(stage.plan.shape.partitions), life);
     let Ended { ending, .. } = service.perform(operation).await;
     operations.end(
         number,

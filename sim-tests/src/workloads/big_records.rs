@@ -4,7 +4,8 @@ use waltz_client::LockKind;
 use waltz_core::record::HEADER_BYTES;
 
 use super::drive::{Step, Workload};
-use super::instance::{Instance, Wish};
+use super::instance::Instance;
+use super::wish::{Patience, Wish};
 use crate::cluster::LIMITS;
 use crate::operations::Ending;
 
@@ -28,9 +29,9 @@ impl Workload for BigRecords {
         let body = (0..length).map(|at| (at * 31 + length) as u8).collect();
         let wish = Wish { body, ..Wish::default() }.lock(LockKind::Write, "page", step.below(8));
         let ending = if step.below(2) == 0 {
-            instance.append(partition, None, |()| wish).await
+            instance.append(partition, Patience::Endless, |()| wish).await
         } else {
-            instance.submit(partition, move |()| Some(wish.clone())).await
+            instance.submit(partition, Patience::Endless, move |()| Some(wish.clone())).await
         };
         if length > LARGEST && !matches!(ending, Ending::Never(_)) {
             let text = format!("a body of {length} bytes, over the limit of {LARGEST}: {ending:?}");

@@ -10,13 +10,17 @@ use waltz_core::io::Address;
 use waltz_core::time::Random;
 
 use super::app::{App, State};
-use super::instance::{Instance, Numbers, Wish};
+use super::instance::Instance;
 use super::queue::{Queue, spread};
+use super::wish::{Numbers, Patience, Wish};
 use super::{PATIENCE, Stage, late, service_host};
 use crate::operations::Ending;
 
 /// In so many steps of any work an instance makes sure once that it is current.
 const FLUSH_EVERY: u64 = 8;
+
+/// In so many milliseconds an append is sent, and often not decided yet.
+const SHORT_MS: u64 = 40;
 
 /// One kind of work, and what its application computes from the log.
 pub(crate) trait Workload: Clone + Send + Sync + 'static {
@@ -43,6 +47,18 @@ pub(crate) struct Step {
 impl Step {
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.random.bits() % bound
+    }
+
+    /// How long to wait for what is asked for: to the end, or up to so many milliseconds, and often
+    /// only as long as a message is on its way.
+    pub(crate) fn patience(&mut self, longest_ms: u64) -> Patience {
+        let longest_ms = if self.below(2) == 0 { longest_ms } else { SHORT_MS };
+        let time = Duration::from_millis(1 + self.below(longest_ms));
+        match self.below(4) {
+            0 => Patience::Until(time),
+            1 => Patience::Withdrawn(time),
+            _ => Patience::Endless,
+        }
     }
 
     pub(crate) fn partition(&mut self) -> PartitionId {
@@ -80,6 +96,11 @@ pub(crate) async fn drive<W: Workload>(stage: &Stage, workload: W) -> Vec<String
         unfinished.extend(reach_the_end(stage, instance).await);
     }
     unfinished.extend(reach_the_end(stage, &onlooker).await);
+    for instance in &instances {
+        if timeout(PATIENCE, instance.settle()).await.is_err() {
+            unfinished.push(format!("{} waits for what became of doubts", instance.host()));
+        }
+    }
     unfinished
 }
 
@@ -123,7 +144,8 @@ async fn work<W: Workload>(stage: &Stage, workload: &W, instances: &[Instance<W:
 async fn prove_alive<S: State>(stage: &Stage, instance: &Instance<S>) -> Vec<String> {
     let mut unfinished = Vec::new();
     for partition in (0..stage.plan.shape.partitions).map(PartitionId) {
-        let last = instance.submit(partition, |_| Some(Wish { header: LAST, ..Wish::default() }));
+        let wish = |_: &S| Some(Wish { header: LAST, ..Wish::default() });
+        let last = instance.submit(partition, Patience::Endless, wish);
         match timeout(PATIENCE, last).await {
             Ok(Ending::Committed(_)) => {}
             other => unfinished.push(format!("a last record in {partition}: {other:?}")),

@@ -10,7 +10,8 @@ use waltz_client::LockKind;
 
 use super::app::{Applied, State};
 use super::drive::{Step, Workload};
-use super::instance::{Instance, Wish};
+use super::instance::Instance;
+use super::wish::{Patience, Wish};
 
 const CHILD: u32 = 1;
 const SUMMARY: u32 = 2;
@@ -71,16 +72,20 @@ impl Workload for Family {
                 let body = [parent, 0].map(u64::to_le_bytes).concat();
                 let child = Wish { header: CHILD, body, ..Wish::default() };
                 let child = child.lock(LockKind::Append, "parent", parent);
-                drop(instance.submit(partition, move |_| Some(child.clone())).await);
+                drop(
+                    instance
+                        .submit(partition, Patience::Endless, move |_| Some(child.clone()))
+                        .await,
+                );
             }
             6 => {
                 let summary = |children: &Children| children.summary(parent, LockKind::Read);
-                drop(instance.append(partition, None, summary).await);
+                drop(instance.append(partition, Patience::Endless, summary).await);
             }
             kind => {
                 let kind = if kind == 7 { LockKind::Read } else { LockKind::Write };
                 let summary = move |children: &Children| Some(children.summary(parent, kind));
-                drop(instance.submit(partition, summary).await);
+                drop(instance.submit(partition, Patience::Endless, summary).await);
             }
         }
     }

@@ -3,13 +3,12 @@
 //! A lost update shows at once: every record says the count it leads to, and that must be one more
 //! than the count of the records before it. So the final count is the number of commits.
 
-use std::time::Duration;
-
 use waltz_client::LockKind;
 
 use super::app::{Applied, State};
 use super::drive::{LAST, Step, Workload};
-use super::instance::{Instance, Wish};
+use super::instance::Instance;
+use super::wish::Wish;
 
 #[derive(Clone)]
 pub(super) struct HotLock;
@@ -44,14 +43,13 @@ impl Workload for HotLock {
 
     async fn step(&self, instance: &Instance<Counter>, mut step: Step) {
         let partition = step.partition();
-        match step.below(4) {
-            // One try, which conflicts often; perhaps with an impatient client.
-            0 => drop(instance.append(partition, None, Counter::increment).await),
-            1 => {
-                let timeout = Duration::from_millis(1 + step.below(2_000));
-                drop(instance.append(partition, Some(timeout), Counter::increment).await);
-            }
-            _ => drop(instance.submit(partition, |counter| Some(counter.increment())).await),
+        let patience = step.patience(2_000);
+        if step.below(2) == 0 {
+            // One try, which conflicts often.
+            drop(instance.append(partition, patience, Counter::increment).await);
+        } else {
+            let increment = |counter: &Counter| Some(counter.increment());
+            drop(instance.submit(partition, patience, increment).await);
         }
     }
 }

@@ -1,50 +1,24 @@
 //! What an instance asks of its client, each operation written into the history.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use madsim::time::sleep;
+use madsim::time::{sleep, timeout};
 use tokio::sync::oneshot;
 use waltz_client::{
-    AppendError, AppendRequest, CallbackError, Client, ClientConfig, Conflict, LockId, LockKind,
-    Mark, Outcome, PartitionId, Partitions, TransactionBuilder, TransactionContext,
+    AppendError, Client, ClientConfig, Conflict, Mark, Outcome, PartitionId, Partitions,
+    SubmitOptions,
 };
 use waltz_core::io::Address;
 use waltz_runtime_sim::SimWorld;
 
 use super::app::{App, Callbacks, State};
-use crate::operations::{Ending, Met, Number, Operations, Reading};
-
-/// What an operation wants in the log.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Wish {
-    pub(crate) header: u32,
-    pub(crate) locks: Vec<(LockKind, LockId)>,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Wish {
-    pub(crate) fn lock(mut self, kind: LockKind, name: &str, number: u64) -> Self {
-        self.locks.push((kind, LockId::new(name, number)));
-        self
-    }
-
-    /// The data: the operation's number, then the body.
-    fn data(&self, number: Number) -> Vec<u8> {
-        [&number.0.to_le_bytes(), &self.body[..]].concat()
-    }
-}
-
-/// Numbers operations across all instances.
-#[derive(Clone, Default)]
-pub(crate) struct Numbers(Arc<AtomicU64>);
-
-impl Numbers {
-    fn next(&self) -> Number {
-        Number(self.0.fetch_add(1, Ordering::Relaxed))
-    }
-}
+use super::questions::Questions;
+use super::submitted::Submitted;
+use super::succession::{Living, Succession};
+use super::wish::{Numbers, Patience, Wish};
+use crate::operations::{Ending, Met, Operations, Reading};
 
 #[derive(Debug, Default)]
 struct Narrowed {
@@ -60,7 +34,8 @@ pub(crate) struct Instance<S> {
     app: Arc<App<S>>,
     operations: Operations,
     numbers: Numbers,
-    client: Arc<Mutex<Client>>,
+    clients: Succession,
+    questions: Questions,
     /// How often some partitions were left out, and how many wait to be mounted again: a flush
     /// does not wait for what is not mounted.
     narrowed: Arc<Narrowed>,
@@ -77,7 +52,8 @@ impl<S> Clone for Instance<S> {
             app: self.app.clone(),
             operations: self.operations.clone(),
             numbers: self.numbers.clone(),
-            client: self.client.clone(),
+            clients: self.clients.clone(),
+            questions: self.questions.clone(),
             narrowed: self.narrowed.clone(),
             restarting: self.restarting.clone(),
         }
@@ -110,13 +86,26 @@ impl<S: State> Instance<S> {
         (operations, numbers): (Operations, Numbers),
     ) -> Self {
         let client = start_client(world, &host, config.clone(), &app).await;
-        let (world, client) = (world.clone(), Arc::new(Mutex::new(client)));
+        let clients = Succession::new(Living { client, life: operations.live() });
+        let questions = Questions::start(operations.clone(), clients.clone());
+        let world = world.clone();
         let (narrowed, restarting) = Default::default();
-        Self { world, host, config, app, operations, numbers, client, narrowed, restarting }
+        Self {
+            world,
+            host,
+            config,
+            app,
+            operations,
+            numbers,
+            clients,
+            questions,
+            narrowed,
+            restarting,
+        }
     }
 
     pub(crate) fn client(&self) -> Client {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.clients.now().client
     }
 
     pub(crate) fn app(&self) -> &Arc<App<S>> {
@@ -133,9 +122,11 @@ impl<S: State> Instance<S> {
         let _guard = self.restarting.lock().await;
         if politely {
             self.client().close().await;
+        } else {
+            self.operations.kill(self.clients.now().life);
         }
         let client = start_client(&self.world, &self.host, self.config.clone(), &self.app).await;
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+        self.clients.succeed(Living { client, life: self.operations.live() });
     }
 
     /// Mounts only some partitions for a while, then all of them again.
@@ -150,81 +141,95 @@ impl<S: State> Instance<S> {
     }
 
     /// Submits a context that computes its wish from what was applied, as often as it takes;
-    /// `None` declines.
+    /// `None` declines. What is withdrawn is in doubt for the caller, whatever its context is told.
     pub(crate) async fn submit(
         &self,
         partition: PartitionId,
+        patience: Patience,
         compute: impl Fn(&S) -> Option<Wish> + Send + Sync + 'static,
     ) -> Ending {
         let number = self.numbers.next();
-        self.operations.begin(number, partition);
-        let context = Context {
+        let Living { client, life } = self.clients.now();
+        self.operations.begin(number, partition, life);
+        let context = Submitted {
             number,
             partition,
             app: self.app.clone(),
             operations: self.operations.clone(),
+            questions: self.questions.clone(),
             compute,
             computed_at: Mark::NONE,
         };
-        let ending = match self.client().submit(context).await {
-            Outcome::Committed(id) => Ending::Committed(id),
-            Outcome::Ignored => Ending::Never("ignored".to_owned()),
-            Outcome::Failed(error) => Ending::Never(error.to_string()),
-            Outcome::InDoubt(_) | Outcome::Abandoned => Ending::InDoubt,
+        let mut options = SubmitOptions::default();
+        if let Patience::Until(time) = patience {
+            options = options.timeout(time);
+        }
+        let submission = client.submit_with(context, options);
+        let ending = match await_for(patience, submission).await {
+            Some(Outcome::Committed(id)) => Ending::Committed(id),
+            Some(Outcome::Ignored) => Ending::Never("ignored".to_owned()),
+            Some(Outcome::Failed(error)) => Ending::Never(error.to_string()),
+            Some(Outcome::InDoubt(_)) => Ending::InDoubt,
+            Some(Outcome::Abandoned) | None => return Ending::InDoubt,
         };
-        self.operations.end(number, ending.clone());
+        self.operations.hears(number, &ending);
         ending
     }
 
-    /// Appends a wish once, computed at what is applied now; gives up after `timeout`, if there is
-    /// one.
+    /// Appends a wish once, computed at what is applied now.
     pub(crate) async fn append(
         &self,
         partition: PartitionId,
-        timeout: Option<Duration>,
+        patience: Patience,
         compute: impl FnOnce(&S) -> Wish,
     ) -> Ending {
         // The mark first: the state may be newer, which is safe.
         let computed_at = self.app.mark(partition);
         let wish = self.app.with(partition, compute);
-        self.append_at((partition, computed_at), timeout, wish).await
+        self.append_at((partition, computed_at), patience, wish).await
     }
 
     /// Appends a wish once that was computed at this mark.
     pub(crate) async fn append_at(
         &self,
         (partition, computed_at): (PartitionId, Mark),
-        timeout: Option<Duration>,
+        patience: Patience,
         wish: Wish,
     ) -> Ending {
         let number = self.numbers.next();
-        self.operations.begin(number, partition);
+        let Living { client, life } = self.clients.now();
+        self.operations.begin(number, partition, life);
         let data = wish.data(number);
         self.operations.sends(number, &data);
-        let mut request = AppendRequest::new(data).header(wish.header).at(computed_at);
-        for (kind, lock) in wish.locks {
-            request = match kind {
-                LockKind::Write => request.write_lock(lock),
-                LockKind::Read => request.read_lock(lock),
-                LockKind::Append => request.append_lock(lock),
-            };
+        let mut request = wish.request(data, computed_at);
+        if let Patience::Until(time) = patience {
+            request = request.timeout(time);
         }
-        if let Some(timeout) = timeout {
-            request = request.timeout(timeout);
-        }
-        let ending = match self.client().append(partition, request).await {
-            Ok(id) => Ending::Committed(id),
-            Err(AppendError::InDoubt(_) | AppendError::Abandoned) => Ending::InDoubt,
-            Err(error) => {
+        let ending = match await_for(patience, client.append(partition, request)).await {
+            Some(Ok(id)) => Ending::Committed(id),
+            Some(Err(AppendError::Abandoned)) => return Ending::InDoubt,
+            Some(Err(AppendError::InDoubt(in_doubt))) => {
+                self.operations.end(number, Ending::InDoubt);
+                self.questions.ask(number, in_doubt);
+                return Ending::InDoubt;
+            }
+            Some(Err(error)) => {
                 if let AppendError::Conflict { id, lock, exact } = error {
                     let conflict = Conflict { id, lock, exact };
                     self.operations.meets(Met { partition, computed_at, conflict });
                 }
                 Ending::Never(error.to_string())
             }
+            // It may have been sent, and nobody is told.
+            None => Ending::InDoubt,
         };
         self.operations.end(number, ending.clone());
         ending
+    }
+
+    /// Waits until it is known what became of everything that ended in doubt, or that it can't be.
+    pub(crate) async fn settle(&self) {
+        self.questions.settle().await;
     }
 
     /// Flushes, and notes how far every partition was applied then. Says what went wrong.
@@ -245,41 +250,10 @@ impl<S: State> Instance<S> {
     }
 }
 
-/// A submitted operation.
-struct Context<S, F> {
-    number: Number,
-    partition: PartitionId,
-    app: Arc<App<S>>,
-    operations: Operations,
-    compute: F,
-    computed_at: Mark,
-}
-
-impl<S: State, F: Fn(&S) -> Option<Wish> + Send + Sync + 'static> TransactionContext
-    for Context<S, F>
-{
-    fn partition(&self, _: u32) -> PartitionId {
-        self.partition
-    }
-
-    async fn execute(&mut self, builder: &mut TransactionBuilder) -> Result<bool, CallbackError> {
-        self.computed_at = builder.high_water_mark();
-        let Some(wish) = self.app.with(self.partition, &self.compute) else { return Ok(false) };
-        let data = wish.data(self.number);
-        self.operations.sends(self.number, &data);
-        builder.header(wish.header).data_bytes(data);
-        for (kind, lock) in wish.locks {
-            match kind {
-                LockKind::Write => builder.write_lock(lock),
-                LockKind::Read => builder.read_lock(lock),
-                LockKind::Append => builder.append_lock(lock),
-            };
-        }
-        Ok(true)
-    }
-
-    fn on_lock_failure(&mut self, conflict: &Conflict) {
-        let (partition, computed_at) = (self.partition, self.computed_at);
-        self.operations.meets(Met { partition, computed_at, conflict: *conflict });
+/// Waits for the end; `None` when it was withdrawn before.
+async fn await_for<F: IntoFuture>(patience: Patience, handle: F) -> Option<F::Output> {
+    match patience {
+        Patience::Withdrawn(time) => timeout(time, handle.into_future()).await.ok(),
+        Patience::Endless | Patience::Until(_) => Some(handle.await),
     }
 }

@@ -3,7 +3,8 @@
 use waltz_client::LockKind;
 
 use super::drive::{Step, Workload};
-use super::instance::{Instance, Wish};
+use super::instance::Instance;
+use super::wish::{Patience, Wish};
 
 /// Locks that are always in somebody's hands, and those that are hardly ever.
 const LOCKS: (u64, u64) = (4, 60);
@@ -29,9 +30,9 @@ impl Workload for ManyPartitions {
     async fn step(&self, instance: &Instance<()>, mut step: Step) {
         let (partition, wish) = (step.partition(), any_wish(&mut step));
         if step.below(2) == 0 {
-            drop(instance.append(partition, None, |()| wish).await);
+            drop(instance.append(partition, Patience::Endless, |()| wish).await);
         } else {
-            drop(instance.submit(partition, move |()| Some(wish.clone())).await);
+            drop(instance.submit(partition, Patience::Endless, move |()| Some(wish.clone())).await);
         }
     }
 }

@@ -9,9 +9,13 @@ pub(crate) mod followers;
 mod hot_lock;
 mod instance;
 mod many_partitions;
+mod questions;
 mod queue;
 mod slow_consumers;
 mod storms;
+mod submitted;
+mod succession;
+mod wish;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +100,7 @@ impl Stage {
             .connect_timeout(FOR_EVER)
             .mount_timeout(FOR_EVER)
             .request_timeout(FOR_EVER);
+        let config = ClientConfig { planted: self.plan.planted, ..config };
         if self.plan.tight {
             let (credit_bytes, batch_bytes) = (16 << 10, 8 << 10);
             return ClientConfig { credit_bytes, batch_bytes, max_outstanding: 4, ..config };

@@ -7,6 +7,7 @@ use waltz_client::ClientConfig;
 use super::drive::{Step, Workload};
 use super::instance::Instance;
 use super::many_partitions::any_wish;
+use super::wish::Patience;
 
 #[derive(Clone)]
 pub(super) struct SlowConsumers;
@@ -25,8 +26,13 @@ impl Workload for SlowConsumers {
 
     async fn step(&self, instance: &Instance<()>, mut step: Step) {
         let (partition, wish) = (step.partition(), any_wish(&mut step));
-        // Only a record without checked locks is sure to be committed by a client that lags.
-        let timeout = (step.below(3) == 0).then(|| Duration::from_millis(1 + step.below(500)));
-        drop(instance.append(partition, timeout, |()| wish).await);
+        match step.patience(500) {
+            // Tried once: only a record without checked locks is sure to be committed by a client
+            // that lags.
+            patience @ Patience::Withdrawn(_) if step.below(2) == 0 => {
+                drop(instance.submit(partition, patience, move |()| Some(wish.clone())).await);
+            }
+            patience => drop(instance.append(partition, patience, |()| wish).await),
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! Clients that come and go: they close, are killed, unmount, mount again, flush, fetch what was
-//! committed, and give up on appends.
+//! committed, and give up on appends and contexts.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -33,17 +33,16 @@ impl Workload for Storms {
         match step.below(20) {
             0..9 => {
                 let wish = any_wish(&mut step);
-                let timeout =
-                    (step.below(2) == 0).then(|| Duration::from_millis(1 + step.below(1_000)));
+                let patience = step.patience(1_000);
                 // Whoever took long computed at an old mark.
                 let age = if step.below(3) == 0 { step.below(60) } else { 0 };
                 let applied = instance.app().mark(partition).count();
                 let at = Mark::before(TransactionId(applied.saturating_sub(age)));
-                drop(instance.append_at((partition, at), timeout, wish).await);
+                drop(instance.append_at((partition, at), patience, wish).await);
             }
             9..12 => {
-                let wish = any_wish(&mut step);
-                drop(instance.submit(partition, move |_| Some(wish.clone())).await);
+                let (wish, patience) = (any_wish(&mut step), step.patience(1_000));
+                drop(instance.submit(partition, patience, move |_| Some(wish.clone())).await);
             }
             12..15 => drop(instance.flush(step.partitions).await),
             15..17 => fetch(instance, &mut step).await,

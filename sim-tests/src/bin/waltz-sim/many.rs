@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use waltz_sim_tests::{Outcome, Request, run};
+use waltz_sim_tests::{Doubts, Outcome, Request, run};
 
 /// What many runs came to.
 #[derive(Debug)]
@@ -14,6 +14,7 @@ pub(crate) struct Totals {
     pub(crate) seeds: u64,
     pub(crate) failed: Vec<u64>,
     committed: u64,
+    doubts: Doubts,
     simulated: Duration,
     elapsed: Duration,
 }
@@ -24,11 +25,12 @@ impl fmt::Display for Totals {
         let simulated = self.simulated.as_secs_f64();
         write!(
             f,
-            "{} seeds, {} failed, {} transactions committed, {simulated:.0} simulated seconds in \
-             {elapsed:.1} s: {:.0} a second, {:.0} seeds a minute",
+            "{} seeds, {} failed, {} transactions committed, {}, {simulated:.0} simulated seconds \
+             in {elapsed:.1} s: {:.0} a second, {:.0} seeds a minute",
             self.seeds,
             self.failed.len(),
             self.committed,
+            self.doubts,
             simulated / elapsed,
             self.seeds as f64 * 60.0 / elapsed,
         )
@@ -43,6 +45,7 @@ pub(crate) fn run_all(
 ) -> Totals {
     let started = Instant::now();
     let (next, failed) = (AtomicU64::new(from), Mutex::new(Vec::new()));
+    let doubts = Mutex::new(Doubts::default());
     let (committed, simulated_ms) = (AtomicU64::new(0), AtomicU64::new(0));
     let workers = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
@@ -56,6 +59,7 @@ pub(crate) fn run_all(
                     let request = request(seed);
                     let outcome = run(request.clone());
                     committed.fetch_add(outcome.summary.committed, Ordering::Relaxed);
+                    *doubts.lock().expect("adding does not panic") += outcome.summary.doubts;
                     simulated_ms.fetch_add(outcome.summary.virtual_ms, Ordering::Relaxed);
                     if !outcome.violations.is_empty() {
                         let mut failed = failed.lock().expect("reporting does not panic");
@@ -70,6 +74,7 @@ pub(crate) fn run_all(
         seeds: to - from,
         failed: failed.into_inner().expect("reporting does not panic"),
         committed: committed.into_inner(),
+        doubts: doubts.into_inner().expect("adding does not panic"),
         simulated: Duration::from_millis(simulated_ms.into_inner()),
         elapsed: started.elapsed(),
     }

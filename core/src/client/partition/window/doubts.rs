@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::client::base::Base;
 use crate::client::call::{Answer, CallId, InDoubt, Resolution, Unanswered};
 use crate::id::{Mark, TransactionId};
+use crate::planted::PlantedBug;
 use crate::time::Time;
 
 /// Most decisions remembered for each partition.
@@ -33,6 +34,9 @@ impl Doubts {
     }
 
     pub(super) fn ask(&mut self, base: &mut Base, call: CallId, in_doubt: &InDoubt) {
+        if base.config.planted.has(PlantedBug::ResolveUndecided) {
+            return base.answer(call, Ok(Answer::Resolved(Resolution::NotCommitted)));
+        }
         let deadline = base.now + base.config.request_timeout;
         base.wake_by(deadline);
         let asked = Asked { mark: in_doubt.mark, deadline };

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use crate::client::base::Base;
 use crate::client::call::{Answer, CallId, Ending, Failure, InDoubt, Resolution, Unanswered};
 use crate::id::ReqId;
+use crate::planted::PlantedBug;
 use crate::time::Time;
 
 use super::{Attempt, Outstanding, Window};
@@ -71,7 +72,12 @@ impl Window {
             let first = !std::mem::replace(&mut one.given_up, true);
             if first {
                 let given_up = *one;
-                self.end_in_doubt(base, &given_up);
+                let certain = base.config.planted.has(PlantedBug::WithdrawSent);
+                if certain && failure == Failure::Cancelled {
+                    self.fail(base, &given_up.attempt, failure);
+                } else {
+                    self.end_in_doubt(base, &given_up);
+                }
             }
             return first;
         }
