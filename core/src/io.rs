@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{NodeId, PartitionId};
 use crate::journal::{Entry, Place};
 use crate::time::{Random, Time};
-use crate::wire::Frame;
+use crate::wire::{Frame, FromCoordinator, ToCoordinator};
 
 /// Where a node listens: `host:port` on real networks, any unique name in a simulated one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -114,6 +114,22 @@ pub enum Input {
     EndOfTurn,
     /// Stop cleanly: hand over what is served, release the lease.
     Shutdown,
+    /// Something came of a coordinator outside of the cluster.
+    Coordinator(CoordinatorEvent),
+}
+
+/// What comes of a coordinator that is no node of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CoordinatorEvent {
+    /// It can be asked. What was asked before and not answered is not answered any more.
+    Connected,
+    /// It answered, or a watched key changed.
+    Message(FromCoordinator),
+    /// It can't be asked for now.
+    Lost {
+        /// Why, for people.
+        reason: String,
+    },
 }
 
 /// Something a node wants done.
@@ -168,6 +184,9 @@ pub enum Effect {
         /// Why, for people.
         reason: String,
     },
+    /// Ask a coordinator outside of the cluster, in order after what was asked before; answered by
+    /// `Coordinator`.
+    Coordinate(ToCoordinator),
 }
 
 /// An event worth a line in the operator's log.

@@ -3,13 +3,14 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use waltz_core::io::{Effect, Input, Level, Report};
 use waltz_core::node::Node;
 use waltz_core::time::Time;
 
 use crate::recorder::{FlightRecorder, RecordedNode};
-use crate::world::{JournalEvent, JournalPort, Net, NetEvent, Timer};
+use crate::world::{CoordinatorPort, JournalEvent, JournalPort, Net, NetEvent, Timer};
 
 /// Everything a node's loop touches.
 #[derive(Debug)]
@@ -20,10 +21,15 @@ pub struct World<N, J, T> {
     pub journal: J,
     /// Its clock and alarm.
     pub timer: T,
+    /// Its coordinator, if that is outside of the cluster.
+    pub coordinator: Option<Box<dyn CoordinatorPort>>,
 }
 
 /// Who hears a node's reports.
 pub type Reporter = Box<dyn FnMut(Report) + Send>;
+
+/// How long a node that was asked to stop waits for its coordinator to hear of it.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How many inputs are taken before effects are carried out: bounds a turn.
 const TURN_INPUTS: usize = 4096;
@@ -55,6 +61,7 @@ pub async fn run_recorded_node<N: Net, J: JournalPort, T: Timer>(
     let mut asked_to_stop = false;
     let (mut inputs, mut effects) = (Vec::new(), Vec::new());
     let (mut net_events, mut journal_events) = (Vec::new(), Vec::new());
+    let mut coordinator_events = Vec::new();
     let mut deadline: Option<Time> = Some(Time::ZERO);
     loop {
         poll_fn(|cx| {
@@ -63,6 +70,11 @@ pub async fn run_recorded_node<N: Net, J: JournalPort, T: Timer>(
             let journal = world.journal.poll(cx, &mut journal_events);
             inputs.extend(journal_events.drain(..).map(from_journal));
             inputs.extend(net_events.drain(..).map(from_net));
+            if let Some(coordinator) = &mut world.coordinator
+                && coordinator.poll(cx, &mut coordinator_events).is_ready()
+            {
+                inputs.extend(coordinator_events.drain(..).map(Input::Coordinator));
+            }
             if world.timer.poll_until(cx, deadline).is_ready() && deadline.take().is_some() {
                 inputs.push(Input::Timer);
             }
@@ -89,9 +101,23 @@ pub async fn run_recorded_node<N: Net, J: JournalPort, T: Timer>(
             }
         }
         if let Some(reason) = perform(&mut world, &mut effects, &mut deadline, &mut report) {
+            if asked_to_stop {
+                take_leave(&mut world).await;
+            }
             return stopped(&mut node, reason, asked_to_stop, &mut report);
         }
     }
+}
+
+/// Waits until the coordinator knows that the node stops, or for as long as that is worth it.
+async fn take_leave<N, J, T: Timer>(world: &mut World<N, J, T>) {
+    let Some(coordinator) = &mut world.coordinator else { return };
+    let (timer, deadline) = (&mut world.timer, Some(world.timer.now() + FAREWELL));
+    poll_fn(|cx| match coordinator.poll_finished(cx) {
+        Poll::Pending => timer.poll_until(cx, deadline),
+        Poll::Ready(()) => Poll::Ready(()),
+    })
+    .await;
 }
 
 /// Reports the end: an error, unless somebody wanted it.
@@ -127,6 +153,10 @@ fn perform<N: Net, J: JournalPort, T: Timer>(
             Effect::WakeAt(time) => *deadline = Some(time),
             Effect::Report(line) => report(line),
             Effect::Stop { reason } => stop = Some(reason),
+            Effect::Coordinate(request) => {
+                let coordinator = world.coordinator.as_mut();
+                coordinator.expect("a node with a coordinator outside has a port").ask(request);
+            }
         }
     }
     // The journal first: its thread can write while this one is busy with sockets.

@@ -1,14 +1,15 @@
 //! What a loop needs of the world around a machine. Everything is polled, so a loop is `Send`
 //! exactly when its parts are.
 
+use std::fmt;
 use std::future::Future;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use waltz_core::io::{Address, ConnectionId, Ticket};
+use waltz_core::io::{Address, ConnectionId, CoordinatorEvent, Ticket};
 use waltz_core::journal::{Entry, Place};
 use waltz_core::time::Time;
-use waltz_core::wire::Frame;
+use waltz_core::wire::{Frame, ToCoordinator};
 
 /// Something that happened on the network.
 #[derive(Debug)]
@@ -86,6 +87,20 @@ pub trait JournalPort: Send + 'static {
     fn flush(&mut self);
     /// Ready as soon as at least one event was pushed to `events`.
     fn poll(&mut self, cx: &mut Context<'_>, events: &mut Vec<JournalEvent>) -> Poll<()>;
+}
+
+/// The loop's end of the way to a coordinator that is no node of the cluster.
+///
+/// It asks and answers as the embedded coordinator does, which is its specification: one conformance
+/// suite runs against all of them. It bounds what it holds: who does not take answers is told that the
+/// coordinator is lost.
+pub trait CoordinatorPort: fmt::Debug + Send + 'static {
+    /// Asks; in order after what was asked before.
+    fn ask(&mut self, request: ToCoordinator);
+    /// Ready as soon as at least one event was pushed to `events`. The first is that it is connected.
+    fn poll(&mut self, cx: &mut Context<'_>, events: &mut Vec<CoordinatorEvent>) -> Poll<()>;
+    /// Ready once everything that was asked has ended. Its node stops, and waits for that a while.
+    fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 /// A clock and one alarm.

@@ -263,7 +263,7 @@ impl Cluster {
         self.opened(index, disk, &replay.opened).map_err(Failure::Broken)?;
         let node = Node::new(config, replay.recovered, recovery.storage, host.random().bits());
         let journal = Watched::new(journal, disk, self.history.clone());
-        let world = World { net: host.listener(), journal, timer: host.timer() };
+        let world = World { net: host.listener(), journal, timer: host.timer(), coordinator: None };
         let (trace, sim) = (self.world.trace().clone(), self.world.clone());
         let name = host.address().clone();
         let report = move |Report { level, partition, text, .. }: Report| {

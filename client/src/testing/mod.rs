@@ -270,6 +270,7 @@ impl TestCluster {
             net: self.network.listener(address(node)),
             journal: TestJournal::new(journal, disk),
             timer: TokioTimer::counting_from(self.origin),
+            coordinator: None,
         };
         async move {
             run_node(machine, world, Box::new(report), pending()).await;

@@ -1,4 +1,5 @@
-//! Creates the partitions and assigns them to servers. Runs in the agent of the coordinator's node.
+//! Creates the partitions and assigns them to servers. Runs in the agent of the coordinator's node,
+//! or in that of the node that was elected.
 //!
 //! It decides from the mirror alone and in phases: the cluster's figures, then the partitions,
 //! then the assignments. What it proposes is written by compare-and-set, so it keeps no state that
@@ -24,6 +25,20 @@ use crate::time::Time;
 
 /// How long the servers must have been the same before partitions move between live ones.
 const SETTLE: Duration = Duration::from_secs(1);
+
+/// Whether a node's agent controls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Control {
+    /// Another node does.
+    Never,
+    /// It does, alone: its node hosts the coordinator.
+    Alone(ControllerConfig),
+    /// One of those that may does: whoever holds the controller's key. The others stand by.
+    Elected {
+        /// The cluster to bootstrap, if this node may.
+        bootstrap: Option<ControllerConfig>,
+    },
+}
 
 /// The cluster to bootstrap, if there is none yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +83,7 @@ impl ControllerConfig {
 /// What decides about partitions and assignments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Controller {
-    config: ControllerConfig,
+    bootstrap: Option<ControllerConfig>,
     /// The live servers seen last.
     servers: BTreeSet<NodeId>,
     /// Until when partitions stay with live servers.
@@ -78,8 +93,9 @@ pub(super) struct Controller {
 }
 
 impl Controller {
-    pub(super) fn new(config: ControllerConfig) -> Self {
-        Self { config, servers: BTreeSet::new(), settles_at: None, reported: false }
+    /// A controller that bootstraps this cluster, or none.
+    pub(super) fn new(bootstrap: Option<ControllerConfig>) -> Self {
+        Self { bootstrap, servers: BTreeSet::new(), settles_at: None, reported: false }
     }
 
     /// Whether a fact is for the controller to write.
@@ -121,7 +137,8 @@ impl Controller {
     /// coordinator does not know belong to a cluster that it has forgotten. Others in their place
     /// would start with empty logs.
     fn bootstrap(&mut self, cx: &mut Context<'_>, directory: &Directory) -> Vec<Fact> {
-        if directory.storages.len() < self.config.storages {
+        let Some(config) = self.bootstrap else { return Vec::new() };
+        if directory.storages.len() < config.storages {
             return Vec::new();
         }
         if let Some((node, _)) = directory.storages.iter().find(|(_, record)| record.used) {
@@ -134,7 +151,7 @@ impl Controller {
             }
             return Vec::new();
         }
-        let cluster = self.config.cluster;
+        let cluster = config.cluster;
         let Cluster { partitions, replicas } = cluster;
         let text = format!("bootstrapping {partitions} partitions of {replicas} replicas");
         cx.report(Level::Info, None, text);
@@ -142,13 +159,11 @@ impl Controller {
     }
 
     fn compare_figures(&mut self, cx: &mut Context<'_>, cluster: Cluster) {
-        if cluster != self.config.cluster && !std::mem::replace(&mut self.reported, true) {
+        let Some(ControllerConfig { cluster: configured, .. }) = self.bootstrap else { return };
+        if cluster != configured && !std::mem::replace(&mut self.reported, true) {
             let text = format!(
                 "configured are {} partitions of {} replicas; the cluster was bootstrapped with {} of {}, which stand",
-                self.config.cluster.partitions,
-                self.config.cluster.replicas,
-                cluster.partitions,
-                cluster.replicas,
+                configured.partitions, configured.replicas, cluster.partitions, cluster.replicas,
             );
             cx.report(Level::Warning, None, text);
         }

@@ -95,7 +95,8 @@ impl Directory {
             Name::Consumers(partition) => {
                 Some(Fact::Consumers(partition, self.consumers.get(&partition)?.clone()))
             }
-            Name::Cluster
+            Name::Controller
+            | Name::Cluster
             | Name::Node(_)
             | Name::Storage(_)
             | Name::Assignment(_)

@@ -19,6 +19,8 @@ pub(super) struct Mirror {
     epochs: BTreeMap<PartitionId, Epoch>,
     /// The lease each live node's key is tied to.
     holders: BTreeMap<NodeId, LeaseId>,
+    /// The lease that the controller's key is tied to.
+    controller: Option<LeaseId>,
 }
 
 impl Mirror {
@@ -40,6 +42,11 @@ impl Mirror {
     /// The lease a node's key is tied to.
     pub(super) fn holder(&self, node: NodeId) -> Option<LeaseId> {
         self.holders.get(&node).copied()
+    }
+
+    /// The lease of whoever controls.
+    pub(super) fn controller(&self) -> Option<LeaseId> {
+        self.controller
     }
 
     /// Starts over with a snapshot. Only where nodes last listened is kept.
@@ -110,6 +117,7 @@ impl Mirror {
             Fact::Consumers(partition, consumers) => {
                 directory.consumers.insert(partition, consumers);
             }
+            Fact::Controller(_) => self.controller = lease,
         }
     }
 
@@ -139,6 +147,7 @@ impl Mirror {
             Name::Consumers(partition) => {
                 directory.consumers.remove(&partition);
             }
+            Name::Controller => self.controller = None,
         }
     }
 }

@@ -9,11 +9,13 @@
 //! epochs/{p}         the last epoch handed out                permanent
 //! targets/{p}        the replicas that an operator wants      permanent
 //! consumers/{p}      who reads it, and up to where            permanent
+//! controller         who controls, where that is elected      lives with the node's lease
 //! ```
 //!
 //! Every node has an [`Agent`]: it registers the node, keeps its lease alive, mirrors the keys in a
-//! [`Directory`] and hands out epochs. The agent of the node that hosts the coordinator also
-//! controls: it creates the partitions and assigns them by [`assign`].
+//! [`Directory`] and hands out epochs. One of them also controls: it creates the partitions and
+//! assigns them by [`assign`]. With the embedded coordinator that is the agent of the node that hosts
+//! it; with another one the nodes elect it, by whose lease the controller's key lives.
 //!
 //! What operators and servers want recorded is an [`Edit`]: any agent takes it, and writes it for as
 //! long as it takes. The replica sets told here are hints: the set that counts is in the log.
@@ -39,7 +41,7 @@ mod tests;
 pub use agent::{Agent, AgentConfig, AgentEvent, LEASE_TTL};
 pub use assign::assign;
 pub use consumers::{Consumers, MAX_CONSUMER_NAME, MAX_CONSUMERS};
-pub use controller::{ControllerConfig, ControllerConfigError};
+pub use controller::{Control, ControllerConfig, ControllerConfigError};
 pub use directory::Directory;
 pub use edits::{Edit, EditId};
 pub use orders::edit_of;

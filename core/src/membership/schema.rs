@@ -42,6 +42,8 @@ pub enum Name {
     Target(PartitionId),
     /// A partition's registered consumers.
     Consumers(PartitionId),
+    /// Who controls, where that is elected.
+    Controller,
 }
 
 impl Name {
@@ -56,12 +58,14 @@ impl Name {
             Self::Epoch(partition) => format!("epochs/{}", partition.0),
             Self::Target(partition) => format!("targets/{}", partition.0),
             Self::Consumers(partition) => format!("consumers/{}", partition.0),
+            Self::Controller => "controller".to_owned(),
         }
     }
 
     /// The name that has exactly this key, if one has.
     pub fn parse(key: &str) -> Option<Self> {
         let name = match key.split_once('/') {
+            None if key == "controller" => Self::Controller,
             None => Self::Cluster,
             Some((kind, number)) => {
                 let number = number.parse().ok()?;
@@ -164,6 +168,8 @@ pub enum Fact {
     Target(PartitionId, Target),
     /// A partition's registered consumers.
     Consumers(PartitionId, Consumers),
+    /// The node that controls, for as long as its lease lives.
+    Controller(NodeId),
 }
 
 /// Why a value can't be read.
@@ -192,6 +198,7 @@ impl Fact {
             Self::Epoch(partition, _) => Name::Epoch(*partition),
             Self::Target(partition, _) => Name::Target(*partition),
             Self::Consumers(partition, _) => Name::Consumers(*partition),
+            Self::Controller(_) => Name::Controller,
         }
     }
 
@@ -206,6 +213,7 @@ impl Fact {
             Self::Epoch(_, epoch) => encode(epoch),
             Self::Target(_, target) => encode(target),
             Self::Consumers(_, consumers) => encode(consumers),
+            Self::Controller(node) => encode(node),
         }
     }
 
@@ -223,6 +231,7 @@ impl Fact {
             Name::Epoch(partition) => Self::Epoch(partition, decode(value)?),
             Name::Target(partition) => Self::Target(partition, decode(value)?),
             Name::Consumers(partition) => Self::Consumers(partition, decode(value)?),
+            Name::Controller => Self::Controller(decode(value)?),
         })
     }
 }
@@ -297,6 +306,7 @@ mod tests {
                 Assignment { server: NodeId(1), generation: Generation(2) },
             ),
             Fact::Epoch(partition, Epoch(11)),
+            Fact::Controller(NodeId(3)),
         ]
     }
 

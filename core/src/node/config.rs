@@ -40,6 +40,11 @@ pub enum CoordinatorAt {
     Here(ControllerConfig),
     /// On the node that listens there.
     Remote(Address),
+    /// Outside of the cluster: the runtime reaches it. The nodes elect who controls.
+    Outside {
+        /// The cluster to bootstrap, if this node may.
+        bootstrap: Option<ControllerConfig>,
+    },
 }
 
 /// A node's configuration.

@@ -28,7 +28,7 @@ use crate::coordinator::Coordinator;
 use crate::id::{Member, NodeId, PartitionId, StorageId};
 use crate::io::{Address, ConnectionId, Context, Effect, Input, Level, Ticket, Tickets};
 use crate::journal::Place;
-use crate::membership::{Agent, AgentConfig, EditId};
+use crate::membership::{Agent, AgentConfig, Control, EditId};
 use crate::partition::server::PartitionServer;
 use crate::storage::Storage;
 use crate::time::{Random, Time};
@@ -81,9 +81,10 @@ impl Node {
         let Recovered { storage: mut replicas, coordinator } = recovered;
         replicas.identify(Member { node: config.node, storage }, config.storage);
         let mut random = Random::new(seed);
-        let controller = match &config.coordinator {
-            CoordinatorAt::Here(controller) => Some(*controller),
-            CoordinatorAt::Remote(_) => None,
+        let control = match config.coordinator {
+            CoordinatorAt::Here(bootstrap) => Control::Alone(bootstrap),
+            CoordinatorAt::Remote(_) => Control::Never,
+            CoordinatorAt::Outside { bootstrap } => Control::Elected { bootstrap },
         };
         let agent = AgentConfig {
             node: config.node,
@@ -93,13 +94,13 @@ impl Node {
             server: config.roles.server,
             preferred: config.preferred.clone(),
             lease_ttl: config.lease,
-            controller,
+            control,
         };
         let agent = Agent::new(agent, &mut random);
         let links = Links::new(config.node, config.cluster, config.newest, config.links);
         // On a suspect journal nothing is written, so no coordinator can be hosted either.
-        let (hosted, former) = match controller {
-            Some(_) if !replicas.is_suspect() => {
+        let (hosted, former) = match config.coordinator {
+            CoordinatorAt::Here(_) if !replicas.is_suspect() => {
                 (Some(coordinator.with_planted(config.planted)), Coordinator::new())
             }
             _ => (None, coordinator),
@@ -160,6 +161,7 @@ impl Body {
                 self.storage.on_read(cx, ticket, &result, &mut replies);
                 self.answer(cx, replies);
             }
+            Input::Coordinator(event) => self.on_coordinator(cx, event),
             Input::Timer => self.on_timer(cx),
             Input::EndOfTurn => self.on_end_of_turn(cx),
             Input::Shutdown => self.on_shutdown(cx),

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::Body;
 use super::links::{LinkEvent, Links, Origin, Peer};
+use super::{Body, CoordinatorAt};
 use crate::id::{NodeId, PartitionId};
-use crate::io::{Caller, ConnectionId, Context};
+use crate::io::{Caller, ConnectionId, Context, CoordinatorEvent, Effect, Level};
 use crate::membership::AgentEvent;
 use crate::partition::server::{Outputs, PartitionOutput, PartitionServer};
 use crate::storage::StorageReply;
@@ -127,13 +127,38 @@ impl Body {
     /// Sends the agent's requests to the coordinator, wherever it is.
     pub(super) fn tell_coordinator(&mut self, cx: &mut Context<'_>, requests: Vec<ToCoordinator>) {
         for request in requests {
-            if self.coordinator.is_some() {
-                self.tasks.push_back(Task::ToCoordinator(Caller::Local, request));
-            } else {
-                let message = Message::ToCoordinator(request);
-                self.links.send_to(cx, Peer::Coordinator, &message, Bytes::new());
+            match self.config.coordinator {
+                CoordinatorAt::Here(_) => {
+                    self.tasks.push_back(Task::ToCoordinator(Caller::Local, request));
+                }
+                CoordinatorAt::Remote(_) => {
+                    let message = Message::ToCoordinator(request);
+                    self.links.send_to(cx, Peer::Coordinator, &message, Bytes::new());
+                }
+                CoordinatorAt::Outside { .. } => cx.effects.push(Effect::Coordinate(request)),
             }
         }
+    }
+
+    /// Something came of a coordinator outside of the cluster.
+    pub(super) fn on_coordinator(&mut self, cx: &mut Context<'_>, event: CoordinatorEvent) {
+        match event {
+            CoordinatorEvent::Connected => self.on_coordinator_up(cx),
+            CoordinatorEvent::Message(message) => {
+                self.tasks.push_back(Task::FromCoordinator(message));
+            }
+            CoordinatorEvent::Lost { reason } => {
+                self.agent.on_disconnected();
+                let text = format!("lost the coordinator: {reason}");
+                cx.report(Level::Warning, None, text);
+            }
+        }
+    }
+
+    fn on_coordinator_up(&mut self, cx: &mut Context<'_>) {
+        let mut out = Vec::new();
+        self.agent.on_connected(cx, &mut out);
+        self.tell_coordinator(cx, out);
     }
 
     pub(super) fn hear_agent(&mut self, events: Vec<AgentEvent>) {
@@ -142,11 +167,7 @@ impl Body {
 
     fn on_link(&mut self, cx: &mut Context<'_>, event: LinkEvent) {
         match event {
-            LinkEvent::Up(Peer::Coordinator, _) => {
-                let mut out = Vec::new();
-                self.agent.on_connected(cx, &mut out);
-                self.tell_coordinator(cx, out);
-            }
+            LinkEvent::Up(Peer::Coordinator, _) => self.on_coordinator_up(cx),
             LinkEvent::Down(Peer::Coordinator) => self.agent.on_disconnected(),
             LinkEvent::Up(Peer::Node(node), version) => self.on_reachable(cx, node, Some(version)),
             LinkEvent::Down(Peer::Node(node)) => self.on_reachable(cx, node, None),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::io::{ConnectionId, Effect, Input, Level, Report, Ticket};
+use crate::io::{ConnectionId, CoordinatorEvent, Effect, Input, Level, Report, Ticket};
 use crate::journal::Place;
 use crate::transcript::{answer_text, entry_text, request_text, short};
 use crate::wire::{Frame, FromReplica, Message, ToReplica};
@@ -21,6 +21,13 @@ pub fn input_text(input: &Input) -> String {
         Input::Timer => "the alarm".to_owned(),
         Input::EndOfTurn => "the end of the turn".to_owned(),
         Input::Shutdown => "asked to stop".to_owned(),
+        Input::Coordinator(CoordinatorEvent::Connected) => "the coordinator is at hand".to_owned(),
+        Input::Coordinator(CoordinatorEvent::Message(message)) => {
+            format!("the coordinator says {message:?}")
+        }
+        Input::Coordinator(CoordinatorEvent::Lost { reason }) => {
+            format!("the coordinator is lost: {reason}")
+        }
     }
 }
 
@@ -45,6 +52,7 @@ pub fn effect_text(effect: &Effect) -> String {
         Effect::WakeAt(time) => format!("wake at {} ns", time.0),
         Effect::Report(report) => report_text(report),
         Effect::Stop { reason } => format!("stop: {reason}"),
+        Effect::Coordinate(request) => format!("ask the coordinator {request:?}"),
     }
 }
 

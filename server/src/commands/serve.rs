@@ -152,7 +152,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let limits = limits(args.max_record);
     let outcome = run_shard(async move {
         let net = TcpNet::listening(listener, limits).context("could not listen")?;
-        let world = World { net, journal, timer: TokioTimer::new() };
+        let world = World { net, journal, timer: TokioTimer::new(), coordinator: None };
         let recorder = match recordings {
             Some(recordings) => {
                 let bytes = usize::try_from(args.flight_recorder_bytes).unwrap_or(usize::MAX);

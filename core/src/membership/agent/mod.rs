@@ -1,5 +1,5 @@
 //! Every node's side of coordination: registers the node, keeps its lease alive, mirrors the
-//! cluster, hands out epochs, and on the coordinator's node controls.
+//! cluster, hands out epochs, and on one of them controls.
 //!
 //! What should stand in the coordinator is compared with what does, and the difference is asked
 //! for by compare-and-set. Nothing is remembered of a connection that ended: on the next one the
@@ -20,7 +20,7 @@ use crate::io::{Address, Context, Level};
 use crate::membership::controller::Controller;
 use crate::membership::edits::Edits;
 use crate::membership::mirror::Mirror;
-use crate::membership::{Assignment, ControllerConfig, Directory, EditId, Fact, Name};
+use crate::membership::{Assignment, Control, Directory, EditId, Fact, Name};
 use crate::time::{Random, Time};
 use crate::wire::{FromCoordinator, OperatorRefusal, ToCoordinator};
 
@@ -47,8 +47,8 @@ pub struct AgentConfig {
     pub preferred: BTreeSet<PartitionId>,
     /// How long its lease lives without being prolonged; see [`LEASE_TTL`].
     pub lease_ttl: Duration,
-    /// What to bootstrap; given on the node that hosts the coordinator and nowhere else.
-    pub controller: Option<ControllerConfig>,
+    /// Whether it controls.
+    pub control: Control,
 }
 
 /// Something a node should know.
@@ -146,7 +146,11 @@ impl Agent {
             wanted: BTreeMap::new(),
             taken: BTreeMap::new(),
             edits: Edits::default(),
-            controller: config.controller.map(Controller::new),
+            controller: match config.control {
+                Control::Never => None,
+                Control::Alone(bootstrap) => Some(Controller::new(Some(bootstrap))),
+                Control::Elected { bootstrap } => Some(Controller::new(bootstrap)),
+            },
             config,
         }
     }
@@ -238,7 +242,8 @@ impl Agent {
             return gives_up_at;
         }
         // A plan that is under way is answered first: until then its deadline asks for nothing.
-        let controller = self.controller.as_ref().filter(|_| !self.is_planning());
+        let plans = self.controls() && !self.is_planning();
+        let controller = self.controller.as_ref().filter(|_| plans);
         let settles_at = controller.and_then(Controller::deadline);
         let waits = self.paused.values().copied().chain(settles_at);
         let waits = waits.filter(|_| self.link == Link::Synced);
@@ -375,7 +380,7 @@ impl Agent {
             events.push(assigned(partition, assignment));
         }
         match name {
-            Name::Epoch(_) => {}
+            Name::Epoch(_) | Name::Controller => {}
             Name::Target(partition) | Name::Consumers(partition) => {
                 events.push(AgentEvent::OrdersChanged { partition });
             }
@@ -401,19 +406,30 @@ impl Agent {
         if self.link != Link::Synced {
             return;
         }
-        for fact in self.wanted_registration().into_iter().chain(self.wanted_epochs()) {
+        let wanted = self.wanted_registration().into_iter().chain(self.wanted_epochs());
+        for fact in wanted.chain(self.wanted_control()) {
             self.propose(cx, fact, Vec::new(), out);
         }
         for name in self.edits.names() {
             self.propose_edits(cx, name, out, events);
         }
-        let planning = self.is_planning();
+        let plans = self.controls() && !self.is_planning();
         if let Some(controller) = &mut self.controller
-            && !planning
+            && plans
         {
             for fact in controller.plan(cx, &self.mirror) {
                 self.propose(cx, fact, Vec::new(), out);
             }
+        }
+    }
+
+    /// Whether this agent is the one that controls, as far as it knows. Two that both believe it do
+    /// no harm: whoever writes later is refused.
+    pub(super) fn controls(&self) -> bool {
+        match self.config.control {
+            Control::Never => false,
+            Control::Alone(_) => true,
+            Control::Elected { .. } => self.mirror.controller() == Some(self.lease),
         }
     }
 
@@ -441,7 +457,7 @@ impl Agent {
         {
             return;
         }
-        let lease = matches!(fact, Fact::Node(..)).then_some(self.lease);
+        let lease = matches!(fact, Fact::Node(..) | Fact::Controller(_)).then_some(self.lease);
         if lease.is_some() {
             // The key can't be tied to a lease that has ended.
             self.keep_alive(cx, out);

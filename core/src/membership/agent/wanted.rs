@@ -1,9 +1,10 @@
-//! What an agent wants to stand in the coordinator for its own node: registration and epochs.
+//! What an agent wants to stand in the coordinator for its own node: registration, epochs, and the
+//! controller's key.
 
 use super::Agent;
 use crate::id::{Epoch, PartitionId};
 use crate::io::{Context, Level};
-use crate::membership::{AgentConfig, Fact, Name, NodeRecord, StorageRecord};
+use crate::membership::{AgentConfig, Control, Fact, Name, NodeRecord, StorageRecord};
 
 impl Agent {
     /// Notices when this life's registration is lost.
@@ -43,6 +44,14 @@ impl Agent {
             }
         }
         wanted
+    }
+
+    /// The controller's key while nobody holds it; a node that is not registered does not stand.
+    pub(super) fn wanted_control(&self) -> Option<Fact> {
+        let stands = matches!(self.config.control, Control::Elected { .. })
+            && self.mirror.holder(self.config.node) == Some(self.lease)
+            && self.mirror.revision(Name::Controller).is_none();
+        stands.then_some(Fact::Controller(self.config.node))
     }
 
     pub(super) fn wanted_epochs(&self) -> Vec<Fact> {

@@ -11,7 +11,7 @@ use network::{HOST, Network};
 
 use crate::coordinator::{Change, Revision};
 use crate::id::{Epoch, Generation, NodeId, PartitionId};
-use crate::membership::{AgentEvent, ControllerConfig, ControllerConfigError, LEASE_TTL, Name};
+use crate::membership::{AgentEvent, Control, ControllerConfig, ControllerConfigError, LEASE_TTL, Name};
 
 const PARTITIONS: u32 = 6;
 /// Within this a cluster with nothing in its way is settled.
@@ -108,6 +108,29 @@ fn a_dead_nodes_partitions_get_other_servers_and_the_rest_stays() {
     let moved = |event: &&AgentEvent| matches!(event, AgentEvent::Assigned { server, .. } if *server == NodeId(2));
     let told = network.peers[&NodeId(3)].events.iter().filter(moved).count();
     assert_eq!(told, 4, "two at the bootstrap, two at the return");
+}
+
+/// Whoever controls is elected among the nodes; the coordinator's own node does not stand.
+#[test]
+fn another_node_controls_when_the_elected_one_is_gone() {
+    let mut network = Network::controlled(15, 4, |node| match node {
+        HOST => Control::Never,
+        NodeId(2) => Control::Elected { bootstrap: Some(cluster()) },
+        _ => Control::Elected { bootstrap: None },
+    });
+    network.run_until(Duration::from_secs(10), settled);
+    for _ in 0..2 {
+        let elected = network.controllers();
+        let [elected] = elected[..] else { panic!("{elected:?} control") };
+        network.crash(elected);
+        network.run_until(LEASE_TTL + Duration::from_secs(2), settled);
+        assert!(!network.controllers().contains(&elected));
+        network.boot(elected);
+        network.run_until(Duration::from_secs(3), settled);
+    }
+    let elected = network.controllers()[0];
+    network.stop(elected);
+    network.run_until(Duration::from_millis(500), settled);
 }
 
 #[test]
@@ -311,8 +334,12 @@ fn disturb(network: &mut Network) {
 /// back, generations grow by one and with another server, no epoch is handed out twice.
 #[test]
 fn whatever_breaks_the_cluster_settles_once_nothing_does() {
-    for seed in 0..60 {
-        let mut network = Network::new(seed, 3, cluster());
+    let elected = |_| Control::Elected { bootstrap: Some(cluster()) };
+    for seed in 0..120 {
+        let mut network = match seed % 2 {
+            0 => Network::new(seed, 3, cluster()),
+            _ => Network::controlled(seed, 3, elected),
+        };
         let end = network.now + Duration::from_secs(60);
         while network.now < end {
             disturb(&mut network);

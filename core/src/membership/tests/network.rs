@@ -12,7 +12,7 @@ use crate::id::{Epoch, Generation, NodeId, PartitionId, StorageId};
 use crate::io::{Address, Caller, ConnectionId, Context, Effect, Ticket, Tickets};
 use crate::journal::EntryHead;
 use crate::membership::{
-    Agent, AgentConfig, AgentEvent, Assignment, ControllerConfig, Edit, EditId, Fact, LEASE_TTL,
+    Agent, AgentConfig, AgentEvent, Assignment, Control, ControllerConfig, Edit, EditId, Fact, LEASE_TTL,
     Name, PartitionMeta,
 };
 use crate::time::{Random, Time};
@@ -64,7 +64,8 @@ struct Wire {
 struct Checks {
     kept_alive: BTreeMap<LeaseId, Time>,
     released: BTreeSet<LeaseId>,
-    holders: BTreeMap<NodeId, LeaseId>,
+    /// Whose lease each key lives with.
+    holders: BTreeMap<Name, LeaseId>,
     assignments: BTreeMap<PartitionId, Assignment>,
     metas: BTreeMap<PartitionId, PartitionMeta>,
     epochs: BTreeSet<(PartitionId, Epoch)>,
@@ -86,15 +87,15 @@ impl Checks {
     fn on_change(&mut self, now: Time, change: &Change) {
         let name = Name::parse(&change.key).expect("agents write names only");
         let Some((value, lease)) = &change.value else {
-            let Name::Node(node) = name else { panic!("{} is permanent", change.key) };
-            let holder = self.holders.remove(&node).expect("only what is there is deleted");
+            let holder = self.holders.remove(&name);
+            let holder = holder.unwrap_or_else(|| panic!("{} is permanent", change.key));
             let kept_alive = self.kept_alive.get(&holder).copied().unwrap_or_default();
             let ended = self.released.contains(&holder) || now - kept_alive >= LEASE_TTL;
-            return assert!(ended, "{node} lost its lease after {:?}", now - kept_alive);
+            return assert!(ended, "{} lost its lease after {:?}", change.key, now - kept_alive);
         };
         match Fact::decode(name, value).expect("agents write facts only") {
-            Fact::Node(node, _) => {
-                self.holders.insert(node, lease.expect("a node's key is leased"));
+            Fact::Node(..) | Fact::Controller(_) => {
+                self.holders.insert(name, lease.expect("such a key is leased"));
             }
             Fact::Assignment(partition, assignment) => {
                 let former = self.assignments.insert(partition, assignment);
@@ -121,11 +122,11 @@ impl Checks {
             let fact =
                 change.value.as_ref().map(|(value, lease)| (Fact::decode(name, value), lease));
             match (name, fact) {
-                (Name::Node(node), None) => {
-                    self.holders.remove(&node);
+                (Name::Node(_) | Name::Controller, None) => {
+                    self.holders.remove(&name);
                 }
-                (Name::Node(node), Some((_, Some(lease)))) => {
-                    self.holders.insert(node, *lease);
+                (Name::Node(_) | Name::Controller, Some((_, Some(lease)))) => {
+                    self.holders.insert(name, *lease);
                 }
                 (_, Some((Ok(Fact::Assignment(partition, assignment)), _))) => {
                     self.assignments.insert(partition, assignment);
@@ -146,16 +147,23 @@ pub(super) fn config(node: NodeId) -> AgentConfig {
         server: true,
         preferred: BTreeSet::new(),
         lease_ttl: LEASE_TTL,
-        controller: None,
+        control: Control::Never,
     }
 }
 
 impl Network {
     /// Nodes 1 to `nodes`, the first being the host, all running.
     pub(super) fn new(seed: u64, nodes: u32, cluster: ControllerConfig) -> Self {
+        Self::controlled(seed, nodes, |node| match node {
+            HOST => Control::Alone(cluster),
+            _ => Control::Never,
+        })
+    }
+
+    /// As [`Self::new`], with nodes that control as they are told.
+    pub(super) fn controlled(seed: u64, nodes: u32, control: impl Fn(NodeId) -> Control) -> Self {
         let peers = (1..=nodes).map(NodeId).map(|node| {
-            let controller = (node == HOST).then_some(cluster);
-            let config = AgentConfig { controller, ..config(node) };
+            let config = AgentConfig { control: control(node), ..config(node) };
             (node, Peer { config, agent: None, events: Vec::new(), connects_at: Time::ZERO })
         });
         let mut network = Self {
@@ -177,6 +185,12 @@ impl Network {
 
     pub(super) fn is_up(&self, node: NodeId) -> bool {
         self.peers[&node].agent.is_some()
+    }
+
+    /// The live nodes that believe they control.
+    pub(super) fn controllers(&self) -> Vec<NodeId> {
+        let live = self.peers.iter().filter_map(|(node, peer)| Some((*node, peer.agent.as_ref()?)));
+        live.filter(|(_, agent)| agent.controls()).map(|(node, _)| node).collect()
     }
 
     pub(super) fn agent(&self, node: NodeId) -> &Agent {
