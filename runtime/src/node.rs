@@ -112,7 +112,8 @@ pub async fn run_recorded_node<N: Net, J: JournalPort, T: Timer>(
 /// Waits until the coordinator knows that the node stops, or for as long as that is worth it.
 async fn take_leave<N, J, T: Timer>(world: &mut World<N, J, T>) {
     let Some(coordinator) = &mut world.coordinator else { return };
-    let (timer, deadline) = (&mut world.timer, Some(world.timer.now() + FAREWELL));
+    let timer = &mut world.timer;
+    let deadline = Some(timer.now() + FAREWELL);
     poll_fn(|cx| match coordinator.poll_finished(cx) {
         Poll::Pending => timer.poll_until(cx, deadline),
         Poll::Ready(()) => Poll::Ready(()),

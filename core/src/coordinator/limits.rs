@@ -2,13 +2,30 @@
 //! one frame's head.
 
 use crate::coordinator::Key;
-use crate::wire::CoordinatorRefusal;
+use crate::wire::{CoordinatorRefusal, ToCoordinator};
 
 const KEY_BYTES: usize = 128;
 const VALUE_BYTES: usize = 64 << 10;
 const STATE_BYTES: usize = 896 << 10;
 const WATCHES: usize = 8;
 const LEASES: usize = 4096;
+
+/// Checks what every coordinator bounds, the embedded one and others: keys, prefixes and values.
+///
+/// # Errors
+/// Which limit the request is over.
+pub fn check_request(request: &ToCoordinator) -> Result<(), CoordinatorRefusal> {
+    match request {
+        ToCoordinator::CompareAndSet { key, value, .. } => {
+            check_key(key)?;
+            value.as_deref().map_or(Ok(()), check_value)
+        }
+        ToCoordinator::Watch { prefix } => check_key(prefix),
+        ToCoordinator::Get { .. }
+        | ToCoordinator::KeepAlive { .. }
+        | ToCoordinator::Release { .. } => Ok(()),
+    }
+}
 
 /// What a key and its value add to a snapshot, in bytes, with revision, lease and lengths.
 pub(super) fn entry_bytes(key: &Key, value: &[u8]) -> usize {

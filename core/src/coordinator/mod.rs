@@ -20,4 +20,5 @@ mod tests;
 
 pub use change::{Change, Key, LeaseId, Revision, Snapshot, Versioned};
 pub use leases::{LEASE_GRACE, LONGEST_LEASE};
+pub use limits::check_request;
 pub use machine::{Coordinator, ReplayError};

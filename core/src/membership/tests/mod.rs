@@ -11,7 +11,9 @@ use network::{HOST, Network};
 
 use crate::coordinator::{Change, Revision};
 use crate::id::{Epoch, Generation, NodeId, PartitionId};
-use crate::membership::{AgentEvent, Control, ControllerConfig, ControllerConfigError, LEASE_TTL, Name};
+use crate::membership::{
+    AgentEvent, Control, ControllerConfig, ControllerConfigError, LEASE_TTL, Name,
+};
 
 const PARTITIONS: u32 = 6;
 /// Within this a cluster with nothing in its way is settled.

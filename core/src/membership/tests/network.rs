@@ -12,8 +12,8 @@ use crate::id::{Epoch, Generation, NodeId, PartitionId, StorageId};
 use crate::io::{Address, Caller, ConnectionId, Context, Effect, Ticket, Tickets};
 use crate::journal::EntryHead;
 use crate::membership::{
-    Agent, AgentConfig, AgentEvent, Assignment, Control, ControllerConfig, Edit, EditId, Fact, LEASE_TTL,
-    Name, PartitionMeta,
+    Agent, AgentConfig, AgentEvent, Assignment, Control, ControllerConfig, Edit, EditId, Fact,
+    LEASE_TTL, Name, PartitionMeta,
 };
 use crate::time::{Random, Time};
 use crate::wire::{FromCoordinator, ToCoordinator};

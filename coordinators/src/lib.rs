@@ -1,0 +1,25 @@
+//! Coordinators that are no nodes of the cluster: etcd and ZooKeeper.
+//!
+//! A node asks them what it would ask the embedded coordinator, and is answered the same: versioned
+//! values with compare-and-set, leases, watches. `waltz_core::coordinator` is their specification,
+//! and one suite of tests runs against all of them.
+//!
+//! ```text
+//!  node ── Port ──▶ desk ──▶ session ──▶ etcd or ZooKeeper
+//!       ◀── events ──┘          │
+//!                               └─ ends with any failure; the next one starts over
+//! ```
+//!
+//! Nothing is remembered from one session to the next but the lease: the node compares what should
+//! stand with what does each time it is connected. A failure of any kind ends the session, so there
+//! is one way to recover and it is used often.
+
+mod address;
+mod desk;
+#[cfg(feature = "etcd")]
+mod etcd;
+mod port;
+mod seen;
+
+pub use address::{AddressError, CoordinatorAddress, Engine};
+pub use port::Port;
