@@ -15,11 +15,15 @@
 //! is one way to recover and it is used often.
 
 mod address;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod desk;
 #[cfg(feature = "etcd")]
 mod etcd;
+mod memory;
 mod port;
 mod seen;
 
 pub use address::{AddressError, CoordinatorAddress, Engine};
+pub use memory::{MemoryCoordinator, MemoryPort};
 pub use port::Port;
