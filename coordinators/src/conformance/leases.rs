@@ -92,6 +92,8 @@ pub(super) async fn a_lost_connection_ends_no_lease(subject: &mut impl Subject) 
     let (key, lease, ttl) = (key("cut", "a"), lease(5), 3 * TTL);
     node.keep_alive(lease, ttl).await;
     let revision = node.set(&key, None, Some("x"), Some(lease)).await.expect("it lives");
+    // Nodes watch: it is how they notice that they are alone.
+    assert_eq!((node.watch(&key).await.len(), watcher.watch(&key).await.len()), (1, 1));
     subject.cut(true).await;
     node.lost().await;
     watcher.lost().await;
