@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use waltz_coordinators::{AddressError, CoordinatorAddress};
 use waltz_core::id::{Mark, PartitionId, TransactionId};
 use waltz_core::lock::LockId;
 use waltz_core::membership::MAX_PARTITIONS;
@@ -182,6 +183,29 @@ pub fn parse_address(text: &str) -> Result<String, String> {
         true => Ok(text.to_owned()),
         false => Err("write an address as HOST:PORT, such as 127.0.0.1:7400".into()),
     }
+}
+
+/// Where a node finds its coordinator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Coordinator {
+    /// On the node that listens there.
+    Node(String),
+    /// Outside of the cluster.
+    Outside(CoordinatorAddress),
+}
+
+/// Reads where a coordinator is: `HOST:PORT` of a node, or the address of one outside.
+///
+/// # Errors
+/// When it is neither.
+pub fn parse_coordinator(text: &str) -> Result<Coordinator, String> {
+    if text.contains("://") {
+        return text
+            .parse()
+            .map(Coordinator::Outside)
+            .map_err(|error: AddressError| error.to_string());
+    }
+    parse_address(text).map(Coordinator::Node)
 }
 
 /// Reads a time such as `3s`, `1.5s`, `200ms` or `2m`; a bare number is in seconds.

@@ -2,8 +2,34 @@
 
 use waltz_coordinators::conformance::Subject;
 use waltz_coordinators::{CoordinatorAddress, Engine, Port};
-use waltz_databases::{CoordinatorKind, CoordinatorServer};
 use waltz_runtime::CoordinatorPort;
 use waltz_runtime_tokio::TokioTimer;
 
 use crate::proxy::Proxy;
+
+struct Etcd {
+    proxy: Proxy,
+}
+
+impl Subject for Etcd {
+    type Timer = TokioTimer;
+
+    fn open(&mut self) -> Box<dyn CoordinatorPort> {
+        let address = CoordinatorAddress::new(Engine::Etcd, [self.proxy.address()]);
+        Box::new(Port::connect(&address.expect("it is one"), "conformance"))
+    }
+
+    fn timer(&self) -> TokioTimer {
+        TokioTimer::new()
+    }
+
+    async fn cut(&mut self, is_cut: bool) {
+        self.proxy.cut(is_cut);
+    }
+}
+
+#[tokio::test]
+async fn etcd_conforms() {
+    let proxy = Proxy::start(std::env::var("ETCD").expect("ETCD")).await;
+    super::pass(&mut Etcd { proxy }).await;
+}

@@ -1,5 +1,6 @@
 //! Every coordinator passes the same scenarios.
 
+mod etcd;
 mod memory;
 mod proxy;
 

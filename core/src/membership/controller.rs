@@ -137,7 +137,14 @@ impl Controller {
     /// coordinator does not know belong to a cluster that it has forgotten. Others in their place
     /// would start with empty logs.
     fn bootstrap(&mut self, cx: &mut Context<'_>, directory: &Directory) -> Vec<Fact> {
-        let Some(config) = self.bootstrap else { return Vec::new() };
+        let Some(config) = self.bootstrap else {
+            if !std::mem::replace(&mut self.reported, true) {
+                let text = "the coordinator knows no cluster, and this node was given no numbers of \
+                            partitions and replicas to make one by";
+                cx.report(Level::Warning, None, text.to_owned());
+            }
+            return Vec::new();
+        };
         if directory.storages.len() < config.storages {
             return Vec::new();
         }

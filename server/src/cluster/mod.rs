@@ -20,12 +20,22 @@ pub struct ClusterPlan {
     pub program: PathBuf,
     /// Where each node gets a directory.
     pub directory: PathBuf,
-    /// How many nodes; each is server and storage, the first one the coordinator too.
+    /// How many nodes; each is server and storage, the first one the coordinator too unless that is
+    /// outside.
     pub nodes: u32,
     /// How many partitions.
     pub partitions: u32,
     /// How many replicas each partition has.
     pub replicas: u32,
+    /// The coordinator's address, if it is outside of the cluster.
+    pub coordinator: Option<String>,
+}
+
+impl ClusterPlan {
+    /// The coordinator of one more node; `None`: that node is it.
+    fn coordinator_of(&self, first: Option<&NodeProcess>) -> Option<String> {
+        self.coordinator.clone().or_else(|| first.map(|first| first.address().to_owned()))
+    }
 }
 
 /// Why a cluster is not as it should be.
@@ -68,7 +78,7 @@ impl LocalCluster {
     pub async fn start(plan: &ClusterPlan) -> Result<Self, ClusterError> {
         let mut nodes: Vec<NodeProcess> = Vec::new();
         for number in 1..=plan.nodes {
-            let coordinator = nodes.first().map(|first| first.address().to_owned());
+            let coordinator = plan.coordinator_of(nodes.first());
             nodes.push(NodeProcess::start(plan, number, coordinator).await?);
         }
         Ok(Self { nodes })
@@ -79,7 +89,7 @@ impl LocalCluster {
     /// # Errors
     /// When it can't be started or does not become ready.
     pub async fn add(&mut self, plan: &ClusterPlan) -> Result<(), ClusterError> {
-        let coordinator = self.nodes.first().map(|first| first.address().to_owned());
+        let coordinator = plan.coordinator_of(self.nodes.first());
         let number = self.nodes.last().map_or(1, |last| last.number() + 1);
         self.nodes.push(NodeProcess::start(plan, number, coordinator).await?);
         Ok(())

@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
+use waltz_coordinators::Port;
 use waltz_core::id::{ClusterKey, NodeId};
 use waltz_core::io::{Address, Level, Report};
 use waltz_core::journal::DEFAULT_SEGMENT_BYTES;
@@ -21,13 +22,17 @@ use waltz_core::partition::retention::RetentionConfig;
 use waltz_core::planted::Planted;
 use waltz_core::recorder::{DEFAULT_GENERATION_BYTES, Recorder};
 use waltz_core::wire::Version;
+use waltz_runtime::CoordinatorPort;
 use waltz_runtime::journal::{Journal, JournalConfig};
 use waltz_runtime::node::{World, run_recorded_node};
 use waltz_runtime_tokio::{FileDisk, JournalThread, TcpNet, TokioTimer, run_shard};
 
 use super::connect::cluster_key;
 use super::recording::{Recordings, flight_recorder, refuse_requests};
-use crate::args::{Cli, parse_address, parse_bytes, parse_duration, parse_protocol_version};
+use crate::args::{
+    Cli, Coordinator, parse_address, parse_bytes, parse_coordinator, parse_duration,
+    parse_protocol_version,
+};
 use crate::cluster::Ready;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -62,17 +67,19 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ROLES", value_delimiter = ',')]
     roles: Vec<Role>,
 
-    /// The node that is the cluster's coordinator, if it is not this one
-    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
-    coordinator: Option<String>,
+    /// The cluster's coordinator, if it is not this node: the node that is, or
+    /// etcd://HOST:PORT[,HOST:PORT...], or zookeeper://HOST:PORT[,HOST:PORT...]
+    #[arg(long, value_name = "ADDR", value_parser = parse_coordinator)]
+    coordinator: Option<Coordinator>,
 
-    /// How many partitions a new cluster has; told to its coordinator
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    partitions: u32,
+    /// How many partitions a new cluster has; told to its coordinator. With one outside of the
+    /// cluster only nodes that are told this or --replicas make a cluster [default: 4]
+    #[arg(long, value_name = "N")]
+    partitions: Option<u32>,
 
-    /// How many replicas each of them has; told to the coordinator
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    replicas: u32,
+    /// How many replicas each of them has; told to the coordinator [default: 1]
+    #[arg(long, value_name = "N")]
+    replicas: Option<u32>,
 
     /// How many storage nodes a new cluster waits for [default: as many as replicas]
     #[arg(long, value_name = "N")]
@@ -152,7 +159,13 @@ pub fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let limits = limits(args.max_record);
     let outcome = run_shard(async move {
         let net = TcpNet::listening(listener, limits).context("could not listen")?;
-        let world = World { net, journal, timer: TokioTimer::new(), coordinator: None };
+        let coordinator: Option<Box<dyn CoordinatorPort>> = match &args.coordinator {
+            Some(Coordinator::Outside(address)) => {
+                Some(Box::new(Port::connect(address, &args.cluster)))
+            }
+            Some(Coordinator::Node(_)) | None => None,
+        };
+        let world = World { net, journal, timer: TokioTimer::new(), coordinator };
         let recorder = match recordings {
             Some(recordings) => {
                 let bytes = usize::try_from(args.flight_recorder_bytes).unwrap_or(usize::MAX);
@@ -205,12 +218,14 @@ fn node_config(args: &ServeArgs, listen: SocketAddr) -> anyhow::Result<NodeConfi
         (None, false) => {
             return Err(usage("--roles leaves the coordinator out; name it with --coordinator"));
         }
-        (Some(address), false) => CoordinatorAt::Remote(Address(address.clone())),
-        (None, true) => {
-            let storages = args.storages.unwrap_or(args.replicas);
-            let shape = ControllerConfig::new(args.partitions, args.replicas, storages);
-            CoordinatorAt::Here(shape.map_err(usage)?)
+        (Some(Coordinator::Node(address)), false) => {
+            CoordinatorAt::Remote(Address(address.clone()))
         }
+        (Some(Coordinator::Outside(_)), false) => {
+            let is_told = args.partitions.is_some() || args.replicas.is_some();
+            CoordinatorAt::Outside { bootstrap: is_told.then(|| new_cluster(args)).transpose()? }
+        }
+        (None, true) => CoordinatorAt::Here(new_cluster(args)?),
     };
     if args.advertise.is_none() && listen.ip().is_unspecified() {
         return Err(usage(format_args!(
@@ -229,6 +244,13 @@ fn node_config(args: &ServeArgs, listen: SocketAddr) -> anyhow::Result<NodeConfi
     config.newest = args.protocol_version;
     config.roles = Roles { server: has(Role::Server), storage: has(Role::Storage) };
     Ok(config)
+}
+
+/// The cluster to make, if there is none yet.
+fn new_cluster(args: &ServeArgs) -> anyhow::Result<ControllerConfig> {
+    let (partitions, replicas) = (args.partitions.unwrap_or(4), args.replicas.unwrap_or(1));
+    let storages = args.storages.unwrap_or(replicas);
+    ControllerConfig::new(partitions, replicas, storages).map_err(usage)
 }
 
 /// Flags that don't go together.

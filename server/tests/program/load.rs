@@ -27,6 +27,7 @@ pub(crate) fn plan(directory: &std::path::Path, nodes: u32, partitions: u32) -> 
         nodes,
         partitions,
         replicas: nodes,
+        coordinator: None,
     }
 }
 

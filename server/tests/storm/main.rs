@@ -101,6 +101,7 @@ async fn run(database: Database, arguments: &Arguments) -> anyhow::Result<()> {
         nodes: NODES,
         partitions: PARTITIONS,
         replicas: NODES,
+        coordinator: None,
     };
     let cluster = LocalCluster::start(&plan).await?;
     let instances = Instances::new(directory.path(), &url, &cluster.addresses())?;

@@ -58,6 +58,7 @@ impl Target {
                 nodes: args.nodes,
                 partitions: args.partitions,
                 replicas: args.nodes,
+                coordinator: None,
             };
             let cluster = LocalCluster::start(&plan).await?;
             let (addresses, data) = (cluster.addresses(), directory.path().to_owned());

@@ -135,6 +135,7 @@ async fn carry_out(
         nodes: args.nodes,
         partitions: args.partitions,
         replicas: args.nodes,
+        coordinator: None,
     })
     .await?;
     let plan = Plan::new(args, ledger, seed);
