@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why a database server is not as a test needs it.
+/// Why a server is not as a test needs it.
 #[derive(Debug, Error)]
 pub enum ServerError {
     /// A program is neither there nor can be installed.

@@ -1,4 +1,4 @@
-//! Real database servers for tests: found on the machine or installed, started on directories of
+//! Real databases and coordinators for tests: found on the machine or installed, started on directories of
 //! their own, stopped with the tests that started them.
 //!
 //! ```no_run
@@ -11,17 +11,24 @@
 //! # }
 //! ```
 //!
-//! Servers listen on sockets in their directories only: no two of them can want the same port. A
-//! server syncs to the disk as in production. If there is none to be had, that is an error: what a
+//! Databases listen on sockets in their directories only, coordinators on ports of loopback that the
+//! system chose and nobody else is given: no two servers can want the same. A server syncs to the
+//! disk as in production. If there is none to be had, that is an error: what a
 //! test does not test it must not pass.
 
 mod account;
+mod coordinator;
 mod error;
+mod etcd;
 mod mariadb;
+mod port;
 mod postgres;
 mod process;
 mod programs;
+mod running;
 mod server;
+mod zookeeper;
 
+pub use coordinator::{CoordinatorKind, CoordinatorServer};
 pub use error::ServerError;
 pub use server::{Kind, Server};

@@ -72,6 +72,11 @@ impl ServerProcess {
         Ok(())
     }
 
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), ServerError> {
+        kill_process(Pid::from_child(&self.child), signal)
+            .map_err(|error| ServerError::system("signal a server")(error.into()))
+    }
+
     /// Before the server is waited for: its process id may be another's then.
     fn dismiss_guard(&mut self) {
         // It ends of nothing else, and can't refuse.

@@ -1,4 +1,4 @@
-//! Finding the programs of a database, and installing them.
+//! Finding the programs of a server, and installing them.
 
 use std::env;
 use std::fs::{self, File};
@@ -7,8 +7,9 @@ use std::process::Command;
 
 use crate::error::ServerError;
 
-/// Where Debian keeps programs that are not on everyone's path.
-const MORE_DIRECTORIES: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin"];
+/// Where Debian keeps programs that are not on everyone's path, and those for Java.
+const MORE_DIRECTORIES: [&str; 4] =
+    ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/usr/share/java"];
 
 /// Where Debian keeps PostgreSQL, in a directory for each version.
 const POSTGRES_DIRECTORY: &str = "/usr/lib/postgresql";

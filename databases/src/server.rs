@@ -1,7 +1,7 @@
 //! A server on a directory of its own.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tempfile::TempDir;
 
@@ -9,7 +9,7 @@ use crate::account::Account;
 use crate::error::ServerError;
 use crate::mariadb::MariaDb;
 use crate::postgres::Postgres;
-use crate::process::ServerProcess;
+use crate::running::{Running, directory};
 
 /// Which database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Server {
     // Dropped first: the directory goes when nothing writes to it any more.
-    process: Mutex<Option<ServerProcess>>,
+    running: Running,
     programs: Programs,
     account: Account,
     directory: TempDir,
@@ -46,16 +46,13 @@ impl Server {
             Kind::Postgres => Postgres::account()?,
             Kind::MariaDb => MariaDb::account()?,
         };
-        let directory = tempfile::Builder::new()
-            .prefix("waltz-")
-            .tempdir()
-            .map_err(ServerError::system("make a directory for a server"))?;
+        let directory = directory()?;
         account.own(directory.path())?;
         let programs = match kind {
             Kind::Postgres => Programs::Postgres(Postgres::make(directory.path(), account)?),
             Kind::MariaDb => Programs::MariaDb(MariaDb::make(directory.path(), account)?),
         };
-        let server = Self { process: Mutex::new(None), programs, account, directory };
+        let server = Self { running: Running::default(), programs, account, directory };
         server.restart()?;
         Ok(server)
     }
@@ -123,7 +120,7 @@ impl Server {
     /// # Errors
     /// When the process can't be killed.
     pub fn kill(&self) -> Result<(), ServerError> {
-        self.process().take().map_or(Ok(()), |mut process| process.kill())
+        self.running.kill()
     }
 
     /// Starts a killed server again on its data, and waits until it is ready.
@@ -131,17 +128,11 @@ impl Server {
     /// # Errors
     /// When it does not become ready.
     pub fn restart(&self) -> Result<(), ServerError> {
-        self.kill()?;
         let directory = self.directory.path();
-        *self.process() = Some(match &self.programs {
-            Programs::Postgres(postgres) => postgres.start(directory, self.account)?,
-            Programs::MariaDb(mariadb) => mariadb.start(directory, self.account)?,
-        });
-        Ok(())
-    }
-
-    fn process(&self) -> MutexGuard<'_, Option<ServerProcess>> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.restart(|| match &self.programs {
+            Programs::Postgres(postgres) => postgres.start(directory, self.account),
+            Programs::MariaDb(mariadb) => mariadb.start(directory, self.account),
+        })
     }
 }
 

@@ -1,0 +1,181 @@
+//! A coordinator on a directory and a port of its own.
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::error::ServerError;
+use crate::etcd::Etcd;
+use crate::process::ServerProcess;
+use crate::running::{Running, directory};
+use crate::zookeeper::ZooKeeper;
+
+/// Which coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CoordinatorKind {
+    /// etcd.
+    Etcd,
+    /// ZooKeeper.
+    ZooKeeper,
+}
+
+/// A coordinator that runs until it is dropped. Its data is deleted with it.
+///
+/// ```no_run
+/// use waltz_databases::{CoordinatorKind, CoordinatorServer};
+///
+/// # fn main() -> Result<(), waltz_databases::ServerError> {
+/// let server = CoordinatorServer::start(CoordinatorKind::Etcd)?;
+/// assert!(server.address().starts_with("etcd://127.0.0.1:"));
+/// server.pause()?; // it hangs
+/// server.resume()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct CoordinatorServer {
+    // Dropped first: the directory goes when nothing writes to it any more.
+    running: Running,
+    engine: Engine,
+    directory: TempDir,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Etcd(Etcd),
+    ZooKeeper(ZooKeeper),
+}
+
+impl CoordinatorServer {
+    /// Starts a coordinator that holds nothing. It may take seconds, and minutes when it has to be
+    /// installed.
+    ///
+    /// # Errors
+    /// When there is no such server on this machine, or it does not start.
+    pub fn start(kind: CoordinatorKind) -> Result<Self, ServerError> {
+        let directory = directory()?;
+        let engine = match kind {
+            CoordinatorKind::Etcd => Engine::Etcd(Etcd::make()?),
+            CoordinatorKind::ZooKeeper => Engine::ZooKeeper(ZooKeeper::make(directory.path())?),
+        };
+        let server = Self { running: Running::default(), engine, directory };
+        server.restart()?;
+        Ok(server)
+    }
+
+    /// Where it is, such as `etcd://127.0.0.1:40001`; the same as long as it exists.
+    pub fn address(&self) -> String {
+        match &self.engine {
+            Engine::Etcd(etcd) => format!("etcd://127.0.0.1:{}", etcd.port()),
+            Engine::ZooKeeper(zookeeper) => format!("zookeeper://127.0.0.1:{}", zookeeper.port()),
+        }
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        match &self.engine {
+            Engine::Etcd(etcd) => etcd.port(),
+            Engine::ZooKeeper(zookeeper) => zookeeper.port(),
+        }
+    }
+
+    /// Kills it at once, as a crash would. What it had promised to keep is on its disk.
+    ///
+    /// # Errors
+    /// When the process can't be killed.
+    pub fn kill(&self) -> Result<(), ServerError> {
+        self.running.kill()
+    }
+
+    /// Starts it again on its data and its port, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn restart(&self) -> Result<(), ServerError> {
+        self.running.restart(|| self.run())
+    }
+
+    /// Halts its process where it is: it answers nothing, and its connections stay.
+    ///
+    /// # Errors
+    /// When the process can't be halted.
+    pub fn pause(&self) -> Result<(), ServerError> {
+        self.running.signal(Signal::STOP)
+    }
+
+    /// Lets a halted process go on.
+    ///
+    /// # Errors
+    /// When the process can't be continued.
+    pub fn resume(&self) -> Result<(), ServerError> {
+        self.running.signal(Signal::CONT)
+    }
+
+    fn run(&self) -> Result<ServerProcess, ServerError> {
+        match &self.engine {
+            Engine::Etcd(etcd) => etcd.start(self.directory.path()),
+            Engine::ZooKeeper(zookeeper) => zookeeper.start(self.directory.path()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read, Write};
+    use std::net::{Ipv4Addr, TcpStream};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Asks for the server's health over its port.
+    fn ask(server: &CoordinatorServer) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port()))?;
+        stream.write_all(match &server.engine {
+            Engine::Etcd(_) => b"GET /health HTTP/1.0\r\n\r\n",
+            Engine::ZooKeeper(_) => b"srvr",
+        })?;
+        Ok(stream)
+    }
+
+    fn answer(server: &CoordinatorServer) -> io::Result<String> {
+        io::read_to_string(ask(server)?)
+    }
+
+    fn check(kind: CoordinatorKind, healthy: &str) {
+        let server = CoordinatorServer::start(kind).expect("a server");
+        let address = server.address();
+        assert!(address.ends_with(&format!("://127.0.0.1:{}", server.port())));
+        let said = answer(&server).expect("it serves");
+        assert!(said.contains(healthy), "{said}");
+        server.kill().expect("it dies");
+        assert!(answer(&server).is_err(), "nobody listens");
+        server.restart().expect("it comes back");
+        assert_eq!(server.address(), address);
+        assert!(answer(&server).expect("it serves").contains(healthy));
+        let directory = server.directory.path().to_owned();
+        server.pause().expect("it halts");
+        drop(server);
+        assert!(!directory.exists(), "nothing is left");
+    }
+
+    #[test]
+    fn etcd_survives_a_crash_and_ends_with_its_test() {
+        check(CoordinatorKind::Etcd, "\"health\":\"true\"");
+    }
+
+    #[test]
+    fn zookeeper_survives_a_crash_and_ends_with_its_test() {
+        check(CoordinatorKind::ZooKeeper, "Zookeeper version");
+    }
+
+    #[test]
+    fn a_halted_server_answers_once_it_goes_on() {
+        let server = CoordinatorServer::start(CoordinatorKind::Etcd).expect("a server");
+        server.pause().expect("it halts");
+        let mut asked = ask(&server).expect("its connections stay");
+        asked.set_read_timeout(Some(Duration::from_millis(200))).expect("it can be set");
+        assert!(asked.read(&mut [0]).is_err(), "it answers nothing");
+        server.resume().expect("it goes on");
+        asked.set_read_timeout(None).expect("it can be set");
+        assert!(io::read_to_string(asked).expect("an answer").starts_with("HTTP/1.0 200"));
+    }
+}
