@@ -2,6 +2,7 @@
 
 use waltz_coordinators::conformance::Subject;
 use waltz_coordinators::{CoordinatorAddress, Engine, Port};
+use waltz_databases::{CoordinatorKind, CoordinatorServer};
 use waltz_runtime::CoordinatorPort;
 use waltz_runtime_tokio::TokioTimer;
 
@@ -30,6 +31,7 @@ impl Subject for Etcd {
 
 #[tokio::test]
 async fn etcd_conforms() {
-    let proxy = Proxy::start(std::env::var("ETCD").expect("ETCD")).await;
+    let server = CoordinatorServer::start(CoordinatorKind::Etcd).expect("a server");
+    let proxy = Proxy::start(format!("127.0.0.1:{}", server.port())).await;
     super::pass(&mut Etcd { proxy }).await;
 }

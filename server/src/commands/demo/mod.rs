@@ -7,6 +7,7 @@
 //! ```
 
 mod audit;
+mod coordinator;
 mod kills;
 mod logs;
 mod report;
@@ -19,6 +20,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use tempfile::TempDir;
 use waltz_bank::{Ledger, Tally};
+use waltz_databases::CoordinatorServer;
 use waltz_runtime::Runtime;
 use waltz_runtime_tokio::TokioRuntime;
 
@@ -26,6 +28,7 @@ use crate::args::{parse_duration, working_directory};
 use crate::cluster::{ClusterPlan, LocalCluster};
 use crate::exit::Exit;
 
+use coordinator::Coordinator;
 use kills::Kills;
 use work::{Bank, Plan};
 
@@ -79,6 +82,10 @@ pub struct BankArgs {
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024))]
     in_flight: u32,
 
+    /// Where the cluster's metadata is kept
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Coordinator::Embedded)]
+    coordinator: Coordinator,
+
     /// Where nodes and databases get their directories [default: the current directory]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -129,13 +136,14 @@ async fn carry_out(
 ) -> anyhow::Result<Exit> {
     let runtime = TokioRuntime::current();
     let seed = args.seed.unwrap_or_else(|| runtime.random());
+    let coordinator = args.coordinator.start().await?;
     let mut cluster = LocalCluster::start(&ClusterPlan {
         program: std::env::current_exe().context("could not find this program")?,
         directory: directory.path().to_owned(),
         nodes: args.nodes,
         partitions: args.partitions,
         replicas: args.nodes,
-        coordinator: None,
+        coordinator: coordinator.as_ref().map(CoordinatorServer::address),
     })
     .await?;
     let plan = Plan::new(args, ledger, seed);
