@@ -17,13 +17,17 @@
 mod address;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "engines")]
 mod desk;
-#[cfg(feature = "etcd")]
+#[cfg(feature = "engines")]
 mod etcd;
 mod memory;
+#[cfg(feature = "engines")]
 mod port;
+#[cfg(feature = "engines")]
 mod seen;
 
 pub use address::{AddressError, CoordinatorAddress, Engine};
 pub use memory::{MemoryCoordinator, MemoryPort};
+#[cfg(feature = "engines")]
 pub use port::Port;

@@ -2,6 +2,7 @@
 //! nodes whose coordinator is outside. What it decides is durable at once, and gone with it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -32,7 +33,6 @@ struct Line {
 }
 
 /// A node's end of the way to a coordinator in memory.
-#[derive(Debug)]
 pub struct MemoryPort<T: Timer> {
     coordinator: MemoryCoordinator,
     conn: ConnectionId,
@@ -55,11 +55,16 @@ impl MemoryCoordinator {
         MemoryPort { coordinator: self.clone(), conn, timer }
     }
 
-    /// Cuts the connections of all ports that there are, or lets them connect again. Leases know
-    /// nothing of it.
-    pub fn cut(&self, is_cut: bool) {
-        let conns: Vec<_> = self.lock().ports.keys().copied().collect();
-        conns.into_iter().for_each(|conn| self.lock().cut(conn, is_cut));
+    /// Cuts a port's connection, or lets it connect again. Leases know nothing of it.
+    pub fn cut(&self, port: ConnectionId, is_cut: bool) {
+        self.lock().cut(port, is_cut);
+    }
+
+    /// Cuts the connections of all ports that there are, or lets them connect again.
+    pub fn cut_all(&self, is_cut: bool) {
+        let mut state = self.lock();
+        let ports: Vec<_> = state.ports.keys().copied().collect();
+        ports.into_iter().for_each(|port| state.cut(port, is_cut));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -119,13 +124,13 @@ impl Line {
 }
 
 impl<T: Timer> MemoryPort<T> {
-    /// Cuts this port's connection, or lets it connect again.
-    pub fn cut(&self, is_cut: bool) {
-        self.coordinator.lock().cut(self.conn, is_cut);
+    /// Its name at the coordinator.
+    pub fn id(&self) -> ConnectionId {
+        self.conn
     }
 }
 
-impl<T: Timer + std::fmt::Debug> CoordinatorPort for MemoryPort<T> {
+impl<T: Timer> CoordinatorPort for MemoryPort<T> {
     fn ask(&mut self, request: ToCoordinator) {
         let mut state = self.coordinator.lock();
         if state.ports.get(&self.conn).is_some_and(|line| !line.is_cut) {
@@ -155,6 +160,12 @@ impl<T: Timer + std::fmt::Debug> CoordinatorPort for MemoryPort<T> {
     fn poll_finished(&mut self, _: &mut Context<'_>) -> Poll<()> {
         // It answers within the call.
         Poll::Ready(())
+    }
+}
+
+impl<T: Timer> fmt::Debug for MemoryPort<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryPort").field("conn", &self.conn).finish_non_exhaustive()
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use madsim::time::TimeHandle;
 use waltz_core::time::Time;
+use waltz_runtime::Timer;
 
 /// The clock of the simulation itself: nanoseconds since the run began. Hosts see their own
 /// clocks, see [`crate::clock`].
@@ -36,6 +37,33 @@ impl VirtualTime {
         // Polling registers the waker for good: a dropped sleep still wakes.
         let pending = Pin::new(&mut sleep).poll(&mut Context::from_waker(waker)).is_pending();
         debug_assert!(pending, "the deadline is ahead");
+    }
+}
+
+/// The clock of the simulation itself, and one alarm by it: for what no host's clock touches.
+pub struct TrueTimer {
+    time: VirtualTime,
+    alarm: Alarm,
+}
+
+impl TrueTimer {
+    pub(crate) fn new(time: VirtualTime) -> Self {
+        Self { time, alarm: Alarm::default() }
+    }
+}
+
+impl Timer for TrueTimer {
+    fn now(&self) -> Time {
+        self.time.now()
+    }
+
+    fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Option<Time>) -> Poll<()> {
+        let Some(deadline) = deadline else { return Poll::Pending };
+        if deadline <= self.time.now() {
+            return Poll::Ready(());
+        }
+        self.alarm.set(&self.time, deadline, cx);
+        Poll::Pending
     }
 }
 

@@ -22,6 +22,7 @@ mod runtime;
 mod trace;
 mod world;
 
+pub use alarm::TrueTimer;
 pub use clock::{Clocks, SimTimer};
 pub use disk::{DiskQuality, SimDisk, SimDisks, SimFile};
 pub use fault::{Chance, Crash, Latency};

@@ -11,7 +11,7 @@ use waltz_core::journal::Fold;
 use waltz_core::time::{Random, Time};
 use waltz_runtime::journal::{JournalConfig, JournalError, Recovery};
 
-use crate::alarm::VirtualTime;
+use crate::alarm::{TrueTimer, VirtualTime};
 use crate::clock::{Clocks, SimTimer};
 use crate::disk::{SimDisk, SimDisks};
 use crate::fault::Crash;
@@ -53,6 +53,11 @@ impl SimWorld {
             trace,
             time,
         }
+    }
+
+    /// The true clock, which no host has.
+    pub fn timer(&self) -> TrueTimer {
+        TrueTimer::new(self.time.clone())
     }
 
     /// The network and its faults.

@@ -14,11 +14,13 @@ use waltz_core::membership::ControllerConfig;
 use waltz_core::node::{CoordinatorAt, Node, NodeConfig, Recovered, Roles};
 use waltz_core::storage::{CheckpointConfig, ScrubConfig, StorageConfig};
 use waltz_core::wire::Version;
+use waltz_runtime::CoordinatorPort;
 use waltz_runtime::journal::{JournalConfig, JournalError};
 use waltz_runtime::node::{World, run_node};
 use waltz_runtime_sim::{Crash, Event, SimHost, SimWorld};
 
 use crate::atlas::Atlas;
+use crate::coordinator::Outside;
 use crate::disk_log::DiskLog;
 use crate::history::{History, Opened, Watched};
 use crate::plan::Plan;
@@ -64,13 +66,21 @@ pub(crate) struct Cluster {
     plan: Plan,
     history: History,
     state: Arc<Mutex<State>>,
+    /// The coordinator, if it is outside.
+    outside: Option<Outside>,
 }
 
 impl Cluster {
     pub(crate) fn new(world: SimWorld, plan: Plan, history: History) -> Self {
+        let outside = plan.outside.then(|| Outside::start(world.clone()));
         let nodes = if plan.old { plan.shape.nodes } else { 0 };
         let state = State { old: (0..nodes).collect(), ..State::default() };
-        Self { world, plan, history, state: Arc::new(Mutex::new(state)) }
+        Self { world, plan, history, state: Arc::new(Mutex::new(state)), outside }
+    }
+
+    /// The coordinator, if it is outside.
+    pub(crate) fn outside(&self) -> Option<&Outside> {
+        self.outside.as_ref()
     }
 
     /// Where the nodes listen.
@@ -263,7 +273,11 @@ impl Cluster {
         self.opened(index, disk, &replay.opened).map_err(Failure::Broken)?;
         let node = Node::new(config, replay.recovered, recovery.storage, host.random().bits());
         let journal = Watched::new(journal, disk, self.history.clone());
-        let world = World { net: host.listener(), journal, timer: host.timer(), coordinator: None };
+        let coordinator = self.outside.as_ref().map(|outside| {
+            let port: Box<dyn CoordinatorPort> = Box::new(outside.port(index));
+            port
+        });
+        let world = World { net: host.listener(), journal, timer: host.timer(), coordinator };
         let (trace, sim) = (self.world.trace().clone(), self.world.clone());
         let name = host.address().clone();
         let report = move |Report { level, partition, text, .. }: Report| {
@@ -291,11 +305,12 @@ impl Cluster {
 
     fn config(&self, index: u32) -> NodeConfig {
         let shape = self.plan.shape;
-        let coordinator = if index == 0 {
-            let config = ControllerConfig::new(shape.partitions, shape.replicas, shape.storages);
-            CoordinatorAt::Here(config.expect("a plan's cluster can be"))
-        } else {
-            CoordinatorAt::Remote(address(0))
+        let cluster = ControllerConfig::new(shape.partitions, shape.replicas, shape.storages);
+        let cluster = cluster.expect("a plan's cluster can be");
+        let coordinator = match index {
+            _ if self.plan.outside => CoordinatorAt::Outside { bootstrap: Some(cluster) },
+            0 => CoordinatorAt::Here(cluster),
+            _ => CoordinatorAt::Remote(address(0)),
         };
         let node = NodeId(index + 1);
         let mut config = NodeConfig::new(node, CLUSTER, address(index), coordinator)

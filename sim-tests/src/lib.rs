@@ -22,6 +22,7 @@ mod atlas;
 mod chaos;
 pub mod checks;
 mod cluster;
+mod coordinator;
 mod disk_log;
 mod history;
 mod operations;

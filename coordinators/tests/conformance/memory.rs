@@ -19,7 +19,7 @@ impl Subject for Memory {
     }
 
     async fn cut(&mut self, is_cut: bool) {
-        self.0.cut(is_cut);
+        self.0.cut_all(is_cut);
     }
 }
 

@@ -44,6 +44,10 @@ impl Injector {
     }
 
     pub(super) async fn cut_coordinator_off(&mut self) {
+        if self.cluster.outside().is_some() {
+            let nodes: Vec<u32> = (0..self.nodes).collect();
+            return self.cut_from_outside(&nodes, (500, 6_000)).await;
+        }
         let host = address(0);
         let others: Vec<_> = self.hosts().into_iter().filter(|other| *other != host).collect();
         self.part(&host, slice::from_ref(&host), &others, (500, 6_000)).await;
@@ -51,8 +55,23 @@ impl Injector {
 
     /// The coordinator replaces a server that everybody else still reaches.
     pub(super) async fn duel(&mut self) {
-        let (coordinator, server) = (address(0), address(self.index()));
+        let index = self.index();
+        if self.cluster.outside().is_some() {
+            return self.cut_from_outside(&[index], (1_000, 8_000)).await;
+        }
+        let (coordinator, server) = (address(0), address(index));
         self.part(&server, &[coordinator], slice::from_ref(&server), (1_000, 8_000)).await;
+    }
+
+    /// Nodes lose the coordinator that is outside.
+    async fn cut_from_outside(&mut self, nodes: &[u32], (low_ms, high_ms): (u64, u64)) {
+        let Some(outside) = self.cluster.outside().cloned() else { return };
+        let hosts: Vec<_> = nodes.iter().copied().map(address).collect();
+        self.note(&[&hosts[0]], format_args!("{} lose the coordinator", names(&hosts)));
+        nodes.iter().for_each(|index| outside.cut(*index, true));
+        self.wait(low_ms, high_ms).await;
+        self.note(&[&hosts[0]], format_args!("{} have the coordinator again", names(&hosts)));
+        nodes.iter().for_each(|index| outside.cut(*index, false));
     }
 
     async fn part(&mut self, of: &Address, one: &[Address], other: &[Address], ms: (u64, u64)) {

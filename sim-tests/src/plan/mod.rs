@@ -24,7 +24,7 @@ pub enum Size {
     Long,
 }
 
-/// The nodes of a run. The first hosts the coordinator; the first `storages` of them store, the
+/// The nodes of a run. The first hosts the coordinator, unless that is outside; the first `storages` of them store, the
 /// last `servers` serve, and each does one of the two at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
@@ -108,6 +108,8 @@ pub struct Plan {
     pub story: bool,
     /// Whether windows, caches and credit are small, so that their bounds are met.
     pub tight: bool,
+    /// Whether the coordinator is outside of the cluster, so that the nodes elect who controls.
+    pub outside: bool,
     /// The rule broken on purpose.
     pub planted: Planted,
 }
@@ -140,6 +142,7 @@ impl Plan {
             old,
             story: false,
             tight: below(random, 100) < 50,
+            outside: below(random, 100) < 30,
             planted,
         }
     }

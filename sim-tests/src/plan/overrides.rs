@@ -31,6 +31,8 @@ pub struct Overrides {
     pub misdirect_ms: Option<u32>,
     /// If there is a number: five replicas lose two for good, get two others, and lose two more.
     pub story: Option<u32>,
+    /// Whether the coordinator is outside of the cluster: 1 or 0.
+    pub outside: Option<u32>,
     /// None of these faults.
     pub without: BTreeSet<FaultKind>,
     /// The same plan with other luck: schedule, delays and moments of faults are drawn anew.
@@ -63,13 +65,14 @@ impl Overrides {
         }
         plan.faults.retain(|fault, _| !self.without.contains(fault));
         plan.old &= plan.faults.contains_key(&FaultKind::Roll);
+        plan.outside = self.outside.map_or(plan.outside, |outside| outside != 0);
         if self.story.is_some() {
             story::prepare(plan);
         }
     }
 
     /// Its numbers by name.
-    fn numbers(&self) -> [(&'static str, Option<u32>); 11] {
+    fn numbers(&self) -> [(&'static str, Option<u32>); 12] {
         [
             ("nodes", self.nodes),
             ("replicas", self.replicas),
@@ -81,6 +84,7 @@ impl Overrides {
             ("rot_ms", self.rot_ms),
             ("misdirect_ms", self.misdirect_ms),
             ("story", self.story),
+            ("outside", self.outside),
             ("luck", self.luck),
         ]
     }
@@ -97,6 +101,7 @@ impl Overrides {
             "rot_ms" => Some(&mut self.rot_ms),
             "misdirect_ms" => Some(&mut self.misdirect_ms),
             "story" => Some(&mut self.story),
+            "outside" => Some(&mut self.outside),
             "luck" => Some(&mut self.luck),
             _ => None,
         }
