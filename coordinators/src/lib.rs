@@ -26,6 +26,10 @@ mod memory;
 mod port;
 #[cfg(feature = "engines")]
 mod seen;
+#[cfg(feature = "engines")]
+mod session;
+#[cfg(feature = "engines")]
+mod zookeeper;
 
 pub use address::{AddressError, CoordinatorAddress, Engine};
 pub use memory::{MemoryCoordinator, MemoryPort};

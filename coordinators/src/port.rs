@@ -37,7 +37,9 @@ impl Port {
     pub fn connect(address: &CoordinatorAddress, cluster: &str) -> Self {
         match address.engine() {
             Engine::Etcd => Self::serve(crate::etcd::Etcd::new(address.members(), cluster)),
-            Engine::ZooKeeper => unreachable!(),
+            Engine::ZooKeeper => {
+                Self::serve(crate::zookeeper::ZooKeeper::new(address.members(), cluster))
+            }
         }
     }
 

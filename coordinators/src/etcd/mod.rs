@@ -6,14 +6,16 @@
 
 mod api;
 mod calls;
+mod engine;
 mod keys;
-mod session;
+mod requests;
 
 use calls::Calls;
+use engine::EtcdSession;
 use keys::Keys;
-use session::Session;
 
 use crate::desk::{Backend, Desk, Ended};
+use crate::session::serve;
 
 /// One cluster's keys in etcd.
 #[derive(Debug)]
@@ -41,6 +43,6 @@ impl Backend for Etcd {
     }
 
     async fn serve(&mut self, calls: Calls, desk: &mut Desk) -> Ended {
-        Session::new(calls, self.keys.clone()).serve(desk).await
+        serve(EtcdSession::new(calls, self.keys.clone()), desk).await
     }
 }

@@ -3,6 +3,7 @@
 mod etcd;
 mod memory;
 mod proxy;
+mod zookeeper;
 
 use waltz_coordinators::conformance::{self, Subject};
 

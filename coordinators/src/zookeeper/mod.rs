@@ -1,0 +1,62 @@
+//! ZooKeeper as a coordinator.
+//!
+//! A key is a permanent znode with its value in an envelope, its revision ZooKeeper's number of the
+//! znode's last change, and a compare-and-set a write that names the version that was read. A lease
+//! is not the connection: it has a session of its own, and an ephemeral znode that lives with it. A
+//! key that is tied to a lease is there as long as the lease's znode is, and whatever changes it checks
+//! that in the same transaction.
+//!
+//! One recursive watch tells which znodes changed, and each is read then. So a change that another one
+//! follows at once may not be told by itself; the last one always is.
+
+mod calls;
+mod engine;
+mod envelope;
+mod keeper;
+mod lease_session;
+mod leases;
+mod place;
+mod sets;
+mod view;
+
+use calls::Calls;
+use engine::{Opened, ZooKeeperSession};
+use leases::Leases;
+use place::Place;
+
+use crate::desk::{Backend, Desk, Ended};
+use crate::session::serve;
+
+/// One cluster's keys in ZooKeeper.
+#[derive(Debug)]
+pub(crate) struct ZooKeeper {
+    members: Vec<String>,
+    /// Which member to try next.
+    next: usize,
+    place: Place,
+    /// They outlive sessions: a lost connection ends no lease.
+    leases: Leases,
+}
+
+impl ZooKeeper {
+    pub(crate) fn new(members: &[String], cluster: &str) -> Self {
+        let place = Place::new(cluster);
+        let leases = Leases::new(members, place.clone());
+        Self { members: members.to_vec(), next: 0, place, leases }
+    }
+}
+
+impl Backend for ZooKeeper {
+    type Session = Opened;
+
+    async fn connect(&mut self) -> Result<Opened, String> {
+        let member = &self.members[self.next % self.members.len()];
+        // Whatever ends the session, another member may do better.
+        self.next += 1;
+        Opened::open(Calls::connect(member, self.place.clone()).await?).await
+    }
+
+    async fn serve(&mut self, opened: Opened, desk: &mut Desk) -> Ended {
+        serve(ZooKeeperSession::new(opened, &mut self.leases), desk).await
+    }
+}
