@@ -103,9 +103,8 @@ impl<'a> ZooKeeperSession<'a> {
         }
         match self.calls.place().spot(&event.path) {
             Some(Spot::Key(key)) => {
-                if self.view.on_changed(&key) {
-                    self.reads.push(self.read(key));
-                }
+                let is_to_be_read = self.view.on_changed(&key);
+                self.reads.extend(is_to_be_read.then(|| self.read(key)));
             }
             Some(Spot::Lease(name)) if event.event_type == EventType::NodeDeleted => {
                 self.view.on_lease_gone(name, told);
@@ -278,9 +277,8 @@ impl Engine for ZooKeeperSession<'_> {
             News::Event(event) => self.on_event(&event, told)?,
             News::Found(Found { key, entry, asked_at }) => {
                 self.catch_up(told)?;
-                if self.view.on_read(&key, entry, asked_at, told) {
-                    self.reads.push(self.read(key));
-                }
+                let is_to_be_read = self.view.on_read(&key, entry, asked_at, told);
+                self.reads.extend(is_to_be_read.then(|| self.read(key)));
             }
         }
         Ok(())

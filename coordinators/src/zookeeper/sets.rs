@@ -90,3 +90,113 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: LeaseId = LeaseId(7);
+    const NAME: LeaseName = LeaseName { lease: LEASE, life: 1, session: 2 };
+    const OLD: LeaseName = LeaseName { lease: LeaseId(3), life: 4, session: 5 };
+    const TIE: Tie = Tie { lease: LEASE, life: 1 };
+    const OLD_TIE: Tie = Tie { lease: LeaseId(3), life: 4 };
+
+    fn set(expected: Option<u64>, value: Option<(&'static str, Option<LeaseId>)>) -> Set {
+        let value = value.map(|(value, lease)| (Bytes::from_static(value.as_bytes()), lease));
+        Set { request: 1, key: Key::from("a"), expected: expected.map(Revision), value }
+    }
+
+    fn envelope(value: Option<&'static str>, tie: Option<Tie>) -> Envelope {
+        Envelope { tie, value: value.map(|value| Bytes::from_static(value.as_bytes())) }
+    }
+
+    fn entry(content: Content) -> Entry {
+        Entry { revision: Revision(9), version: 5, content }
+    }
+
+    fn judge(set: &Set, alive: &[LeaseName], found: Option<&Entry>) -> Verdict {
+        let view = View::new(alive.to_vec());
+        set.judge(&view, found, view.now(), None)
+    }
+
+    #[test]
+    fn what_is_as_expected_is_written_by_its_version() {
+        let found = entry(Content::Envelope(envelope(Some("x"), None)));
+        let write = |version, envelope| Verdict::Write(Write { version, envelope, alive: vec![] });
+        let verdict = judge(&set(Some(9), Some(("y", None))), &[], Some(&found));
+        assert_eq!(verdict, write(Some(5), envelope(Some("y"), None)));
+        let verdict = judge(&set(Some(9), None), &[], Some(&found));
+        assert_eq!(verdict, write(Some(5), envelope(None, None)), "a deleted key stays");
+        let verdict = judge(&set(None, Some(("y", None))), &[], None);
+        assert_eq!(verdict, write(None, envelope(Some("y"), None)));
+        let gone = entry(Content::Envelope(envelope(None, None)));
+        let verdict = judge(&set(None, Some(("y", None))), &[], Some(&gone));
+        assert_eq!(verdict, write(Some(5), envelope(Some("y"), None)), "over what was deleted");
+    }
+
+    #[test]
+    fn a_write_checks_the_leases_that_it_rests_on() {
+        let found = entry(Content::Envelope(envelope(Some("x"), Some(OLD_TIE))));
+        let changed = set(Some(9), Some(("y", Some(LEASE))));
+        let write = |alive| {
+            let envelope = envelope(Some("y"), Some(TIE));
+            Verdict::Write(Write { version: Some(5), envelope, alive })
+        };
+        let verdict = judge(&changed, &[OLD, NAME], Some(&found));
+        assert_eq!(verdict, write(vec![OLD, NAME]), "the value before, and the new one");
+        let created = set(None, Some(("y", Some(LEASE))));
+        let verdict = judge(&created, &[NAME], Some(&found));
+        assert_eq!(verdict, write(vec![NAME]), "over what a dead lease left");
+        let prolonged = entry(Content::Envelope(envelope(Some("x"), Some(TIE))));
+        let verdict = judge(&changed, &[NAME], Some(&prolonged));
+        assert_eq!(verdict, write(vec![NAME]), "each once");
+    }
+
+    #[test]
+    fn a_lease_begun_here_need_not_be_in_view() {
+        let set = set(None, Some(("y", Some(LEASE))));
+        let view = View::default();
+        let verdict = set.judge(&view, None, view.now(), Some(NAME));
+        let envelope = envelope(Some("y"), Some(TIE));
+        let alive = vec![NAME];
+        assert_eq!(verdict, Verdict::Write(Write { version: None, envelope, alive }));
+    }
+
+    #[test]
+    fn what_is_not_as_expected_is_a_conflict() {
+        let found = entry(Content::Envelope(envelope(Some("x"), None)));
+        let value = Some(("y", None));
+        for expected in [None, Some(8)] {
+            let verdict = judge(&set(expected, value), &[], Some(&found));
+            assert!(is_conflict(&verdict, Some("x")), "{verdict:?}");
+        }
+        assert!(is_conflict(&judge(&set(Some(9), value), &[], None), None));
+        let dead = entry(Content::Envelope(envelope(Some("x"), Some(OLD_TIE))));
+        assert!(is_conflict(&judge(&set(Some(9), value), &[], Some(&dead)), None));
+        let verdict = judge(&set(Some(9), Some(("y", Some(LEASE)))), &[], Some(&found));
+        assert!(is_conflict(&verdict, Some("x")), "its lease is dead: {verdict:?}");
+    }
+
+    #[test]
+    fn nothing_is_written_over_what_cannot_be_read() {
+        let found = entry(Content::Unreadable(Bytes::from_static(b"later")));
+        for set in [set(Some(9), Some(("y", None))), set(Some(9), None), set(None, None)] {
+            let verdict = judge(&set, &[], Some(&found));
+            assert!(is_conflict(&verdict, Some("later")), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn deleting_what_is_not_there_writes_nothing() {
+        let verdict = judge(&set(None, None), &[], None);
+        let answer = FromCoordinator::Set { request: 1, revision: Revision(0) };
+        assert_eq!(verdict, Verdict::Answer(answer));
+    }
+
+    fn is_conflict(verdict: &Verdict, value: Option<&str>) -> bool {
+        let Verdict::Answer(FromCoordinator::Conflict { request: 1, current }) = verdict else {
+            return false;
+        };
+        current.as_ref().map(|current| &current.value[..]) == value.map(str::as_bytes)
+    }
+}

@@ -214,3 +214,159 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const LEASE: LeaseId = LeaseId(7);
+    const OTHER: LeaseId = LeaseId(8);
+
+    /// A lease's only znode.
+    fn name(lease: LeaseId) -> LeaseName {
+        LeaseName { lease, life: 1, session: 1 }
+    }
+
+    fn entry(revision: u64, value: Option<&'static str>, lease: Option<LeaseId>) -> Entry {
+        let tie = lease.map(|lease| Tie { lease, life: 1 });
+        let value = value.map(|value| Bytes::from_static(value.as_bytes()));
+        let content = Content::Envelope(Envelope { tie, value });
+        Entry { revision: Revision(revision), version: 0, content }
+    }
+
+    /// A view of a watched key, and what is told of it from now on.
+    struct Rig {
+        view: View,
+        told: Vec<FromCoordinator>,
+    }
+
+    impl Rig {
+        fn new(known: Entry) -> Self {
+            let mut view = View::new(vec![name(LEASE)]);
+            let (key, at) = (Key::from("a"), view.now());
+            view.learn(&key, known, at, &mut Vec::new());
+            assert!(view.watch(&Key::new()).is_some());
+            Self { view, told: Vec::new() }
+        }
+
+        fn changed(&mut self) -> bool {
+            self.view.on_changed(&Key::from("a"))
+        }
+
+        fn read(&mut self, found: Entry, asked_at: Moment) -> bool {
+            self.view.on_read(&Key::from("a"), Some(found), asked_at, &mut self.told)
+        }
+
+        /// The revisions that were told since the last time; `None`: that it is gone.
+        fn told(&mut self) -> Vec<Option<u64>> {
+            let revision = |told| match told {
+                FromCoordinator::Changed { current, .. } => {
+                    current.map(|current: Versioned| current.revision.0)
+                }
+                other => unreachable!("nothing else is told: {other:?}"),
+            };
+            self.told.drain(..).map(revision).collect()
+        }
+    }
+
+    #[test]
+    fn a_key_is_told_once_and_never_as_it_was_before() {
+        let mut rig = Rig::new(entry(3, Some("x"), None));
+        assert!(rig.changed());
+        let asked_at = rig.view.now();
+        assert!(!rig.read(entry(5, Some("y"), None), asked_at));
+        assert_eq!(rig.told(), [Some(5)]);
+        rig.read(entry(5, Some("y"), None), asked_at);
+        rig.read(entry(4, Some("before"), None), asked_at);
+        assert_eq!(rig.told(), []);
+        rig.read(entry(6, None, None), asked_at);
+        rig.read(entry(7, None, None), asked_at);
+        assert_eq!(rig.told(), [None], "it is gone once");
+    }
+
+    #[test]
+    fn what_changes_while_it_is_read_is_read_again() {
+        let mut rig = Rig::new(entry(3, Some("x"), None));
+        assert!(rig.changed());
+        let asked_at = rig.view.now();
+        assert!(!rig.changed(), "it is being read");
+        assert!(rig.read(entry(5, Some("y"), None), asked_at));
+        let asked_at = rig.view.now();
+        assert!(!rig.read(entry(6, Some("z"), None), asked_at));
+        assert_eq!(rig.told(), [Some(5), Some(6)]);
+        assert!(rig.changed());
+    }
+
+    #[test]
+    fn a_key_goes_with_its_lease() {
+        let mut rig = Rig::new(entry(3, Some("x"), Some(LEASE)));
+        rig.view.on_lease_gone(name(OTHER), &mut rig.told);
+        assert_eq!(rig.told(), []);
+        rig.view.on_lease_gone(name(LEASE), &mut rig.told);
+        assert_eq!(rig.told(), [None]);
+    }
+
+    #[test]
+    fn a_key_stays_as_long_as_somebody_keeps_the_lease() {
+        let mut rig = Rig::new(entry(3, Some("x"), Some(LEASE)));
+        let other = LeaseName { session: 2, ..name(LEASE) };
+        rig.view.on_lease(other);
+        rig.view.on_lease_gone(name(LEASE), &mut rig.told);
+        assert_eq!(rig.told(), []);
+        rig.view.on_lease_gone(other, &mut rig.told);
+        assert_eq!(rig.told(), [None]);
+        // Another life is not the one that the key was tied to.
+        rig.view.on_lease(LeaseName { life: 3, session: 3, ..name(LEASE) });
+        let (entry, at) = rig.view.entry(&Key::from("a"));
+        assert_eq!(rig.view.current(&Key::from("a"), entry, at), Current::Is(None));
+    }
+
+    #[test]
+    fn a_key_that_has_another_lease_does_not_go_with_the_first() {
+        let mut rig = Rig::new(entry(3, Some("x"), Some(LEASE)));
+        rig.view.on_lease(name(OTHER));
+        assert!(rig.changed());
+        let asked_at = rig.view.now();
+        // What it changed to is not known yet.
+        rig.view.on_lease_gone(name(LEASE), &mut rig.told);
+        assert_eq!(rig.told(), []);
+        assert_eq!(rig.view.watch(&Key::new()), None, "nor can a watch begin with it");
+        rig.read(entry(5, Some("y"), Some(OTHER)), asked_at);
+        assert_eq!(rig.told(), [Some(5)]);
+    }
+
+    #[test]
+    fn a_key_that_changed_and_went_is_told_to_be_gone() {
+        let mut rig = Rig::new(entry(3, Some("x"), Some(LEASE)));
+        assert!(rig.changed());
+        let asked_at = rig.view.now();
+        rig.view.on_lease_gone(name(LEASE), &mut rig.told);
+        rig.read(entry(5, Some("y"), Some(LEASE)), asked_at);
+        assert_eq!(rig.told(), [None]);
+    }
+
+    #[test]
+    fn a_watch_begins_with_what_is_under_its_prefix() {
+        let mut view = View::new(vec![name(LEASE)]);
+        let at = view.now();
+        for (key, entry) in [
+            ("in/b", entry(4, Some("b"), None)),
+            ("in/a", entry(3, Some("a"), Some(LEASE))),
+            ("in/dead", entry(5, Some("c"), Some(OTHER))),
+            ("in/deleted", entry(6, None, None)),
+            ("out", entry(7, Some("d"), None)),
+        ] {
+            view.learn(&Key::from(key), entry, at, &mut Vec::new());
+        }
+        let found = view.watch(&Key::from("in/")).expect("everything is clear");
+        let found: Vec<_> =
+            found.iter().map(|(key, current)| (&key[..], current.revision.0)).collect();
+        assert_eq!(found, [("in/a", 3), ("in/b", 4)]);
+        let mut told = Vec::new();
+        view.learn(&Key::from("out"), entry(8, Some("e"), None), at, &mut told);
+        assert_eq!(told, [], "nobody watches it");
+        assert_eq!(view.latest(), Revision(8));
+    }
+}

@@ -1,7 +1,9 @@
 //! Every coordinator passes the same scenarios.
 
 mod etcd;
+mod faults;
 mod memory;
+mod node;
 mod proxy;
 mod zookeeper;
 
