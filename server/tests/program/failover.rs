@@ -1,11 +1,13 @@
 //! Nodes that hang, and nodes that are gone for a while: the others go on without them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use waltz_client::PartitionId;
+use waltz_core::membership::LEASE_TTL;
+use waltz_databases::{CoordinatorKind, CoordinatorServer};
 use waltz_server::cluster::LocalCluster;
 
 use super::load;
@@ -16,7 +18,8 @@ const NODES: u32 = 3;
 const COORDINATOR: usize = 0;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Three nodes, and a partition whose server is not the coordinator's node.
+/// Three nodes, and a partition whose server is not the first node, on which the coordinator is unless
+/// it is outside.
 struct Scene {
     cluster: LocalCluster,
     partition: PartitionId,
@@ -27,8 +30,14 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        Self::with_coordinator(None).await
+    }
+
+    async fn with_coordinator(outside: Option<&CoordinatorServer>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let cluster = load::start(directory.path(), NODES, NODES).await;
+        let mut plan = load::plan(directory.path(), NODES, NODES);
+        plan.coordinator = outside.map(CoordinatorServer::address);
+        let cluster = LocalCluster::start(&plan).await.unwrap();
         let addresses = cluster.addresses();
         let owners = loop {
             let status = status(&addresses[COORDINATOR]);
@@ -147,6 +156,11 @@ async fn a_hung_coordinator_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_node_takes_over_from_a_server_that_is_gone() {
     let mut scene = Scene::new().await;
+    lose_a_server(&mut scene).await;
+    scene.cluster.stop(PATIENCE).await.unwrap();
+}
+
+async fn lose_a_server(scene: &mut Scene) {
     let (addresses, partition, server) = (scene.cluster.addresses(), scene.partition, scene.server);
     load::check(addresses, partition, async || {
         scene.grow(500).await;
@@ -158,5 +172,40 @@ async fn another_node_takes_over_from_a_server_that_is_gone() {
     })
     .await;
     scene.catch_up().await;
+}
+
+/// The nodes go on alone while the coordinator is away, and fail over when it is there.
+async fn the_nodes_need_it_for_changes_only(kind: CoordinatorKind) {
+    let outside = CoordinatorServer::start(kind).unwrap();
+    let mut scene = Scene::with_coordinator(Some(&outside)).await;
+    let session = scene.status()["session"].clone();
+    let failed = load::check(scene.cluster.addresses(), scene.partition, async || {
+        scene.grow(500).await;
+        outside.kill().unwrap();
+        let away = Instant::now();
+        // Longer than a lease lives by itself: nobody is taken for dead on account of that.
+        while away.elapsed() < 2 * LEASE_TTL {
+            scene.grow(500).await;
+        }
+        outside.restart().unwrap();
+        let back = Instant::now();
+        while back.elapsed() < 2 * LEASE_TTL {
+            scene.grow(500).await;
+        }
+    })
+    .await;
+    assert_eq!(failed, 0, "no append needs it");
+    assert_eq!(scene.status()["session"], session);
+    lose_a_server(&mut scene).await;
     scene.cluster.stop(PATIENCE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_need_etcd_for_changes_only() {
+    the_nodes_need_it_for_changes_only(CoordinatorKind::Etcd).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_need_zookeeper_for_changes_only() {
+    the_nodes_need_it_for_changes_only(CoordinatorKind::ZooKeeper).await;
 }
