@@ -93,12 +93,15 @@ async fn live(
                 }
             },
             () = sleep_until(ends) => {
-                let last = attached(held);
+                let Some(Attached { path, client, .. }) = attached(held) else {
+                    // Nobody can ask while ZooKeeper is away. Whether the session outlives that is
+                    // ZooKeeper's to say.
+                    ends = Instant::now() + ttl;
+                    continue;
+                };
                 held.send_replace(Held::Not("nobody kept it alive".to_owned()));
-                if let Some(Attached { path, client, .. }) = last {
-                    // Where this fails, the session runs out by itself: it is kept no longer.
-                    let _ = timeout(PATIENCE, client.delete(&path, None)).await;
-                }
+                // Where this fails, the session runs out by itself: it is kept no longer.
+                let _ = timeout(PATIENCE, client.delete(&path, None)).await;
                 return Life::Over;
             }
         }
