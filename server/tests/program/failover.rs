@@ -38,23 +38,14 @@ impl Scene {
         let mut plan = load::plan(directory.path(), NODES, NODES);
         plan.coordinator = outside.map(CoordinatorServer::address);
         let cluster = LocalCluster::start(&plan).await.unwrap();
-        let addresses = cluster.addresses();
-        let owners = loop {
-            let status = status(&addresses[COORDINATOR]);
-            let partitions = status["partitions"].as_array().unwrap();
-            let open = partitions.iter().filter(|partition| partition["open"] == true);
-            let owners: BTreeMap<_, _> = open
-                .map(|partition| (partition["owner"].as_u64(), partition["partition"].as_u64()))
-                .collect();
-            if owners.len() == NODES as usize {
-                break owners;
-            }
-            tokio::task::yield_now().await;
-        };
         let server = COORDINATOR + 1;
-        let partition = owners[&Some(server as u64 + 1)].expect("a number");
-        let partition = PartitionId(partition as u32);
+        let partition = served_by(&cluster, server).await;
         Self { cluster, partition, server, _directory: directory }
+    }
+
+    /// Turns to a partition that another node serves.
+    async fn turn_to(&mut self, server: usize) {
+        (self.partition, self.server) = (served_by(&self.cluster, server).await, server);
     }
 
     /// What the cluster says of itself, asked at its coordinator.
@@ -88,6 +79,23 @@ impl Scene {
             }
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// The partition that a node serves, once each node serves one.
+async fn served_by(cluster: &LocalCluster, server: usize) -> PartitionId {
+    loop {
+        let status = status(&cluster.addresses()[COORDINATOR]);
+        let partitions = status["partitions"].as_array().unwrap();
+        let open = partitions.iter().filter(|partition| partition["open"] == true);
+        let owners: BTreeMap<_, _> = open
+            .map(|partition| (partition["owner"].as_u64(), partition["partition"].as_u64()))
+            .collect();
+        if owners.len() == NODES as usize {
+            let partition = owners[&Some(server as u64 + 1)].expect("a number");
+            return PartitionId(partition as u32);
+        }
+        tokio::task::yield_now().await;
     }
 }
 
@@ -196,6 +204,7 @@ async fn the_nodes_need_it_for_changes_only(kind: CoordinatorKind) {
     .await;
     assert_eq!(failed, 0, "no append needs it");
     assert_eq!(scene.status()["session"], session);
+    scene.turn_to(COORDINATOR + 2).await;
     lose_a_server(&mut scene).await;
     scene.cluster.stop(PATIENCE).await.unwrap();
 }
