@@ -1,7 +1,8 @@
 //! Keeps one lease: a session of ZooKeeper with an ephemeral znode.
 //!
 //! The client keeps its session alive by itself, as long as this process runs. So a lease that nobody
-//! asks to prolong is ended here, and a node that hangs loses it.
+//! asks to prolong is ended here, and a node that hangs loses it. While nobody can ask, as there is no
+//! session that serves the node, it is ZooKeeper alone that ends it.
 //!
 //! The session outlives connections: its client reconnects at once, and where that does not succeed
 //! soon, another client takes the session over. A client tries less and less often by itself, and a
@@ -23,13 +24,17 @@ use super::place::LeaseName;
 const RECONNECT: Duration = Duration::from_millis(300);
 
 /// How long it is to the next attempt after a failure.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a keeper is asked for.
 #[derive(Debug)]
 pub(super) enum Order {
     /// To keep the lease for this long from now on.
     Prolong(Duration),
+    /// To keep it until further notice: nobody can ask.
+    Pause,
+    /// To keep it as long as it was asked for last, from now on: it can be asked again.
+    Resume,
     /// To give up a znode that is gone.
     Bury(LeaseName),
 }
@@ -73,7 +78,8 @@ async fn live(
     orders: &mut mpsc::UnboundedReceiver<Order>,
     held: &watch::Sender<Held>,
 ) -> Life {
-    let mut ends = Instant::now() + ttl;
+    let mut ends = Some(Instant::now() + ttl);
+    let mut ttl = ttl;
     let session = hold(LeaseSession::new(site, lease, ttl), held);
     tokio::pin!(session);
     loop {
@@ -84,7 +90,12 @@ async fn live(
             }
             order = orders.recv() => match order {
                 None => return Life::Abandoned,
-                Some(Order::Prolong(ttl)) => ends = Instant::now() + ttl,
+                Some(Order::Prolong(longer)) => {
+                    ttl = longer;
+                    ends = Some(Instant::now() + ttl);
+                }
+                Some(Order::Pause) => ends = None,
+                Some(Order::Resume) => ends = Some(Instant::now() + ttl),
                 Some(Order::Bury(name)) => {
                     if attached(held).is_some_and(|attached| attached.name == name) {
                         held.send_replace(Held::Not("it was ended by somebody else".to_owned()));
@@ -92,19 +103,23 @@ async fn live(
                     }
                 }
             },
-            () = sleep_until(ends) => {
-                let Some(Attached { path, client, .. }) = attached(held) else {
-                    // Nobody can ask while ZooKeeper is away. Whether the session outlives that is
-                    // ZooKeeper's to say.
-                    ends = Instant::now() + ttl;
-                    continue;
-                };
+            () = reached(ends) => {
+                let last = attached(held);
                 held.send_replace(Held::Not("nobody kept it alive".to_owned()));
-                // Where this fails, the session runs out by itself: it is kept no longer.
-                let _ = timeout(PATIENCE, client.delete(&path, None)).await;
+                if let Some(Attached { path, client, .. }) = last {
+                    // Where this fails, the session runs out by itself: it is kept no longer.
+                    let _ = timeout(PATIENCE, client.delete(&path, None)).await;
+                }
                 return Life::Over;
             }
         }
+    }
+}
+
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

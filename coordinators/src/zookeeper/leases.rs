@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use waltz_core::coordinator::{LONGEST_LEASE, LeaseId};
 
 use super::calls::PATIENCE;
-use super::keeper::{Held, Order, keep};
-use super::lease_session::Site;
+use super::keeper::{Held, Order, PAUSE, keep};
+use super::lease_session::{Attached, Site};
 use super::place::{LeaseName, Place};
 
 /// Who keeps each lease. What is dropped without being let go runs out by itself.
@@ -52,6 +52,23 @@ impl Leases {
         match &*self.keepers.get(&lease)?.held.borrow() {
             Held::Attached(attached) => Some(attached.name),
             Held::Not(_) => None,
+        }
+    }
+
+    /// The node can be heard from now on: who does not prolong its leases loses them.
+    pub(super) fn resume(&self) {
+        self.order_all(|| Order::Resume);
+    }
+
+    /// The node can't be heard: it keeps its leases meanwhile.
+    pub(super) fn pause(&self) {
+        self.order_all(|| Order::Pause);
+    }
+
+    fn order_all(&self, order: impl Fn() -> Order) {
+        for keeper in self.keepers.values() {
+            // A keeper ends with its runtime only.
+            let _ = keeper.order(order());
         }
     }
 
@@ -98,14 +115,18 @@ impl Keeper {
     }
 }
 
-/// Asks for the lease's znode; as long as that can't be asked, or is not answered, it waits.
+/// Asks for the lease's znode until it is answered. The client may lose its connection and find
+/// another one meanwhile.
 async fn is_there(held: &Held) -> bool {
-    if let Held::Attached(attached) = held
-        && let Ok(found) = attached.client.check_stat(&attached.path).await
-    {
-        return found.is_some();
+    let Held::Attached(Attached { path, client, .. }) = held else {
+        return std::future::pending().await;
+    };
+    loop {
+        if let Ok(found) = client.check_stat(path).await {
+            return found.is_some();
+        }
+        sleep(PAUSE).await;
     }
-    std::future::pending().await
 }
 
 fn let_go() -> String {

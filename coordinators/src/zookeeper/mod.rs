@@ -57,6 +57,9 @@ impl Backend for ZooKeeper {
     }
 
     async fn serve(&mut self, opened: Opened, desk: &mut Desk) -> Ended {
-        serve(ZooKeeperSession::new(opened, &mut self.leases), desk).await
+        self.leases.resume();
+        let ended = serve(ZooKeeperSession::new(opened, &mut self.leases), desk).await;
+        self.leases.pause();
+        ended
     }
 }
