@@ -247,7 +247,6 @@ impl Body {
         }
     }
 
-    /// Sends what was held back to be batched, and says when to wake.
     /// The coordinator knows which disks are in use.
     fn register_use(&mut self, cx: &mut Context<'_>) {
         if self.storage.replicas().next().is_some() {
@@ -258,6 +257,7 @@ impl Body {
         }
     }
 
+    /// Sends what was held back to be batched, and says when to wake.
     fn on_end_of_turn(&mut self, cx: &mut Context<'_>) {
         self.register_use(cx);
         let touched: Vec<_> = self.touched.iter().copied().collect();
