@@ -6,14 +6,22 @@
 
 mod node;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use thiserror::Error;
 
 pub use node::{NodeProcess, Ready};
 
 /// What to start.
+///
+/// ```no_run
+/// use waltz_server::cluster::ClusterPlan;
+///
+/// let plan = ClusterPlan { nodes: 5, ..ClusterPlan::new("target/release/waltz", "data") };
+/// ```
 #[derive(Debug, Clone)]
 pub struct ClusterPlan {
     /// The `waltz` program.
@@ -29,12 +37,52 @@ pub struct ClusterPlan {
     pub replicas: u32,
     /// The coordinator's address, if it is outside of the cluster.
     pub coordinator: Option<String>,
+    /// Where each node runs, the first one first; those beyond run on loopback.
+    pub places: Vec<Place>,
+    /// What every node is told beside all this, as arguments of `waltz serve`.
+    pub arguments: Vec<String>,
+}
+
+/// Where a node runs, and how others reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// What its command begins with, such as `ip netns exec NAME`.
+    pub prefix: Vec<String>,
+    /// The address that it listens on.
+    pub host: IpAddr,
+    /// Where others reach it, if that is elsewhere.
+    pub advertise: Option<String>,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { prefix: Vec::new(), host: IpAddr::V4(Ipv4Addr::LOCALHOST), advertise: None }
+    }
 }
 
 impl ClusterPlan {
+    /// Three nodes on loopback, four partitions with a replica on each node.
+    pub fn new(program: impl Into<PathBuf>, directory: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            directory: directory.into(),
+            nodes: 3,
+            partitions: 4,
+            replicas: 3,
+            coordinator: None,
+            places: Vec::new(),
+            arguments: Vec::new(),
+        }
+    }
+
     /// The coordinator of one more node; `None`: that node is it.
     fn coordinator_of(&self, first: Option<&NodeProcess>) -> Option<String> {
         self.coordinator.clone().or_else(|| first.map(|first| first.address().to_owned()))
+    }
+
+    fn place(&self, number: u32) -> Place {
+        let index = number.checked_sub(1).map_or(0, |index| index as usize);
+        self.places.get(index).cloned().unwrap_or_default()
     }
 }
 
@@ -95,7 +143,7 @@ impl LocalCluster {
         Ok(())
     }
 
-    /// Where each node listens.
+    /// Where each node is reached.
     pub fn addresses(&self) -> Vec<String> {
         self.nodes.iter().map(|node| node.address().to_owned()).collect()
     }
@@ -136,13 +184,30 @@ impl LocalCluster {
         self.nodes[index].restart().await
     }
 
+    /// Asks one node to stop, as an operator would, and waits; kills it if it does not stop in time.
+    ///
+    /// # Errors
+    /// When the process can't be asked or watched.
+    pub async fn stop_one(&mut self, index: usize, patience: Duration) -> Result<(), ClusterError> {
+        self.nodes[index].signal(Signal::TERM)?;
+        self.nodes[index].wait_or_kill(patience).await
+    }
+
+    /// Sends a node's process a signal, if it runs.
+    ///
+    /// # Errors
+    /// When the process can't be told.
+    pub fn signal(&self, index: usize, signal: Signal) -> Result<(), ClusterError> {
+        self.nodes[index].signal(signal)
+    }
+
     /// Asks every node to stop, as an operator would, and waits; kills what does not stop in time.
     ///
     /// # Errors
     /// When a process can't be asked or watched.
     pub async fn stop(&mut self, patience: Duration) -> Result<(), ClusterError> {
         for node in &mut self.nodes {
-            node.ask_to_stop()?;
+            node.signal(Signal::TERM)?;
         }
         for node in &mut self.nodes {
             node.wait_or_kill(patience).await?;

@@ -1,7 +1,9 @@
 //! One node's process.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,10 +13,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::{ClusterError, ClusterPlan};
+use super::{ClusterError, ClusterPlan, Place};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const ANY_PORT: &str = "127.0.0.1:0";
 
 /// The line with which a node says that it listens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,7 @@ pub struct NodeProcess {
     arguments: Vec<String>,
     data: PathBuf,
     log: PathBuf,
+    place: Place,
     listen: String,
     child: Option<Child>,
 }
@@ -65,13 +67,19 @@ impl NodeProcess {
                 arguments.push(format!("--coordinator={address}"));
             }
         }
+        let place = plan.place(number);
+        if let Some(address) = &place.advertise {
+            arguments.push(format!("--advertise={address}"));
+        }
+        arguments.extend(plan.arguments.iter().cloned());
         let mut node = Self {
             number,
             program: plan.program.clone(),
             arguments,
             data,
             log: plan.directory.join(format!("node-{number}.log")),
-            listen: ANY_PORT.into(),
+            listen: SocketAddr::new(place.host, 0).to_string(),
+            place,
             child: None,
         };
         node.restart().await?;
@@ -83,8 +91,13 @@ impl NodeProcess {
         self.number
     }
 
-    /// Where it listens.
+    /// Where it is reached.
     pub fn address(&self) -> &str {
+        self.place.advertise.as_ref().unwrap_or(&self.listen)
+    }
+
+    /// Where it listens.
+    pub fn listens_on(&self) -> &str {
         &self.listen
     }
 
@@ -123,7 +136,10 @@ impl NodeProcess {
     /// Its standard input stays open as long as this process lives: that is how it knows.
     fn spawn(&self) -> io::Result<Child> {
         let log = File::options().create(true).append(true).open(&self.log)?;
-        Command::new(&self.program)
+        let mut words = self.place.prefix.iter().map(OsStr::new).chain([self.program.as_os_str()]);
+        let program = words.next().expect("there is a program at least");
+        Command::new(program)
+            .args(words)
             .args(["serve", "--json", "--while-stdin-open"])
             .arg(format!("--listen={}", self.listen))
             .args(&self.arguments)
@@ -139,11 +155,11 @@ impl NodeProcess {
         child.kill().await.map_err(|source| self.error("kill", source))
     }
 
-    pub(super) fn ask_to_stop(&mut self) -> Result<(), ClusterError> {
+    pub(super) fn signal(&self, signal: Signal) -> Result<(), ClusterError> {
         let process = self.process().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let Some(process) = process else { return Ok(()) };
-        rustix::process::kill_process(process, Signal::TERM)
-            .map_err(|errno| self.error("stop", errno.into()))
+        rustix::process::kill_process(process, signal)
+            .map_err(|errno| self.error("signal", errno.into()))
     }
 
     pub(super) async fn wait_or_kill(&mut self, patience: Duration) -> Result<(), ClusterError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use serde_json::Value;
 use waltz_client::PartitionId;
 use waltz_core::membership::LEASE_TTL;
@@ -59,8 +59,7 @@ impl Scene {
     }
 
     fn signal(&self, index: usize, signal: Signal) {
-        let id = i32::try_from(self.cluster.processes()[index]).unwrap();
-        rustix::process::kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
+        self.cluster.signal(index, signal).unwrap();
     }
 
     async fn grow(&self, by: u64) {

@@ -21,14 +21,8 @@ pub(crate) async fn start(
 
 /// What such a cluster is.
 pub(crate) fn plan(directory: &std::path::Path, nodes: u32, partitions: u32) -> ClusterPlan {
-    ClusterPlan {
-        program: super::support::WALTZ.into(),
-        directory: directory.to_owned(),
-        nodes,
-        partitions,
-        replicas: nodes,
-        coordinator: None,
-    }
+    let plan = ClusterPlan::new(super::support::WALTZ, directory);
+    ClusterPlan { nodes, partitions, replicas: nodes, ..plan }
 }
 
 /// A patient client of one partition.

@@ -28,7 +28,6 @@ use ledger::{Book, PARTITIONS};
 
 /// The program under test.
 const WALTZ: &str = env!("CARGO_BIN_EXE_waltz");
-const NODES: u32 = 3;
 /// How often it is looked how far the storm is.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -95,14 +94,7 @@ async fn run(database: Database, arguments: &Arguments) -> anyhow::Result<()> {
         Some(server) => server.create_database("storm")?,
         None => format!("sqlite:{}?mode=rwc", directory.path().join("storm.db").display()),
     };
-    let plan = ClusterPlan {
-        program: WALTZ.into(),
-        directory: directory.path().to_owned(),
-        nodes: NODES,
-        partitions: PARTITIONS,
-        replicas: NODES,
-        coordinator: None,
-    };
+    let plan = ClusterPlan { partitions: PARTITIONS, ..ClusterPlan::new(WALTZ, directory.path()) };
     let cluster = LocalCluster::start(&plan).await?;
     let instances = Instances::new(directory.path(), &url, &cluster.addresses())?;
     let storm = Storm::new(cluster, instances, server, arguments);

@@ -52,13 +52,12 @@ impl Target {
         let target = if args.server.is_empty() {
             let directory = working_directory(args.data.as_ref())
                 .context("could not make a directory for the cluster's data; choose with --data")?;
+            let program = std::env::current_exe().context("could not find this program")?;
             let plan = ClusterPlan {
-                program: std::env::current_exe().context("could not find this program")?,
-                directory: directory.path().to_owned(),
                 nodes: args.nodes,
                 partitions: args.partitions,
                 replicas: args.nodes,
-                coordinator: None,
+                ..ClusterPlan::new(program, directory.path())
             };
             let cluster = LocalCluster::start(&plan).await?;
             let (addresses, data) = (cluster.addresses(), directory.path().to_owned());

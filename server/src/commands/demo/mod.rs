@@ -137,13 +137,13 @@ async fn carry_out(
     let runtime = TokioRuntime::current();
     let seed = args.seed.unwrap_or_else(|| runtime.random());
     let coordinator = args.coordinator.start().await?;
+    let program = std::env::current_exe().context("could not find this program")?;
     let mut cluster = LocalCluster::start(&ClusterPlan {
-        program: std::env::current_exe().context("could not find this program")?,
-        directory: directory.path().to_owned(),
         nodes: args.nodes,
         partitions: args.partitions,
         replicas: args.nodes,
         coordinator: coordinator.as_ref().map(CoordinatorServer::address),
+        ..ClusterPlan::new(program, directory.path())
     })
     .await?;
     let plan = Plan::new(args, ledger, seed);
