@@ -1,10 +1,13 @@
 //! A coordinator on a directory and a port of its own.
 
+use std::net::Ipv4Addr;
+
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::error::ServerError;
 use crate::etcd::Etcd;
+use crate::place::Place;
 use crate::process::ServerProcess;
 use crate::running::{Running, directory};
 use crate::zookeeper::ZooKeeper;
@@ -52,22 +55,47 @@ impl CoordinatorServer {
     /// # Errors
     /// When there is no such server on this machine, or it does not start.
     pub fn start(kind: CoordinatorKind) -> Result<Self, ServerError> {
-        let directory = directory()?;
-        let engine = match kind {
-            CoordinatorKind::Etcd => Engine::Etcd(Etcd::make()?),
-            CoordinatorKind::ZooKeeper => Engine::ZooKeeper(ZooKeeper::make(directory.path())?),
+        let mut members = Self::start_ensemble(kind, &[Place::default()])?;
+        Ok(members.remove(0))
+    }
+
+    /// Starts a coordinator of several members, each at its place. Nobody waits until they are
+    /// ready, neither now nor when one of them is restarted: what one waits for the others may not
+    /// be there to give.
+    ///
+    /// # Errors
+    /// When there is no such server on this machine, or a member can't be started.
+    pub fn start_ensemble(
+        kind: CoordinatorKind,
+        places: &[Place],
+    ) -> Result<Vec<Self>, ServerError> {
+        let engines: Vec<Engine> = match kind {
+            CoordinatorKind::Etcd => Etcd::make(places)?.into_iter().map(Engine::Etcd).collect(),
+            CoordinatorKind::ZooKeeper => {
+                ZooKeeper::make(places)?.into_iter().map(Engine::ZooKeeper).collect()
+            }
         };
-        let server = Self { running: Running::default(), engine, directory };
-        server.restart()?;
-        Ok(server)
+        let start = |engine| {
+            let server = Self { running: Running::default(), engine, directory: directory()? };
+            server.restart()?;
+            Ok(server)
+        };
+        engines.into_iter().map(start).collect()
+    }
+
+    /// Where all of these members are, as one coordinator.
+    pub fn address_of(members: &[Self]) -> String {
+        let hosts = members.iter().map(|member| format!("{}:{}", member.host(), member.port()));
+        let hosts = hosts.collect::<Vec<_>>().join(",");
+        match members.first().map(|member| &member.engine) {
+            Some(Engine::ZooKeeper(_)) => format!("zookeeper://{hosts}"),
+            Some(Engine::Etcd(_)) | None => format!("etcd://{hosts}"),
+        }
     }
 
     /// Where it is, such as `etcd://127.0.0.1:40001`; the same as long as it exists.
     pub fn address(&self) -> String {
-        match &self.engine {
-            Engine::Etcd(etcd) => format!("etcd://127.0.0.1:{}", etcd.port()),
-            Engine::ZooKeeper(zookeeper) => format!("zookeeper://127.0.0.1:{}", zookeeper.port()),
-        }
+        Self::address_of(std::slice::from_ref(self))
     }
 
     /// The port that it listens on.
@@ -75,6 +103,13 @@ impl CoordinatorServer {
         match &self.engine {
             Engine::Etcd(etcd) => etcd.port(),
             Engine::ZooKeeper(zookeeper) => zookeeper.port(),
+        }
+    }
+
+    fn host(&self) -> Ipv4Addr {
+        match &self.engine {
+            Engine::Etcd(etcd) => etcd.place().host,
+            Engine::ZooKeeper(zookeeper) => zookeeper.place().host,
         }
     }
 
@@ -86,12 +121,25 @@ impl CoordinatorServer {
         self.running.kill()
     }
 
-    /// Starts it again on its data and its port, and waits until it is ready.
+    /// Starts it again on its data and its port, and waits until it is ready if it is alone.
     ///
     /// # Errors
     /// When it does not become ready.
     pub fn restart(&self) -> Result<(), ServerError> {
         self.running.restart(|| self.run())
+    }
+
+    /// Forgets all that it keeps, as a lost disk would. It must not be running.
+    ///
+    /// # Errors
+    /// When its data can't be removed.
+    pub fn wipe(&self) -> Result<(), ServerError> {
+        match std::fs::remove_dir_all(self.directory.path().join("data")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(ServerError::system("remove the data of a coordinator")(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Halts its process where it is: it answers nothing, and its connections stay.
@@ -121,7 +169,7 @@ impl CoordinatorServer {
 #[cfg(test)]
 mod tests {
     use std::io::{self, Read, Write};
-    use std::net::{Ipv4Addr, TcpStream};
+    use std::net::TcpStream;
     use std::time::Duration;
 
     use super::*;

@@ -21,6 +21,7 @@ mod coordinator;
 mod error;
 mod etcd;
 mod mariadb;
+mod place;
 mod port;
 mod postgres;
 mod process;
@@ -31,4 +32,5 @@ mod zookeeper;
 
 pub use coordinator::{CoordinatorKind, CoordinatorServer};
 pub use error::ServerError;
+pub use place::Place;
 pub use server::{Kind, Server};

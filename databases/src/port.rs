@@ -1,4 +1,4 @@
-//! A port of this machine that stays a server's while the server is killed.
+//! A port that stays a server's while the server is killed.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
@@ -8,33 +8,56 @@ use rustix::net::{
 };
 
 use crate::error::ServerError;
+use crate::place::Place;
+
+/// A port that is a server's alone.
+#[derive(Debug)]
+pub(crate) enum Port {
+    /// On loopback, where others may want the same.
+    Held(Held),
+    /// On an address that nobody else has.
+    Usual(u16),
+}
+
+impl Port {
+    /// A port for a server at a place: the usual one, except on loopback.
+    pub(crate) fn at(place: &Place, usual: u16) -> Result<Self, ServerError> {
+        match place.host.is_loopback() {
+            true => Ok(Self::Held(Held::new()?)),
+            false => Ok(Self::Usual(usual)),
+        }
+    }
+
+    pub(crate) fn number(&self) -> u16 {
+        match self {
+            Self::Held(held) => held.number,
+            Self::Usual(number) => *number,
+        }
+    }
+}
 
 /// A port of loopback that the system chose.
 ///
 /// A socket that is bound to it and never listens keeps the system from choosing it for anybody
 /// else. Who asks for this very port, and allows reuse as servers do, may listen on it.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub(crate) struct Held {
     number: u16,
     _held: OwnedFd,
 }
 
-impl Port {
-    pub(crate) fn hold() -> Result<Self, ServerError> {
-        held().map_err(|error| ServerError::system("hold a port for a server")(error.into()))
-    }
-
-    pub(crate) fn number(&self) -> u16 {
-        self.number
+impl Held {
+    fn new() -> Result<Self, ServerError> {
+        hold().map_err(|error| ServerError::system("hold a port for a server")(error.into()))
     }
 }
 
-fn held() -> rustix::io::Result<Port> {
+fn hold() -> rustix::io::Result<Held> {
     let held = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_reuseaddr(&held, true)?;
     bind(&held, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
     let address = SocketAddrV4::try_from(getsockname(&held)?)?;
-    Ok(Port { number: address.port(), _held: held })
+    Ok(Held { number: address.port(), _held: held })
 }
 
 #[cfg(test)]
@@ -46,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_server_listens_on_a_held_port_again_and_again() {
-        let port = Port::hold().expect("a port");
+        let port = Port::at(&Place::default(), 1).expect("a port");
         let address = (Ipv4Addr::LOCALHOST, port.number());
         for _ in 0..2 {
             assert!(TcpStream::connect(address).is_err(), "nobody listens");
@@ -59,7 +82,8 @@ mod tests {
 
     #[test]
     fn nobody_else_is_given_a_held_port() {
-        let held: Vec<Port> = (0..100).map(|_| Port::hold().expect("a port")).collect();
+        let hold = |_| Port::at(&Place::default(), 1).expect("a port");
+        let held: Vec<Port> = (0..100).map(hold).collect();
         let numbers: HashSet<u16> = held.iter().map(Port::number).collect();
         assert_eq!(numbers.len(), held.len());
     }

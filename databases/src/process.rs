@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::account::Account;
 use crate::error::ServerError;
+use crate::place::Place;
 
 /// Recovering from a crash on a busy machine takes a while.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -29,7 +30,7 @@ pub(crate) struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts a server and waits until it says so in its log.
+    /// Starts a server on this machine and waits until it says in its log that it is ready.
     pub(crate) fn start(
         program: &Path,
         arguments: &[String],
@@ -37,7 +38,20 @@ impl ServerProcess {
         ready: &'static str,
         end: Signal,
     ) -> Result<Self, ServerError> {
-        let mut command = Command::new(program);
+        Self::start_at(&Place::default(), program, arguments, account, Some(ready), end)
+    }
+
+    /// Starts a server where it belongs. Without words that mean that it is ready it is not waited
+    /// for.
+    pub(crate) fn start_at(
+        place: &Place,
+        program: &Path,
+        arguments: &[String],
+        account: Account,
+        ready: Option<&'static str>,
+        end: Signal,
+    ) -> Result<Self, ServerError> {
+        let mut command = place.command(program);
         command.args(arguments).env("LC_ALL", "C").current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         account.run(&mut command);
@@ -56,7 +70,7 @@ impl ServerProcess {
         let words = Arc::<Mutex<VecDeque<String>>>::default();
         // It is read to its end, as a server whose log is full waits.
         let said = listen(log, ready, Arc::clone(&words));
-        if said.recv_timeout(PATIENCE).is_ok() {
+        if ready.is_none() || said.recv_timeout(PATIENCE).is_ok() {
             return Ok(server);
         }
         let words = words.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,7 +126,7 @@ fn guard(server: u32) -> io::Result<Child> {
 /// ready, or is disconnected.
 fn listen(
     log: impl Read + Send + 'static,
-    ready: &'static str,
+    ready: Option<&'static str>,
     words: Arc<Mutex<VecDeque<String>>>,
 ) -> Receiver<()> {
     let (sender, receiver) = mpsc::sync_channel(1);
@@ -120,7 +134,7 @@ fn listen(
         let mut sender = Some(sender);
         for line in BufReader::new(log).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).into_owned();
-            if line.contains(ready)
+            if ready.is_some_and(|ready| line.contains(ready))
                 && let Some(sender) = sender.take()
             {
                 // Whoever gave up waiting has killed it.

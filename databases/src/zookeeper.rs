@@ -1,4 +1,4 @@
-//! ZooKeeper, one server alone.
+//! ZooKeeper: a server, alone or in an ensemble.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use rustix::process::Signal;
 
 use crate::account::Account;
 use crate::error::ServerError;
+use crate::place::Place;
 use crate::port::Port;
 use crate::process::ServerProcess;
 use crate::programs::find_or_install;
@@ -20,31 +21,65 @@ const TICK_MS: u32 = 200;
 pub(crate) struct ZooKeeper {
     java: PathBuf,
     classes: String,
+    place: Place,
+    ports: Ports,
+    /// Its number in the ensemble, and the lines that name all of it; none when it is alone.
+    ensemble: Option<(usize, String)>,
+}
+
+#[derive(Debug)]
+struct Ports {
     clients: Port,
+    followers: Port,
+    elections: Port,
+}
+
+impl Ports {
+    fn at(place: &Place) -> Result<Self, ServerError> {
+        let [clients, followers, elections] =
+            [2181, 2888, 3888].map(|usual| Port::at(place, usual));
+        Ok(Self { clients: clients?, followers: followers?, elections: elections? })
+    }
 }
 
 impl ZooKeeper {
-    pub(crate) fn make(directory: &Path) -> Result<Self, ServerError> {
+    /// Servers of one ensemble, each at its place.
+    pub(crate) fn make(places: &[Place]) -> Result<Vec<Self>, ServerError> {
         const PACKAGE: &str = "libzookeeper-java";
         let java = find_or_install("java", "default-jre-headless")?;
         let server = find_or_install("zookeeper.jar", PACKAGE)?;
         // Without it there is no log.
         let log = find_or_install("slf4j-simple.jar", PACKAGE)?;
-        let zookeeper = Self {
-            java,
-            classes: format!("{}:{}", log.display(), server.display()),
-            clients: Port::hold()?,
+        let classes = format!("{}:{}", log.display(), server.display());
+        let ports = places.iter().map(Ports::at).collect::<Result<Vec<_>, _>>()?;
+        let line = |(index, (place, ports)): (usize, (&Place, &Ports))| {
+            let Ports { followers, elections, .. } = ports;
+            let (host, number) = (place.host, index + 1);
+            format!("server.{number}={host}:{}:{}", followers.number(), elections.number())
         };
-        fs::write(Self::configuration(directory), zookeeper.settings(directory))
-            .map_err(ServerError::system("write the configuration of ZooKeeper"))?;
-        Ok(zookeeper)
+        let lines: Vec<_> = places.iter().zip(&ports).enumerate().map(line).collect();
+        let lines = (places.len() > 1).then(|| lines.join("\n"));
+        let make = |(index, (place, ports))| Self {
+            java: java.clone(),
+            classes: classes.clone(),
+            place: Place::clone(place),
+            ports,
+            ensemble: lines.clone().map(|lines| (index + 1, lines)),
+        };
+        Ok(places.iter().zip(ports).enumerate().map(make).collect())
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.clients.number()
+        self.ports.clients.number()
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     pub(crate) fn start(&self, directory: &Path) -> Result<ServerProcess, ServerError> {
+        self.configure(directory)
+            .map_err(ServerError::system("write the configuration of ZooKeeper"))?;
         let configuration = Self::configuration(directory).display().to_string();
         let arguments = [
             "-Xmx128m",
@@ -56,20 +91,22 @@ impl ZooKeeper {
             &configuration,
         ];
         let arguments = arguments.map(str::to_owned);
-        // What it says once it serves.
-        let (account, ready) = (Account::own_account(), "Using checkIntervalMs");
-        ServerProcess::start(&self.java, &arguments, account, ready, Signal::KILL)
+        // What it says once it serves; one of several serves only when the others do.
+        let ready = self.ensemble.is_none().then_some("Using checkIntervalMs");
+        let (account, end) = (Account::own_account(), Signal::KILL);
+        ServerProcess::start_at(&self.place, &self.java, &arguments, account, ready, end)
     }
 
     fn configuration(directory: &Path) -> PathBuf {
         directory.join("zookeeper.properties")
     }
 
-    fn settings(&self, directory: &Path) -> String {
-        let settings = [
-            format!("dataDir={}", directory.join("data").display()),
-            "clientPortAddress=127.0.0.1".to_owned(),
-            format!("clientPort={}", self.clients.number()),
+    fn configure(&self, directory: &Path) -> std::io::Result<()> {
+        let data = directory.join("data");
+        let mut settings = vec![
+            format!("dataDir={}", data.display()),
+            format!("clientPortAddress={}", self.place.host),
+            format!("clientPort={}", self.port()),
             format!("tickTime={TICK_MS}"),
             "minSessionTimeout=500".to_owned(),
             "maxSessionTimeout=60000".to_owned(),
@@ -77,6 +114,11 @@ impl ZooKeeper {
             "maxClientCnxns=0".to_owned(),
             "admin.enableServer=false".to_owned(),
         ];
-        settings.join("\n")
+        if let Some((number, lines)) = &self.ensemble {
+            settings.extend([lines.clone(), "initLimit=50".to_owned(), "syncLimit=25".to_owned()]);
+            fs::create_dir_all(&data)?;
+            fs::write(data.join("myid"), number.to_string())?;
+        }
+        fs::write(Self::configuration(directory), settings.join("\n"))
     }
 }

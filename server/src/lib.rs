@@ -10,3 +10,4 @@ pub mod exit;
 pub mod logging;
 pub mod measure;
 pub mod output;
+pub mod trial;

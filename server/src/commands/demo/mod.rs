@@ -1,17 +1,7 @@
 //! `waltz demo`: a bank over a cluster of real processes, while its nodes are killed one by one.
-//!
-//! ```text
-//!   operations ─▶ service 1..n ─▶ cluster (child processes) ─▶ every service, and one more client
-//!                     └── one SQLite database, shared               └── its own database
-//!   killer ─▶ SIGKILL, restart: one node at a time                  audit ◀── all of it
-//! ```
 
-mod audit;
 mod coordinator;
 mod kills;
-mod logs;
-mod report;
-mod work;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -19,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use tempfile::TempDir;
-use waltz_bank::{Ledger, Tally};
+use waltz_bank::{Ledger, Tally, Transfers};
 use waltz_databases::CoordinatorServer;
 use waltz_runtime::Runtime;
 use waltz_runtime_tokio::TokioRuntime;
@@ -27,13 +17,10 @@ use waltz_runtime_tokio::TokioRuntime;
 use crate::args::{parse_duration, working_directory};
 use crate::cluster::{ClusterPlan, LocalCluster};
 use crate::exit::Exit;
+use crate::trial::{Bank, Crew, Evidence, Plan, Report};
 
 use coordinator::Coordinator;
 use kills::Kills;
-use work::{Bank, Plan};
-
-/// How long anything may take that should take seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Demonstrations.
 #[derive(Debug, Subcommand)]
@@ -146,7 +133,7 @@ async fn carry_out(
         ..ClusterPlan::new(program, directory.path())
     })
     .await?;
-    let plan = Plan::new(args, ledger, seed);
+    let plan = plan(args, ledger, seed);
     let addresses = cluster.addresses();
     let bank = Bank::open(runtime, &plan, &addresses, directory.path(), Tally::new()).await?;
 
@@ -161,8 +148,21 @@ async fn carry_out(
     let (latencies, kills) = tokio::try_join!(working, kills.run(&mut cluster, stopped))?;
     let elapsed = start.elapsed();
 
-    let evidence = audit::Evidence::collect(bank, &plan, cluster).await?;
-    let report = report::Report::new(seed, &plan, kills, elapsed, &latencies, &evidence);
+    let evidence = Evidence::collect(bank, &plan, cluster).await?;
+    let report = Report::new(seed, &plan, kills, elapsed, &latencies, &evidence);
     report.print(args.json)?;
     Ok(if report.is_sound() { Exit::Success } else { Exit::Failure })
+}
+
+/// The work is spread so that every node is killed at least once.
+fn plan<'a>(args: &BankArgs, ledger: Option<&'a Ledger>, seed: u64) -> Plan<'a> {
+    let lasting = args.kill_every * args.nodes + args.kill_every / 2;
+    let crew = Crew { services: args.services, in_flight: args.in_flight, lasting };
+    match ledger {
+        Some(ledger) => Plan::ledger(ledger, crew),
+        None => {
+            let transfers = Transfers::new(seed, args.accounts, args.partitions, args.transfers);
+            Plan::transfers(transfers, crew)
+        }
+    }
 }

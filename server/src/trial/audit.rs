@@ -1,6 +1,6 @@
 //! After the work: what everyone ended up with, and whether it is as it must be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -12,40 +12,43 @@ use super::logs::{Digest, digests};
 use super::work::{Bank, Plan};
 use crate::cluster::LocalCluster;
 use crate::commands::connect::connect;
-use crate::commands::status::gather;
+use crate::commands::status::{ClusterStatus, PartitionLine, gather};
 
 const POLL: Duration = Duration::from_millis(100);
 
 /// One thing that must hold, and what speaks against it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub(super) struct Check {
+pub struct Check {
     /// What must hold.
-    pub(super) name: &'static str,
+    pub name: &'static str,
     /// Nothing, when it does.
-    pub(super) violations: Vec<String>,
+    pub violations: Vec<String>,
 }
 
 /// Everything that can be known after a run.
 #[derive(Debug)]
-pub(super) struct Evidence {
+pub struct Evidence {
     /// Sums over all operations.
-    pub(super) totals: Totals,
+    pub totals: Totals,
     /// Each partition's committed log.
-    pub(super) partitions: BTreeMap<PartitionId, Digest>,
+    pub partitions: BTreeMap<PartitionId, Digest>,
     /// What was checked.
-    pub(super) checks: Vec<Check>,
+    pub checks: Vec<Check>,
 }
 
 impl Evidence {
     /// Waits until everything has come to rest, reads it all, stops the nodes and reads their
     /// disks.
-    pub(super) async fn collect(
+    ///
+    /// # Errors
+    /// When it does not come to rest, or can't be read.
+    pub async fn collect(
         bank: Bank,
         plan: &Plan<'_>,
         mut cluster: LocalCluster,
     ) -> anyhow::Result<Self> {
         bank.settle().await?;
-        wait_until_whole(&bank).await?;
+        let sets = wait_until_whole(&bank).await?;
         let read = Replay::read(bank.runtime.clone(), bank.config.clone(), plan.opening_cents);
         let (replay, dense) = match read.await {
             Ok(replay) => (replay, Vec::new()),
@@ -53,7 +56,7 @@ impl Evidence {
         };
         bank.close().await;
         cluster.stop(PATIENCE).await?;
-        let (partitions, unlike) = compare_logs(&cluster, &replay);
+        let (partitions, unlike) = compare_logs(&cluster, &sets, &replay);
         let (shared, derived) = (bank.shared.balances()?, bank.derived.balances()?);
         let statements = bank.derived.statements()?;
         let audit = Audit {
@@ -74,8 +77,11 @@ impl Evidence {
     }
 }
 
+/// On which nodes each partition has replicas.
+type Sets = BTreeMap<PartitionId, BTreeSet<u32>>;
+
 /// Every partition has a server, and every replica has everything.
-async fn wait_until_whole(bank: &Bank) -> anyhow::Result<()> {
+async fn wait_until_whole(bank: &Bank) -> anyhow::Result<Sets> {
     let config = bank.config.clone().partitions(Partitions::none());
     let client = connect(config, NoDatabase::newest()).await?;
     let waiting = async {
@@ -87,22 +93,28 @@ async fn wait_until_whole(bank: &Bank) -> anyhow::Result<()> {
                     && partition.replicas.iter().all(|replica| replica.last == partition.hwm)
             });
             if whole {
-                return anyhow::Ok(());
+                return anyhow::Ok(sets(&status));
             }
             tokio::time::sleep(POLL).await;
         }
     };
-    match tokio::time::timeout(PATIENCE, waiting).await {
-        Ok(whole) => whole?,
+    let sets = match tokio::time::timeout(PATIENCE, waiting).await {
+        Ok(sets) => sets?,
         Err(_) => bail!("a replica did not catch up within {} s", PATIENCE.as_secs()),
-    }
+    };
     client.close().await;
-    Ok(())
+    Ok(sets)
 }
 
-/// The logs on the disks of all nodes, up to what the replay saw, side by side.
+fn sets(status: &ClusterStatus) -> Sets {
+    let set = |line: &PartitionLine| line.members.iter().map(|member| member.node).collect();
+    status.partitions.iter().map(|line| (PartitionId(line.partition), set(line))).collect()
+}
+
+/// The logs on the disks of all replicas, up to what the replay saw, side by side.
 fn compare_logs(
     cluster: &LocalCluster,
+    sets: &Sets,
     replay: &Replay,
 ) -> (BTreeMap<PartitionId, Digest>, Vec<String>) {
     let (mut partitions, mut violations) = (BTreeMap::<PartitionId, Digest>::new(), Vec::new());
@@ -116,7 +128,8 @@ fn compare_logs(
                 continue;
             }
         };
-        for (partition, mark) in replay.marks() {
+        let is_here = |partition| sets.get(partition).is_some_and(|nodes| nodes.contains(&node));
+        for (partition, mark) in replay.marks().iter().filter(|(partition, _)| is_here(partition)) {
             let found = logs.get(partition).copied();
             let Some(found) = found.filter(|log| log.last == *mark) else {
                 let last = found.map_or(Mark::NONE, |log| log.last);

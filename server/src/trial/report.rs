@@ -1,4 +1,4 @@
-//! What the demo shows at its end.
+//! What is shown at the end.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use crate::output::{Output, Table};
 /// Of each check, so many violations are shown.
 const SHOWN: usize = 5;
 
-/// The report.
+/// What was done, how fast, and what was checked.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub struct Report {
     sound: bool,
     seed: u64,
     submitted: u64,
@@ -41,7 +41,7 @@ struct Partition {
 
 impl Report {
     /// Puts it together.
-    pub(super) fn new(
+    pub fn new(
         seed: u64,
         plan: &Plan<'_>,
         kills_survived: u64,
@@ -83,12 +83,15 @@ impl Report {
     }
 
     /// Whether everything holds.
-    pub(super) fn is_sound(&self) -> bool {
+    pub fn is_sound(&self) -> bool {
         self.sound
     }
 
     /// Shows it.
-    pub(super) fn print(&self, json: bool) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// When it can't be printed.
+    pub fn print(&self, json: bool) -> anyhow::Result<()> {
         let mut output = Output::new();
         if json {
             output.json(self)?;

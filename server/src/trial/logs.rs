@@ -18,11 +18,11 @@ use crate::commands::serve::{DEFAULT_CLUSTER, journal_config, journal_directory}
 
 /// A replica's log in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Digest {
+pub struct Digest {
     /// How far it was read.
-    pub(super) last: Mark,
+    pub last: Mark,
     /// Of every byte of every record up to there.
-    pub(super) hash: u64,
+    pub hash: u64,
 }
 
 /// Digests of all logs in a data directory, each up to its mark at most.

@@ -14,74 +14,88 @@ use waltz_bank::{
 use waltz_client::ClientConfig;
 use waltz_runtime_tokio::TokioRuntime;
 
-use super::{BankArgs, PATIENCE};
+use super::PATIENCE;
 use crate::measure::latency::Latencies;
 
 /// What every account opens with, for transfers.
 const OPENING_CENTS: i64 = 100_000;
 
-/// What is to be done.
+/// What is to be done, and by whom.
 #[derive(Debug)]
-pub(super) struct Plan<'a> {
+pub struct Plan<'a> {
     /// The ledger to play, if not transfers.
-    pub(super) ledger: Option<&'a Ledger>,
+    pub ledger: Option<&'a Ledger>,
     /// What accounts open with.
-    pub(super) opening_cents: i64,
+    pub opening_cents: i64,
     /// How many operations there are.
-    pub(super) operations: u64,
+    pub operations: u64,
     jobs: VecDeque<Job>,
     services: u32,
     in_flight: u32,
-    /// The work is spread over at least so long.
     lasting: Duration,
 }
 
 impl<'a> Plan<'a> {
-    /// Reads the arguments.
-    pub(super) fn new(args: &BankArgs, ledger: Option<&'a Ledger>, seed: u64) -> Self {
-        let jobs: VecDeque<Job> = match ledger {
-            Some(ledger) => {
-                let accounts = ledger.by_account().into_values();
-                accounts.map(|rows| rows.iter().map(|row| row.operation()).collect()).collect()
-            }
-            None => Transfers::new(seed, args.accounts, args.partitions, args.transfers)
-                .map(|transfer| vec![transfer])
-                .collect(),
-        };
-        Self {
-            ledger,
-            opening_cents: if ledger.is_some() { 0 } else { OPENING_CENTS },
-            operations: jobs.iter().map(|job| job.len() as u64).sum(),
-            jobs,
-            services: args.services,
-            in_flight: args.in_flight,
-            lasting: args.kill_every * args.nodes + args.kill_every / 2,
-        }
+    /// Plays a ledger: the operations of an account one after the other.
+    pub fn ledger(ledger: &'a Ledger, crew: Crew) -> Self {
+        let accounts = ledger.by_account().into_values();
+        let jobs = accounts.map(|rows| rows.iter().map(|row| row.operation()).collect());
+        Self::new(Some(ledger), 0, jobs.collect(), crew)
     }
+
+    /// Makes transfers.
+    pub fn transfers(transfers: Transfers, crew: Crew) -> Self {
+        Self::new(None, OPENING_CENTS, transfers.map(|transfer| vec![transfer]).collect(), crew)
+    }
+
+    fn new(
+        ledger: Option<&'a Ledger>,
+        opening_cents: i64,
+        jobs: VecDeque<Job>,
+        crew: Crew,
+    ) -> Self {
+        let operations = jobs.iter().map(|job| job.len() as u64).sum();
+        let Crew { services, in_flight, lasting } = crew;
+        Self { ledger, opening_cents, operations, jobs, services, in_flight, lasting }
+    }
+}
+
+/// Who does the work, and how fast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crew {
+    /// Service instances that share one database.
+    pub services: u32,
+    /// Operations under way at once, in each of them.
+    pub in_flight: u32,
+    /// The work is spread over at least so long.
+    pub lasting: Duration,
 }
 
 /// All of the bank's processes that are not nodes.
 #[derive(Debug)]
-pub(super) struct Bank {
+pub struct Bank {
     /// They share one database.
-    pub(super) services: Vec<Service<TokioRuntime>>,
+    pub services: Vec<Service<TokioRuntime>>,
     /// It derives statements into its own.
-    pub(super) consumer: Service<TokioRuntime>,
+    pub consumer: Service<TokioRuntime>,
     /// The services' database.
-    pub(super) shared: Database,
+    pub shared: Database,
     /// The consumer's.
-    pub(super) derived: Database,
+    pub derived: Database,
     /// How everything ended.
-    pub(super) tally: Tally,
+    pub tally: Tally,
     /// How to connect.
-    pub(super) config: ClientConfig,
+    pub config: ClientConfig,
     /// Where everything runs.
-    pub(super) runtime: TokioRuntime,
+    pub runtime: TokioRuntime,
 }
 
 impl Bank {
     /// Opens the databases and connects everyone.
-    pub(super) async fn open(
+    ///
+    /// # Errors
+    /// When a database can't be opened, or the cluster is not found.
+    pub async fn open(
         runtime: TokioRuntime,
         plan: &Plan<'_>,
         addresses: &[String],
@@ -113,7 +127,10 @@ impl Bank {
     }
 
     /// Does all of the plan's work.
-    pub(super) async fn work(&self, plan: &Plan<'_>) -> anyhow::Result<Latencies> {
+    ///
+    /// # Errors
+    /// When nothing ends any more.
+    pub async fn work(&self, plan: &Plan<'_>) -> anyhow::Result<Latencies> {
         let workers = plan.in_flight as usize;
         let (queue, jobs) = Jobs::queue(workers * self.services.len());
         let (ends, mut ended) = mpsc::unbounded_channel();
@@ -127,7 +144,10 @@ impl Bank {
     }
 
     /// Waits until everyone has applied everything.
-    pub(super) async fn settle(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// When somebody can't.
+    pub async fn settle(&self) -> anyhow::Result<()> {
         for service in self.services.iter().chain([&self.consumer]) {
             let settled = service.client().flush().await;
             settled.context("a service did not come to the end of the log")?;
@@ -136,7 +156,7 @@ impl Bank {
     }
 
     /// Disconnects everyone.
-    pub(super) async fn close(&self) {
+    pub async fn close(&self) {
         for service in self.services.iter().chain([&self.consumer]) {
             service.client().clone().close().await;
         }
