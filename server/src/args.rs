@@ -13,7 +13,7 @@ use waltz_core::membership::MAX_PARTITIONS;
 use waltz_core::wire::Version;
 
 use crate::commands::{
-    append, bench, consumer, demo, feed, recover, replay, replicas, serve, status, trim,
+    append, bench, config, consumer, demo, feed, recover, replay, replicas, serve, status, trim,
 };
 
 /// A quorum-replicated, partitioned write-ahead log with optimistic locking.
@@ -30,6 +30,9 @@ pub struct Cli {
 pub enum Command {
     /// Run a node; with no flags a complete single node on loopback
     Serve(serve::ServeArgs),
+    /// Write, check and show a node's configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Append transactions
     Append(append::AppendArgs),
     /// Read a partition's log

@@ -6,6 +6,7 @@
 pub mod args;
 pub mod cluster;
 pub mod commands;
+pub mod config;
 pub mod exit;
 pub mod logging;
 pub mod measure;

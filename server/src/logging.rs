@@ -4,9 +4,18 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging; `WALTZ_LOG` chooses what, as in `WALTZ_LOG=debug`.
-pub fn start(default: &str, json: bool) {
+/// Starts logging for people; `WALTZ_LOG` chooses what, as in `WALTZ_LOG=debug`.
+pub fn start(default: &str) {
     let filter = EnvFilter::try_from_env("WALTZ_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    start_filtered(filter, false);
+}
+
+/// Starts logging what the filter says, as lines for people or as JSON.
+pub fn start_with(filter: &str, json: bool) {
+    start_filtered(EnvFilter::new(filter), json);
+}
+
+fn start_filtered(filter: EnvFilter, json: bool) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)

@@ -2,6 +2,7 @@
 
 pub mod append;
 pub mod bench;
+pub mod config;
 pub mod connect;
 pub mod consumer;
 pub mod demo;
@@ -30,6 +31,7 @@ use crate::exit::Exit;
 pub fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Serve(args) => serve::run(args),
+        Command::Config(command) => config::run(command),
         Command::Append(args) => on_this_thread(append::run(args)),
         Command::Feed(args) => on_this_thread(feed::run(args)),
         Command::Status(args) => on_this_thread(status::run(args)),
@@ -67,7 +69,7 @@ async fn interruptible(
 
 /// One thread: the least there can be between a client and its socket.
 fn on_this_thread(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
-    crate::logging::start("warn", false);
+    crate::logging::start("warn");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -80,7 +82,7 @@ fn on_this_thread(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow
 
 /// Several threads: for services that also use a database.
 fn on_all_threads(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
-    crate::logging::start("warn", false);
+    crate::logging::start("warn");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -14,7 +14,8 @@ use waltz_runtime::journal::{Journal, Reader};
 use waltz_runtime_tokio::FileDisk;
 
 use crate::commands::connect::cluster_key;
-use crate::commands::serve::{DEFAULT_CLUSTER, journal_config, journal_directory};
+use crate::commands::serve::{journal_config, journal_directory};
+use crate::config::DEFAULT_CLUSTER;
 
 /// A replica's log in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -66,7 +66,7 @@ enum Database {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    waltz_server::logging::start("warn", false);
+    waltz_server::logging::start("warn");
     if let Some(Role::Instance(instance)) = &arguments.role {
         return instance::run(instance);
     }

@@ -1,0 +1,155 @@
+//! `waltz serve`: one node.
+
+mod journal;
+mod node;
+mod stop;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context, bail};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory};
+use waltz_coordinators::Port;
+use waltz_core::id::NodeId;
+use waltz_core::io::{Level, Report};
+use waltz_core::node::Node;
+use waltz_core::recorder::Recorder;
+use waltz_runtime::CoordinatorPort;
+use waltz_runtime::node::{World, run_recorded_node};
+use waltz_runtime::recorder::FlightRecorder;
+use waltz_runtime_tokio::{JournalThread, TcpNet, TokioTimer, run_shard};
+
+use super::recording::{Recordings, flight_recorder, refuse_requests};
+use crate::args::{Cli, Coordinator};
+use crate::cluster::Ready;
+use crate::config::{Flags, LogFormat, RecorderSettings, Settings, environment, load};
+use crate::exit::Exit;
+use crate::output::Output;
+pub use journal::{journal_config, journal_directory};
+pub use node::{Conflict, limits, node_config};
+use stop::{Stop, end_with_stdin};
+
+/// Run a node.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The node's configuration file, as `waltz config example` prints one; flags go over it
+    #[arg(long, value_name = "FILE", env = "WALTZ_CONFIG")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    flags: Flags,
+
+    /// Print the ready line as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Stop when standard input ends, which it does when the process at its other end dies
+    #[arg(long, hide = true)]
+    while_stdin_open: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the node can't be started, or has to stop.
+pub fn run(args: ServeArgs) -> anyhow::Result<Exit> {
+    let settings = load(args.config.as_deref(), environment(), &args.flags)?.settings;
+    let log_as_json = settings.log.format == LogFormat::Json;
+    crate::logging::start_with(&settings.log.filter.0, log_as_json);
+    if args.while_stdin_open {
+        end_with_stdin();
+    }
+    // First, so that a port in use is found out before any data is touched.
+    let listener = TcpListener::bind(settings.node.listen)
+        .with_context(|| format!("could not listen on {}", settings.node.listen))?;
+    let listen = listener.local_addr().context("could not tell where this node listens")?;
+    let config = node_config(&settings, listen).map_err(usage)?;
+    let (node, journal) = journal::open(&settings.node.data, config)?;
+    let open = |path: &PathBuf| Recordings::open(path, NodeId(settings.node.id));
+    let recordings = settings.recorder.directory.as_ref().map(open).transpose()?;
+    announce(&settings, listen, args.json)?;
+    let outcome = run_shard(serve(settings, listener, node, journal, recordings));
+    outcome.context("could not start the node's loop")?
+}
+
+async fn serve(
+    settings: Settings,
+    listener: TcpListener,
+    node: Node,
+    journal: JournalThread,
+    recordings: Option<Recordings>,
+) -> anyhow::Result<Exit> {
+    let limits = limits(&settings.limits);
+    let net = TcpNet::listening(listener, limits).context("could not listen")?;
+    let coordinator: Option<Box<dyn CoordinatorPort>> = match &settings.cluster.coordinator {
+        Some(Coordinator::Outside(address)) => {
+            Some(Box::new(Port::connect(address, &settings.cluster.name)))
+        }
+        Some(Coordinator::Node(_)) | None => None,
+    };
+    let world = World { net, journal, timer: TokioTimer::new(), coordinator };
+    let recorder = recorder(&settings.recorder, &node, recordings)?;
+    let stop = Stop::default();
+    let asked = stop.asked.clone();
+    let reason = run_recorded_node(node, recorder, world, Box::new(log), stop.wait()).await;
+    if asked.load(Ordering::Relaxed) {
+        tracing::info!("stopped");
+        return Ok(Exit::Success);
+    }
+    bail!("the node had to stop: {reason}")
+}
+
+fn recorder(
+    settings: &RecorderSettings,
+    node: &Node,
+    recordings: Option<Recordings>,
+) -> anyhow::Result<Option<FlightRecorder>> {
+    let Some(recordings) = recordings else {
+        refuse_requests()?;
+        return Ok(None);
+    };
+    let bytes = usize::try_from(settings.bytes.0).unwrap_or(usize::MAX);
+    Ok(Some(flight_recorder(Recorder::new(node, bytes), recordings)?))
+}
+
+/// Settings that don't go together.
+fn usage(conflict: Conflict) -> anyhow::Error {
+    let mut program = Cli::command();
+    program.build();
+    let serve = program.find_subcommand_mut("serve").expect("the program has this command");
+    serve.error(ErrorKind::ArgumentConflict, conflict).into()
+}
+
+fn announce(settings: &Settings, listen: SocketAddr, json: bool) -> anyhow::Result<()> {
+    let ready = Ready {
+        ready: true,
+        listen: listen.to_string(),
+        node: settings.node.id,
+        cluster: settings.cluster.name.clone(),
+        data: settings.node.data.clone(),
+    };
+    let mut output = Output::new();
+    if json {
+        output.json(&ready)?;
+    } else {
+        output.line(format_args!(
+            "ready: node {} of cluster {:?} listens on {listen}, data in {}",
+            ready.node,
+            ready.cluster,
+            ready.data.display()
+        ))?;
+    }
+    Ok(output.flush()?)
+}
+
+fn log(report: Report) {
+    let Report { level, partition, peer, text } = report;
+    let (partition, peer) = (partition.map(|partition| partition.0), peer.map(|peer| peer.0));
+    match level {
+        Level::Info => tracing::info!(partition, peer, "{text}"),
+        Level::Warning => tracing::warn!(partition, peer, "{text}"),
+        Level::Error => tracing::error!(partition, peer, "{text}"),
+    }
+}

@@ -1,0 +1,97 @@
+//! A node's settings as its machine takes them.
+
+use std::net::SocketAddr;
+
+use waltz_core::id::NodeId;
+use waltz_core::io::Address;
+use waltz_core::limits::Limits;
+use waltz_core::membership::ControllerConfig;
+use waltz_core::node::{CoordinatorAt, NodeConfig, Roles};
+use waltz_core::partition::retention::RetentionConfig;
+use waltz_core::wire::Version;
+
+use crate::args::Coordinator;
+use crate::commands::connect::cluster_key;
+use crate::config::{ClusterSettings, LimitSettings, Role, Settings};
+
+/// Settings that don't go together, each of which could be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Conflict(String);
+
+impl Conflict {
+    fn new(reason: impl std::fmt::Display) -> Self {
+        Self(reason.to_string())
+    }
+}
+
+/// What bounds a node's frames and records.
+pub fn limits(settings: &LimitSettings) -> Limits {
+    Limits { record: settings.record.0, ..Limits::default() }
+}
+
+/// The configuration of a node that listens here.
+///
+/// # Errors
+/// When settings don't go together.
+pub fn node_config(settings: &Settings, listen: SocketAddr) -> Result<NodeConfig, Conflict> {
+    let (node, retention) = (&settings.node, &settings.retention);
+    if node.advertise.is_none() && listen.ip().is_unspecified() {
+        return Err(Conflict::new(format_args!(
+            "other machines can't reach {listen}; say with --advertise (node.advertise) how they can"
+        )));
+    }
+    let address = node.advertise.as_ref().map_or_else(|| listen.to_string(), |to| to.0.clone());
+    let (id, cluster) = (NodeId(node.id), cluster_key(&settings.cluster.name));
+    let coordinator = coordinator(settings)?;
+    let mut config = NodeConfig::new(id, cluster, Address(address), coordinator)
+        .with_limits(limits(&settings.limits));
+    config.partition.retention = RetentionConfig {
+        bytes: retention.bytes.map(|bytes| bytes.0),
+        age: retention.age.map(|age| age.0),
+        consumed: retention.consumed,
+    };
+    config.newest = node.protocol_version.map_or(Version::NEWEST, |version| version.0);
+    config.roles =
+        Roles { server: has(settings, Role::Server), storage: has(settings, Role::Storage) };
+    Ok(config)
+}
+
+/// Whether a node has a role: by its list, or because there is none.
+fn has(settings: &Settings, role: Role) -> bool {
+    let roles = &settings.node.roles.0;
+    match roles.is_empty() {
+        true => role != Role::Coordinator || settings.cluster.coordinator.is_none(),
+        false => roles.contains(&role),
+    }
+}
+
+fn coordinator(settings: &Settings) -> Result<CoordinatorAt, Conflict> {
+    let cluster = &settings.cluster;
+    match (&cluster.coordinator, has(settings, Role::Coordinator)) {
+        (Some(_), true) => Err(Conflict::new(
+            "this node is the coordinator by --roles (node.roles); leave --coordinator out, or \
+             that role",
+        )),
+        (None, false) => Err(Conflict::new(
+            "--roles (node.roles) leaves the coordinator out; name it with --coordinator \
+             (cluster.coordinator)",
+        )),
+        (Some(Coordinator::Node(address)), false) => {
+            Ok(CoordinatorAt::Remote(Address(address.clone())))
+        }
+        (Some(Coordinator::Outside(_)), false) => {
+            let is_told = cluster.partitions.is_some() || cluster.replicas.is_some();
+            let bootstrap = is_told.then(|| new_cluster(cluster)).transpose()?;
+            Ok(CoordinatorAt::Outside { bootstrap })
+        }
+        (None, true) => Ok(CoordinatorAt::Here(new_cluster(cluster)?)),
+    }
+}
+
+/// The cluster to make, if there is none yet.
+fn new_cluster(settings: &ClusterSettings) -> Result<ControllerConfig, Conflict> {
+    let (partitions, replicas) = (settings.partitions.unwrap_or(4), settings.replicas.unwrap_or(1));
+    let storages = settings.storages.unwrap_or(replicas);
+    ControllerConfig::new(partitions, replicas, storages).map_err(Conflict::new)
+}

@@ -1,0 +1,128 @@
+//! All keys: the one place where a key, its type, its meaning, its unit, its default and its flag
+//! are written down.
+//!
+//! To add a key, add it to its section. To add a section, write one and name it in [`Settings`] and
+//! [`SECTIONS`]. A type of its own reads itself from what people write (`values.rs`).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::Section;
+use super::key::section;
+use super::values::{Address, Bytes, LogFilter, LogFormat, Period, Protocol, RecordBytes, Roles};
+use crate::args::Coordinator;
+
+/// The cluster that nodes form unless told another name.
+pub const DEFAULT_CLUSTER: &str = "waltz";
+
+/// Everything that a node can be told.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// This node.
+    pub node: NodeSettings,
+    /// The cluster it is of.
+    pub cluster: ClusterSettings,
+    /// What is trimmed.
+    pub retention: RetentionSettings,
+    /// What is refused.
+    pub limits: LimitSettings,
+    /// The flight recorder.
+    pub recorder: RecorderSettings,
+    /// The operator's log.
+    pub log: LogSettings,
+}
+
+/// All sections, in the order in which they are shown.
+pub const SECTIONS: &[Section] = &[
+    NodeSettings::SECTION,
+    ClusterSettings::SECTION,
+    RetentionSettings::SECTION,
+    LimitSettings::SECTION,
+    RecorderSettings::SECTION,
+    LogSettings::SECTION,
+];
+
+section! {
+    /// This node: who it is, where it listens, what it does.
+    "node" => NodeSettings {
+        /// The node's number; each node of a cluster has another one.
+        id: u32 = "1", flag "node" "N";
+        /// Where to listen; port 0 takes a free one.
+        listen: SocketAddr = "127.0.0.1:7400", flag "listen" "ADDR";
+        /// Where others reach this node, if that is not where it listens.
+        advertise: Option<Address>, such as "db1.example.com:7400", flag "advertise" "ADDR";
+        /// Where the node keeps its data.
+        data: PathBuf = "./waltz-data", flag "data" "DIR";
+        /// What the node does: any of coordinator, server and storage. If there is none, it does
+        /// everything; with a coordinator elsewhere, everything else.
+        roles: Roles = "[]", flag "roles" "ROLES...";
+        /// The newest version of the protocol to speak, unless it is the newest that is known; held
+        /// back while a cluster is upgraded, so that the former release can still come back.
+        protocol_version: Option<Protocol>, such as "1", flag "protocol-version" "N";
+    }
+}
+
+section! {
+    /// The cluster that the node is of.
+    "cluster" => ClusterSettings {
+        /// The cluster's name; nodes and clients of others are refused.
+        name: String = "waltz", flag "cluster" "NAME";
+        /// The cluster's coordinator, if it is not this node: the node that is, or
+        /// etcd://HOST:PORT[,HOST:PORT...], or zookeeper://HOST:PORT[,HOST:PORT...].
+        coordinator: Option<Coordinator>, such as "node-1.example.com:7400",
+            flag "coordinator" "ADDR";
+        /// How many partitions a new cluster has, 4 if nothing is said; told to its coordinator. With
+        /// one outside of the cluster only nodes that are told this or the replicas make a cluster.
+        partitions: Option<u32>, such as "4", flag "partitions" "N";
+        /// How many replicas each of them has, 1 if nothing is said; told to the coordinator.
+        replicas: Option<u32>, such as "3", flag "replicas" "N";
+        /// How many storage nodes a new cluster waits for; as many as replicas if nothing is said.
+        storages: Option<u32>, such as "3", flag "storages" "N";
+    }
+}
+
+section! {
+    /// What of the partitions served here is trimmed. With nothing set, nothing is.
+    "retention" => RetentionSettings {
+        /// Keep about so many bytes of each partition, and trim what is older. Units: K, M, G, T.
+        bytes: Option<Bytes>, such as "10G", flag "retain-bytes" "BYTES";
+        /// Trim what was committed this long ago. Units: ms, s, m, h, d.
+        age: Option<Period>, such as "7d", flag "retain-age" "TIME";
+        /// Trim what every registered consumer has applied.
+        consumed: bool = "false", flag "trim-consumed";
+    }
+}
+
+section! {
+    /// What is too much.
+    "limits" => LimitSettings {
+        /// The largest record to take, in bytes with its header and locks; 256 to 8M.
+        record: RecordBytes = "1M", flag "max-record" "BYTES";
+    }
+}
+
+section! {
+    /// The flight recorder: the node's last inputs, kept in memory and written to a file when the
+    /// node panics, has to stop, or gets SIGUSR1; `waltz replay` shows what it did.
+    "recorder" => RecorderSettings {
+        /// The directory that recordings are written to; without one nothing is recorded.
+        directory: Option<PathBuf>, such as "/var/lib/waltz/recordings",
+            flag "flight-recorder" "DIR";
+        /// How many bytes of inputs a recording has at least, once so many came. Units: K, M, G.
+        bytes: Bytes = "8M", flag "flight-recorder-bytes" "BYTES";
+    }
+}
+
+section! {
+    /// The operator's log, on standard error.
+    "log" => LogSettings {
+        /// How lines are written: text for people, or json with a value a line.
+        format: LogFormat = "text", flag "log-format" "FORMAT";
+        /// What is logged: error, warn, info, debug, trace or off, or directives such as
+        /// info,waltz_coordinators=debug. The variable WALTZ_LOG sets it, too.
+        filter: LogFilter = "info", flag "log-filter" "FILTER";
+    }
+}
