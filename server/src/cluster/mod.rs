@@ -148,6 +148,11 @@ impl LocalCluster {
         self.nodes.iter().map(|node| node.address().to_owned()).collect()
     }
 
+    /// Where each node listens, whatever is in front of it.
+    pub fn listens_on(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.listens_on().to_owned()).collect()
+    }
+
     /// The data directory of each node, with its number.
     pub fn data_directories(&self) -> impl Iterator<Item = (u32, &Path)> {
         self.nodes.iter().map(|node| (node.number(), node.data_directory()))
