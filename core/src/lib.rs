@@ -17,6 +17,7 @@ pub mod limits;
 pub mod lock;
 pub mod locks;
 pub mod log;
+pub mod measure;
 pub mod membership;
 pub mod node;
 pub mod partition;

@@ -18,7 +18,7 @@ pub mod shard;
 pub mod timer;
 
 pub use disk::{DiskError, FileDisk};
-pub use journal::JournalThread;
+pub use journal::{JournalStatistics, JournalThread};
 pub use net::{NetConfig, TcpNet};
 pub use runtime::TokioRuntime;
 pub use shard::run_shard;

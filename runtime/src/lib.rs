@@ -9,4 +9,6 @@ pub mod node;
 pub mod recorder;
 pub mod world;
 
-pub use world::{CoordinatorPort, JournalEvent, JournalPort, Net, NetEvent, Runtime, Timer};
+pub use world::{
+    CoordinatorPort, JournalEvent, JournalPort, Net, NetEvent, Observer, Runtime, Timer,
+};

@@ -10,7 +10,7 @@ use waltz_core::node::Node;
 use waltz_core::time::Time;
 
 use crate::recorder::{FlightRecorder, RecordedNode};
-use crate::world::{CoordinatorPort, JournalEvent, JournalPort, Net, NetEvent, Timer};
+use crate::world::{CoordinatorPort, JournalEvent, JournalPort, Net, NetEvent, Observer, Timer};
 
 /// Everything a node's loop touches.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct World<N, J, T> {
     pub timer: T,
     /// Its coordinator, if that is outside of the cluster.
     pub coordinator: Option<Box<dyn CoordinatorPort>>,
+    /// Who watches it, if anybody does.
+    pub observer: Option<Box<dyn Observer>>,
 }
 
 /// Who hears a node's reports.
@@ -66,6 +68,9 @@ pub async fn run_recorded_node<N: Net, J: JournalPort, T: Timer>(
     loop {
         poll_fn(|cx| {
             node.poll_asked(cx);
+            if let Some(observer) = &mut world.observer {
+                observer.poll(cx, &|| node.node.measure());
+            }
             let net = world.net.poll(cx, &mut net_events);
             let journal = world.journal.poll(cx, &mut journal_events);
             inputs.extend(journal_events.drain(..).map(from_journal));

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use waltz_core::io::{Address, ConnectionId, CoordinatorEvent, Ticket};
 use waltz_core::journal::{Entry, Place};
+use waltz_core::measure::Measurements;
 use waltz_core::time::Time;
 use waltz_core::wire::{Frame, ToCoordinator};
 
@@ -101,6 +102,13 @@ pub trait CoordinatorPort: fmt::Debug + Send + 'static {
     fn poll(&mut self, cx: &mut Context<'_>, events: &mut Vec<CoordinatorEvent>) -> Poll<()>;
     /// Ready once everything that was asked has ended. Its node stops, and waits for that a while.
     fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// The loop's end of the way to whoever watches the node from outside.
+pub trait Observer: fmt::Debug + Send + 'static {
+    /// Answers everyone who has asked, with what the node says of itself now, and wakes the loop when
+    /// somebody asks. No input comes of it: a node that is watched does what one that is not does.
+    fn poll(&mut self, cx: &mut Context<'_>, measure: &dyn Fn() -> Measurements);
 }
 
 /// A clock and one alarm.

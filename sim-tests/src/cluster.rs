@@ -277,7 +277,13 @@ impl Cluster {
             let port: Box<dyn CoordinatorPort> = Box::new(outside.port(index));
             port
         });
-        let world = World { net: host.listener(), journal, timer: host.timer(), coordinator };
+        let world = World {
+            net: host.listener(),
+            journal,
+            timer: host.timer(),
+            coordinator,
+            observer: None,
+        };
         let (trace, sim) = (self.world.trace().clone(), self.world.clone());
         let name = host.address().clone();
         let report = move |Report { level, partition, text, .. }: Report| {

@@ -271,6 +271,7 @@ impl TestCluster {
             journal: TestJournal::new(journal, disk),
             timer: TokioTimer::counting_from(self.origin),
             coordinator: None,
+            observer: None,
         };
         async move {
             run_node(machine, world, Box::new(report), pending()).await;

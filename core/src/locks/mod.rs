@@ -101,6 +101,11 @@ impl LockTable {
         self.floor
     }
 
+    /// How many lock changes it knows.
+    pub fn changes(&self) -> usize {
+        self.changes.len()
+    }
+
     /// Whether the record may follow all that was noted.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ClientId, ClusterKey, NodeId};
 use crate::io::{Address, ConnectionId, Context, Effect, Level};
+use crate::measure::Connections;
 use crate::time::Time;
 use crate::wire::{Frame, Hello, Message, Refusal, Version, Who};
 
@@ -200,6 +201,21 @@ impl Links {
     /// The version that a peer can be asked in, if it can be.
     pub(super) fn version(&self, peer: Peer) -> Option<Version> {
         self.wanted.get(&peer)?.up
+    }
+
+    /// How many connections there are, by what they are for. One that is being dialled is none yet.
+    pub(super) fn count(&self) -> Connections {
+        let mut connections = Connections::default();
+        for link in self.links.values() {
+            match link.state {
+                State::Dialing(_) => {}
+                State::Greeting(_) | State::Strange => connections.strangers += 1,
+                State::Ours(_) => connections.peers += 1,
+                State::Node => connections.nodes += 1,
+                State::Client(_) => connections.clients += 1,
+            }
+        }
+        connections
     }
 
     /// Whether there is a connection over which this message can be sent.

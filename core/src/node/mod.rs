@@ -15,6 +15,7 @@ mod clients;
 mod config;
 mod directory;
 mod links;
+mod measure;
 mod operators;
 mod recovered;
 mod tasks;

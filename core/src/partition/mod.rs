@@ -4,6 +4,8 @@
 //! in memory, [`mounts`] decides what each client is told and fed, and when, and [`retention`] what
 //! of the log is kept. [`server`] composes them with a session and a lock table.
 
+mod counting;
+mod measure;
 pub mod mounts;
 pub mod orders;
 mod patience;

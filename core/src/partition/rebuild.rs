@@ -1,5 +1,6 @@
 //! Between the opening of a session and its service: the lock table is rebuilt from the log's end.
 
+use super::counting::Admissions;
 use super::mounts::Mounts;
 use super::patience::Opening;
 use super::retention::Retention;
@@ -63,6 +64,7 @@ impl PartitionServer {
         else {
             unreachable!("checked above");
         };
+        self.counts.sessions_opened += 1;
         let session = sequencer.session();
         let text = format!("session {session} is open at {committed}");
         cx.report(Level::Info, Some(self.partition), text);
@@ -77,6 +79,8 @@ impl PartitionServer {
             locks,
             mounts: mounts.with_start(start).with_planted(planted),
             retention,
+            admissions: Admissions::default(),
+            counts: std::mem::take(&mut self.counts),
             retry_at: None,
             unanswered_since: None,
             planted,

@@ -27,10 +27,13 @@ use crate::io::{ConnectionId, Context, Level};
 use crate::limits::Limits;
 use crate::locks::{LockTable, LockWindow};
 use crate::log::SetChange;
+use crate::measure::PartitionCounts;
 use crate::planted::{Planted, PlantedBug};
 use crate::sequencer::{Sequencer, SequencerConfig, SequencerOutput};
 use crate::time::Time;
-use crate::wire::{ClientRequest, FromReplica, MountRefusal, ServerReply, ToReplica, Version};
+use crate::wire::{
+    ClientRequest, FromReplica, MountRefusal, ReplicaRequest, ServerReply, ToReplica, Version,
+};
 
 /// How a partition is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +126,8 @@ pub struct PartitionServer {
     highest: Option<Epoch>,
     pub(super) state: State,
     pub(super) opening: Opening,
+    /// What was counted; a session that is open has them.
+    pub(super) counts: PartitionCounts,
 }
 
 impl PartitionServer {
@@ -146,6 +151,7 @@ impl PartitionServer {
             highest: None,
             state: State::Seeking,
             opening: Opening::default(),
+            counts: PartitionCounts::default(),
         }
     }
 
@@ -234,6 +240,9 @@ impl PartitionServer {
         outputs: &mut Outputs,
     ) {
         let State::Serving(serving) = &mut self.state else {
+            if let ClientRequest::Append { count, .. } = &request {
+                self.counts.refused.closed += u64::from(*count);
+            }
             refuse(conn, client, request, payload, &MountRefusal::SessionEnded, outputs);
             return;
         };
@@ -252,7 +261,8 @@ impl PartitionServer {
                 mounts.unmount(MountName { conn, client, mount }, &mut said);
             }
             ClientRequest::Append { mount, session, count, .. } => {
-                let append = Append { name: MountName { conn, client, mount }, session, count };
+                let name = MountName { conn, client, mount };
+                let append = Append { name, session, count, at: cx.now };
                 serving.append(&append, payload, self.generation, &self.config.limits, outputs);
                 return;
             }
@@ -326,6 +336,7 @@ impl PartitionServer {
     pub fn stop(&mut self, reason: MountRefusal, outputs: &mut Outputs) {
         if let State::Serving(serving) = std::mem::replace(&mut self.state, State::Seeking) {
             let mut said = Vec::new();
+            self.counts = serving.counts;
             serving.mounts.end(reason, &mut said);
             replies(said, outputs);
         }
@@ -403,6 +414,9 @@ impl PartitionServer {
                 {
                     serving.feed_early(&request, &payload, outputs);
                 }
+                if matches!(request.request, ReplicaRequest::Repair { .. }) {
+                    self.counted().repairs += 1;
+                }
                 outputs.push(PartitionOutput::ToReplica { node, request, payload });
             }
             SequencerOutput::Reach { node } => outputs.push(PartitionOutput::Reach { node }),
@@ -446,6 +460,7 @@ impl PartitionServer {
         };
         cx.report(Level::Info, Some(self.partition), text);
         self.stop(MountRefusal::SessionEnded, outputs);
+        self.counts.sessions_ended += 1;
         self.highest = self.highest.max(promise.map(|promise| promise.epoch));
         let pause = cx.random.between(self.config.retry_min, self.config.retry_max);
         self.state = State::Resting { until: cx.now + pause };

@@ -5,12 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::counting::Admissions;
 use super::mounts::{MountName, Mounts, MountsOutput};
 use super::retention::Retention;
 use super::server::{Outputs, PartitionOutput};
 use crate::id::{Generation, PartitionId, SessionId};
 use crate::limits::Limits;
 use crate::locks::LockTable;
+use crate::measure::PartitionCounts;
 use crate::planted::{Planted, PlantedBug};
 use crate::record::{RecordView, Run};
 use crate::sequencer::{Sequencer, SequencerOutput};
@@ -24,6 +26,9 @@ pub(super) struct Serving {
     pub(super) locks: LockTable,
     pub(super) mounts: Mounts,
     pub(super) retention: Retention,
+    pub(super) admissions: Admissions,
+    /// The partition's, while it is served.
+    pub(super) counts: PartitionCounts,
     /// When feeds whose reads failed are read for once more.
     pub(super) retry_at: Option<Time>,
     /// Since when a quorum has not answered what it is waited for.
@@ -36,6 +41,7 @@ pub(super) struct Append {
     pub(super) name: MountName,
     pub(super) session: SessionId,
     pub(super) count: u32,
+    pub(super) at: Time,
 }
 
 impl Serving {
@@ -78,6 +84,7 @@ impl Serving {
 
     fn on_committed(&mut self, now: Time, run: &Run, said: &mut Vec<MountsOutput>) {
         self.unanswered_since = None;
+        self.admissions.committed(run, now, &mut self.counts);
         self.retention.committed(now, run.last(), run.bytes.len());
         if self.planted.has(PlantedBug::IgnoreInFlightLocks) {
             for record in run.records() {
@@ -133,7 +140,7 @@ impl Serving {
         limits: &Limits,
         outputs: &mut Outputs,
     ) {
-        let Append { name, session, count } = *append;
+        let Append { name, session, count, .. } = *append;
         let MountName { conn, client, mount } = name;
         let admitted = self.mounts.admits(name, session);
         let violation = |reason: String| PartitionOutput::Violation { conn, reason };
@@ -162,6 +169,7 @@ impl Serving {
             };
             match refusal {
                 Some(reason) => {
+                    self.count_refusal(&reason);
                     let partition = req_id.partition;
                     let (first, last) = (req_id.sequence, req_id.sequence);
                     let reply =
@@ -191,18 +199,34 @@ impl Serving {
         }
     }
 
+    fn count_refusal(&mut self, reason: &AppendRefusal) {
+        let refused = &mut self.counts.refused;
+        match reason {
+            AppendRefusal::Stale => refused.stale += 1,
+            AppendRefusal::Limit(_) => refused.limit += 1,
+            AppendRefusal::Ahead { .. } => refused.ahead += 1,
+            AppendRefusal::Busy => refused.busy += 1,
+        }
+    }
+
     fn sequence(&mut self, append: &Append, record: &RecordView<'_>, outputs: &mut Outputs) {
         let mut said = Vec::new();
         let mut next = Vec::new();
         match self.locks.check(record) {
             Ok(()) => {
                 let id = self.sequencer.append(record, &mut next);
+                self.counts.appended += 1;
+                self.admissions.admitted(id, append.at);
                 if !self.planted.has(PlantedBug::IgnoreInFlightLocks) {
                     self.locks.note(id, record);
                 }
             }
             Err(conflict) => {
                 let sequence = record.req_id().sequence;
+                match conflict.exact {
+                    true => self.counts.conflicts += 1,
+                    false => self.counts.cautious_conflicts += 1,
+                }
                 self.mounts.conflict(append.name, sequence, conflict, &mut said);
             }
         }

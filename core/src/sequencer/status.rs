@@ -2,6 +2,7 @@
 
 use super::{Phase, Progress, Sequencer, Stage};
 use crate::id::{Mark, NodeId};
+use crate::measure::ReplicaProgress;
 use crate::wire::ReplicaStatus;
 
 impl Sequencer {
@@ -33,6 +34,28 @@ impl Sequencer {
             damaged: damaged.iter().map(|range| range.last.0 - range.first.0 + 1).sum(),
             wiped: false,
         }
+    }
+
+    /// Every replica's distance from what was numbered.
+    pub fn progress_of_replicas(&self) -> Vec<ReplicaProgress> {
+        let sequenced = self.sequenced().count();
+        let of = |(node, progress): (&NodeId, &Progress)| ReplicaProgress {
+            node: *node,
+            has_joined: progress.stage == Stage::Joined,
+            counts: progress.stage != Stage::Foreign && self.counts(*node),
+            lag: sequenced.saturating_sub(progress.last.count()),
+        };
+        self.replicas.iter().map(of).collect()
+    }
+
+    /// Whether appends may come and a quorum of replicas has joined to take them.
+    pub fn has_quorum(&self) -> bool {
+        self.is_open() && self.alone_since.is_none()
+    }
+
+    /// Bytes of records that are on fewer than a quorum.
+    pub fn in_flight_bytes(&self) -> usize {
+        self.pipeline.in_flight_bytes()
     }
 
     /// Whether some replica has been asked for something that it has to answer before it counts.

@@ -27,6 +27,7 @@ mod examine;
 mod fold;
 mod inconsistency;
 mod index;
+mod measure;
 mod ranges;
 mod reads;
 mod refusal;

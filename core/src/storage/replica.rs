@@ -142,6 +142,11 @@ impl Replica {
         self.damage.is_empty()
     }
 
+    /// How many records of the log can't be read, as far as is known.
+    pub fn damaged_records(&self) -> u64 {
+        self.damage.iter().map(|(range, ())| range.last.0 - range.first.0 + 1).sum()
+    }
+
     /// The first records from `first` on that can't be read.
     pub(super) fn damage_from(&self, first: TransactionId) -> Option<IdRange> {
         self.damage.next_from(first).map(|(range, ())| range)

@@ -47,9 +47,18 @@ pub(super) struct Scrub {
     due: Option<Time>,
     probes: VecDeque<(PartitionId, Wanted)>,
     under_way: Option<(Ticket, Examination)>,
+    /// Rounds that were finished.
+    rounds: u64,
+    /// Bytes that rounds have read.
+    bytes: u64,
 }
 
 impl Scrub {
+    /// How many rounds were finished, and how many bytes were read in all of them.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        (self.rounds, self.bytes)
+    }
+
     /// Sets the rate.
     pub(super) fn configure(&mut self, config: ScrubConfig) {
         self.config = config;
@@ -105,6 +114,7 @@ impl Scrub {
                 return Some(Examination { partition, wanted, is_paced: true });
             }
         }
+        self.rounds += 1;
         self.due = Some(now + self.config.interval);
         None
     }
@@ -115,6 +125,7 @@ impl Scrub {
         let (_, read) = self.under_way.take_if(|(under_way, _)| *under_way == ticket)?;
         if read.is_paced {
             let rate = u64::from(self.config.bytes_per_second).max(1);
+            self.bytes += read.bytes();
             self.due = Some(now + Duration::from_micros(read.bytes() * 1_000_000 / rate));
         }
         Some(read)

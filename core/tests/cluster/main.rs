@@ -2,6 +2,7 @@
 //! through everything.
 
 mod appends;
+mod measurements;
 mod operators;
 mod recordings;
 mod rig;

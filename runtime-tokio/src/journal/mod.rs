@@ -9,13 +9,16 @@
 
 mod removals;
 mod spares;
+mod statistics;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use waltz_core::io::Ticket;
 use waltz_core::journal::{Entry, Place};
@@ -27,6 +30,7 @@ use crate::mailbox::{Disconnected, Receiver, Sender, mailbox};
 
 use removals::Removals;
 use spares::Spares;
+pub use statistics::JournalStatistics;
 
 /// The most entries and releases on their way to the writing thread, and so in a batch.
 const ENTRIES: usize = 4096;
@@ -62,6 +66,7 @@ pub struct JournalThread {
     from_reader: Receiver<JournalEvent>,
     /// It failed, and the loop was told.
     is_over: bool,
+    statistics: Arc<JournalStatistics>,
     /// Last, so that it is dropped after the mailboxes: their closing ends the threads.
     _threads: Threads,
 }
@@ -82,8 +87,13 @@ impl JournalThread {
         let (to_reader, queries) = mailbox(READS);
         let (answers, from_reader) = mailbox(READS);
         let reader = Reader::new(disk.clone());
-        let writer =
-            Writer { journal, spares: Spares::new(disk.clone()), removals: Removals::new(disk) };
+        let statistics = Arc::new(JournalStatistics::new(journal.segment_count()));
+        let writer = Writer {
+            journal,
+            spares: Spares::new(disk.clone()),
+            removals: Removals::new(disk),
+            statistics: statistics.clone(),
+        };
         threads.start("journal", move || writer.run(work, reports))?;
         threads.start("journal-reads", move || answer_reads(reader, queries, answers))?;
         Ok(Self {
@@ -94,8 +104,14 @@ impl JournalThread {
             to_reader,
             from_reader,
             is_over: false,
+            statistics,
             _threads: threads,
         })
+    }
+
+    /// What the writing thread counts.
+    pub fn statistics(&self) -> Arc<JournalStatistics> {
+        self.statistics.clone()
     }
 
     /// Takes what the threads reported. Ready when there was something.
@@ -155,6 +171,7 @@ struct Writer<D: Disk> {
     journal: Journal<D>,
     spares: Spares<D>,
     removals: Removals<D>,
+    statistics: Arc<JournalStatistics>,
 }
 
 impl<D: Disk + Clone> Writer<D> {
@@ -192,8 +209,14 @@ impl<D: Disk + Clone> Writer<D> {
         if batch.is_empty() {
             return Ok(None);
         }
+        let entries = batch.len();
+        let bytes = batch.iter().map(|(_, entry)| entry.body.len() as u64).sum();
+        let began = Instant::now();
         self.journal.write(batch)?;
-        self.journal.sync().map(Some)
+        let synced = self.journal.sync()?;
+        self.statistics.batch_synced(entries, bytes, began.elapsed());
+        self.statistics.segments_are(self.journal.segment_count());
+        Ok(Some(synced))
     }
 }
 

@@ -197,6 +197,11 @@ impl<D: Disk> Journal<D> {
         })
     }
 
+    /// How many segments have files, without spare ones.
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
     /// Whether a spare should be made ready, so that rotation need not wait for one.
     pub fn wants_spare(&self) -> bool {
         self.failure.is_none() && self.tail.is_some() && self.spares.is_empty()

@@ -52,7 +52,13 @@ impl TestNode {
             let ran = run_shard(async move {
                 let net = TcpNet::listening(listener, limits).expect("it listens");
                 let journal = JournalThread::start(journal, disk).expect("threads are to be had");
-                let world = World { net, journal, timer: TokioTimer::new(), coordinator: None };
+                let world = World {
+                    net,
+                    journal,
+                    timer: TokioTimer::new(),
+                    coordinator: None,
+                    observer: None,
+                };
                 let stopped = async { drop(stopped.await) };
                 run_node(node, world, Box::new(|_| {}), stopped).await
             });

@@ -165,6 +165,11 @@ impl Agent {
         self.link == Link::Synced
     }
 
+    /// Whether this life of the node stands in the coordinator, as far as it knows.
+    pub fn is_registered(&self) -> bool {
+        self.registered
+    }
+
     /// A connection to the coordinator was made, or it is this very process.
     pub fn on_connected(&mut self, cx: &mut Context<'_>, out: &mut Vec<ToCoordinator>) {
         if self.link == Link::Released {
@@ -425,7 +430,7 @@ impl Agent {
 
     /// Whether this agent is the one that controls, as far as it knows. Two that both believe it do
     /// no harm: whoever writes later is refused.
-    pub(super) fn controls(&self) -> bool {
+    pub fn controls(&self) -> bool {
         match self.config.control {
             Control::Never => false,
             Control::Alone(_) => true,

@@ -67,8 +67,12 @@ impl Mounts {
         };
         while let Some(room) = mount.room().filter(|_| self.committed.includes(mount.next)) {
             match self.recent.read(mount.mode, mount.next, self.committed, room) {
-                Some(run) => out.push(fed(self.partition, mount, run)),
+                Some(run) => {
+                    self.tail_hits += 1;
+                    out.push(fed(self.partition, mount, run));
+                }
                 None => {
+                    self.tail_misses += 1;
                     mount.source = Source::Waiting;
                     self.reads.add_feed(client);
                 }

@@ -39,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ClientId, Generation, Mark, MountId, PartitionId, SessionId, TransactionId};
 use crate::io::ConnectionId;
+use crate::measure::MountMeasurements;
 use crate::planted::{Planted, PlantedBug};
 use crate::wire::{FeedMode, MountRefusal, ServerReply};
 use conflicts::Conflicts;
@@ -160,6 +161,10 @@ pub struct Mounts {
     reads: Reads,
     rounds: Rounds,
     conflicts: Conflicts,
+    /// Reads of feeds that memory answered.
+    tail_hits: u64,
+    /// Those that went to the storage.
+    tail_misses: u64,
     planted: Planted,
 }
 
@@ -187,6 +192,8 @@ impl Mounts {
             reads: Reads::new(config.reads),
             rounds: Rounds::default(),
             conflicts: Conflicts::default(),
+            tail_hits: 0,
+            tail_misses: 0,
             planted: Planted::NONE,
         }
     }
@@ -206,6 +213,19 @@ impl Mounts {
     /// How many clients are mounted.
     pub fn mounted(&self) -> usize {
         self.mounts.len()
+    }
+
+    /// How many clients are mounted and how far they are.
+    pub fn measure(&self) -> MountMeasurements {
+        let furthest = self.mounts.values().map(Mount::fed).min();
+        let behind = |fed: Mark| self.committed.count().saturating_sub(fed.count());
+        MountMeasurements {
+            mounted: self.mounts.len() as u64,
+            at_head: self.at_head.len() as u64,
+            largest_lag: furthest.map_or(0, behind),
+            tail_hits: self.tail_hits,
+            tail_misses: self.tail_misses,
+        }
     }
 
     /// A client mounts. `sequenced` is the last id numbered so far: up to there are whatever

@@ -77,6 +77,11 @@ pub(in crate::storage) struct Checkpoints {
 }
 
 impl Checkpoints {
+    /// How many were begun, ever.
+    pub(in crate::storage) fn begun(&self) -> u64 {
+        self.last.map_or(0, |last| last.0)
+    }
+
     /// Sets when one is due.
     pub(in crate::storage) fn configure(&mut self, config: CheckpointConfig) {
         self.config = config;

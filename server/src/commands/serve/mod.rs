@@ -89,7 +89,7 @@ async fn serve(
         }
         Some(Coordinator::Node(_)) | None => None,
     };
-    let world = World { net, journal, timer: TokioTimer::new(), coordinator };
+    let world = World { net, journal, timer: TokioTimer::new(), coordinator, observer: None };
     let recorder = recorder(&settings.recorder, &node, recordings)?;
     let stop = Stop::default();
     let asked = stop.asked.clone();
