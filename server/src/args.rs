@@ -1,20 +1,16 @@
 //! What people type, as values.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use waltz_coordinators::{AddressError, CoordinatorAddress};
-use waltz_core::id::{Mark, PartitionId, TransactionId};
+use waltz_core::id::{Mark, TransactionId};
 use waltz_core::lock::LockId;
-use waltz_core::membership::MAX_PARTITIONS;
 use waltz_core::wire::Version;
 
-use crate::commands::{
-    append, bench, config, consumer, demo, feed, recover, replay, replicas, serve, status, trim,
-};
+use crate::commands::{admin, append, bench, config, consumer, demo, feed, replay, serve, status};
 
 /// A quorum-replicated, partitioned write-ahead log with optimistic locking.
 #[derive(Debug, Parser)]
@@ -39,15 +35,12 @@ pub enum Command {
     Feed(feed::FeedArgs),
     /// Show partitions, their servers and their replicas
     Status(status::StatusArgs),
-    /// Move a partition's replicas to other nodes
-    Replicas(replicas::ReplicasArgs),
-    /// Forget a partition's oldest transactions
-    Trim(trim::TrimArgs),
+    /// Look after a cluster: its nodes, partitions and replicas
+    #[command(subcommand)]
+    Admin(admin::AdminCommand),
     /// Register a consumer of a partition, or remove it
     #[command(subcommand)]
     Consumer(consumer::ConsumerCommand),
-    /// Go on with the replicas that are left when a majority is lost for good
-    Recover(recover::RecoverArgs),
     /// Run a node's recording through the same machine, step by step
     Replay(replay::ReplayArgs),
     /// Watch a cluster of real processes at work while its nodes are killed
@@ -83,38 +76,6 @@ pub struct ServerArgs {
     /// Print JSON, one value a line
     #[arg(long)]
     pub json: bool,
-}
-
-/// Partitions as people write them: numbers and ranges, such as `0`, `0-3` or `0-3,7`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartitionList(BTreeSet<PartitionId>);
-
-impl PartitionList {
-    /// The partitions, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = PartitionId> {
-        self.0.iter().copied()
-    }
-}
-
-impl FromStr for PartitionList {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("write partitions as 0, 0-3 or 0-3,7, not {text:?}");
-        let number = |text: &str| text.parse::<u32>().map_err(|_| wrong());
-        let mut partitions = BTreeSet::new();
-        for part in text.split(',') {
-            let (first, last) = match part.split_once('-') {
-                Some((first, last)) => (number(first)?, number(last)?),
-                None => (number(part)?, number(part)?),
-            };
-            if first > last || last >= MAX_PARTITIONS {
-                return Err(wrong());
-            }
-            partitions.extend((first..=last).map(PartitionId));
-        }
-        Ok(Self(partitions))
-    }
 }
 
 /// A lock as people write it, `NAME:ID`.
@@ -291,19 +252,6 @@ mod tests {
         }
         for text in ["", "M", "1.5G", "3x", "-1", "99999999T"] {
             assert!(parse_bytes(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn partitions_are_numbers_and_ranges() {
-        let read = |text: &str| {
-            let list = text.parse::<PartitionList>()?;
-            Ok::<_, String>(list.iter().map(|partition| partition.0).collect::<Vec<_>>())
-        };
-        assert_eq!(read("3"), Ok(vec![3]));
-        assert_eq!(read("4-6,1,5"), Ok(vec![1, 4, 5, 6]));
-        for text in ["", "a", "1-", "-1", "3-1", "0-4294967295", "1,,2", "1 2"] {
-            assert!(read(text).is_err(), "{text}");
         }
     }
 

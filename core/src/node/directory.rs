@@ -158,7 +158,8 @@ impl Body {
         for (partition, member) in gone.difference(&self.replaced) {
             let text = format!(
                 "{node} has come back with another disk: its replica is gone and counts for \
-                 nothing; give it a new one, or another node, with `waltz replicas`",
+                 nothing; give it a new one, or another node, with \
+                 `waltz admin partition assign`",
                 node = member.node
             );
             cx.report(Level::Error, Some(*partition), text);

@@ -1,5 +1,6 @@
 //! The program's commands, one module each.
 
+pub mod admin;
 pub mod append;
 pub mod bench;
 pub mod config;
@@ -8,12 +9,10 @@ pub mod consumer;
 pub mod demo;
 pub mod feed;
 mod recording;
-pub mod recover;
 pub mod replay;
-pub mod replicas;
 pub mod serve;
 pub mod status;
-pub mod trim;
+pub mod survey;
 pub mod window;
 
 use std::future::Future;
@@ -35,10 +34,8 @@ pub fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Append(args) => on_this_thread(append::run(args)),
         Command::Feed(args) => on_this_thread(feed::run(args)),
         Command::Status(args) => on_this_thread(status::run(args)),
-        Command::Replicas(args) => on_this_thread(replicas::run(args)),
-        Command::Trim(args) => on_this_thread(trim::run(args)),
+        Command::Admin(command) => on_this_thread(admin::run(command)),
         Command::Consumer(command) => on_this_thread(consumer::run(command)),
-        Command::Recover(args) => on_this_thread(recover::run(args)),
         Command::Replay(args) => replay::run(args),
         Command::Demo(demo::DemoCommand::Bank(args)) => {
             on_all_threads(interruptible(demo::run(args)))

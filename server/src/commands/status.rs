@@ -1,18 +1,15 @@
 //! `waltz status`
 
-use std::collections::BTreeMap;
-
-use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use tokio::task::JoinSet;
 use waltz_client::{
-    Client, ClusterView, Mark, NoDatabase, NodeStatus, NodeView, PartitionId, PartitionStatus,
-    PartitionView, Partitions, ReplicaStatus,
+    Client, Mark, NoDatabase, NodeStatus, NodeView, PartitionStatus, PartitionView, Partitions,
+    ReplicaStatus,
 };
 use waltz_core::id::{Member, ReplicaSet};
 
 use super::connect::{config, connect};
+use super::survey::Survey;
 use crate::args::ServerArgs;
 use crate::exit::Exit;
 use crate::output::{Output, Table};
@@ -144,40 +141,25 @@ pub async fn run(args: StatusArgs) -> anyhow::Result<Exit> {
 /// # Errors
 /// When no node describes the cluster.
 pub async fn gather(client: &Client) -> anyhow::Result<ClusterStatus> {
-    let view: ClusterView = client.cluster().await.context("no node told how the cluster is")?;
-    let mut answers = BTreeMap::new();
-    let mut asked = JoinSet::new();
-    for node in view.nodes.iter().filter(|node| node.live).map(|node| node.node) {
-        let client = client.clone();
-        asked.spawn(async move { (node, client.status(Some(node)).await) });
-    }
-    while let Some(answer) = asked.join_next().await {
-        match answer.context("could not ask a node")? {
-            (node, Ok(status)) => drop(answers.insert(node, status)),
-            (node, Err(error)) => tracing::warn!(node = node.0, %error, "a node did not answer"),
-        }
-    }
-    let served = newest_tenures(&answers.values().collect::<Vec<_>>());
-    Ok(ClusterStatus {
-        nodes: view.nodes.iter().map(|node| node_line(node, answers.get(&node.node))).collect(),
-        partitions: view
-            .partitions
-            .iter()
-            .map(|partition| partition_line(partition, served.get(&partition.partition).copied()))
-            .collect(),
-    })
+    Ok(ClusterStatus::of(&Survey::take(client).await?))
 }
 
-/// For a short while two nodes may believe to serve a partition: the higher session is the one.
-fn newest_tenures<'a>(nodes: &[&'a NodeStatus]) -> BTreeMap<PartitionId, &'a PartitionStatus> {
-    let mut served = BTreeMap::<_, &PartitionStatus>::new();
-    for status in nodes.iter().flat_map(|node| &node.partitions) {
-        let newest = served.entry(status.partition).or_insert(status);
-        if newest.session < status.session {
-            *newest = status;
+impl ClusterStatus {
+    /// The cluster, put together from what was answered.
+    pub fn of(survey: &Survey) -> Self {
+        let (view, served) = (&survey.view, survey.served());
+        let partition = |partition: &PartitionView| {
+            partition_line(partition, served.get(&partition.partition).copied())
+        };
+        Self {
+            nodes: view
+                .nodes
+                .iter()
+                .map(|node| node_line(node, survey.status(node.node)))
+                .collect(),
+            partitions: view.partitions.iter().map(partition).collect(),
         }
     }
-    served
 }
 
 fn node_line(node: &NodeView, status: Option<&NodeStatus>) -> NodeLine {
@@ -260,19 +242,15 @@ fn print_tables(status: &ClusterStatus, output: &mut Output) -> std::io::Result<
     output.line(nodes)?;
     output.line(format_args!("\n{}", partition_table(&status.partitions)))?;
     output.line(format_args!("\n{}", replica_table(&status.partitions)))?;
-    let mut consumers = Table::new(["partition", "consumer", "applied"]);
-    for partition in &status.partitions {
-        for ConsumerLine { name, applied } in &partition.consumers {
-            consumers.row([partition.partition.to_string(), name.clone(), or_none(*applied)]);
-        }
-    }
+    let consumers = consumer_table(&status.partitions);
     match consumers.is_empty() {
         true => Ok(()),
         false => output.line(format_args!("\n{consumers}")),
     }
 }
 
-fn partition_table(lines: &[PartitionLine]) -> Table {
+/// The partitions, a row each.
+pub fn partition_table(lines: &[PartitionLine]) -> Table {
     let mut table = Table::new([
         "partition",
         "owner",
@@ -300,7 +278,19 @@ fn partition_table(lines: &[PartitionLine]) -> Table {
     table
 }
 
-fn replica_table(lines: &[PartitionLine]) -> Table {
+/// The partitions' registered consumers, a row each.
+pub fn consumer_table(lines: &[PartitionLine]) -> Table {
+    let mut table = Table::new(["partition", "consumer", "applied"]);
+    for partition in lines {
+        for ConsumerLine { name, applied } in &partition.consumers {
+            table.row([partition.partition.to_string(), name.clone(), or_none(*applied)]);
+        }
+    }
+    table
+}
+
+/// The partitions' replicas, a row each.
+pub fn replica_table(lines: &[PartitionLine]) -> Table {
     let mut table = Table::new(["partition", "replica", "disk", "state", "last", "lag", "damaged"]);
     for line in lines {
         for replica in &line.replicas {
@@ -323,6 +313,7 @@ pub fn nodes_of(members: &[MemberLine]) -> String {
     members.iter().map(|member| member.node.to_string()).collect::<Vec<_>>().join(",")
 }
 
-fn or_none(number: Option<u64>) -> String {
+/// A number for people.
+pub fn or_none(number: Option<u64>) -> String {
     number.map_or("none".to_owned(), |number| number.to_string())
 }

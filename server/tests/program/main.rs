@@ -1,5 +1,6 @@
 //! The program as people meet it: real processes, real files, real signals.
 
+mod admin;
 mod bad_input;
 mod commands;
 mod config;

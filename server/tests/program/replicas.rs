@@ -56,7 +56,15 @@ async fn five_replicas_lose_two_for_good_get_two_new_ones_and_lose_two_others() 
         while registered(status(&coordinator)) < 7 {
             tokio::task::yield_now().await;
         }
-        let set = ["replicas", "--partition=0", "--set=1,2,3,6,7", "--json", "--server"];
+        let set = [
+            "admin",
+            "partition",
+            "assign",
+            "--partition=0",
+            "--set=1,2,3,6,7",
+            "--json",
+            "--server",
+        ];
         let moved = run(set, &coordinator).await;
         assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stderr));
         let last = json_lines(&moved).pop().expect("progress is shown");
@@ -95,8 +103,8 @@ async fn a_wiped_node_is_shown_and_comes_back_when_asked() {
         while state() != "wiped" {
             tokio::task::yield_now().await;
         }
-        let moved =
-            run(["replicas", "--partition=0", "--set=1,2,3", "--server"], &coordinator).await;
+        let set = ["admin", "partition", "assign", "--partition=0", "--set=1,2,3", "--server"];
+        let moved = run(set, &coordinator).await;
         assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stderr));
         assert!(stdout(&moved).contains("on nodes 1,2,3: done"), "{}", stdout(&moved));
         assert_eq!(state(), "joined");
@@ -112,28 +120,30 @@ async fn a_lost_majority_is_recovered_from_by_force_after_it_was_told_what_is_lo
     let directory = tempfile::tempdir().unwrap();
     let mut cluster = load::start(directory.path(), 3, 1).await;
     let addresses = cluster.addresses();
-    let recover =
-        || waltz(["recover", "--partition=0", "--survivors=1", "--yes", "--server", &addresses[0]]);
+    let recover = |survivors: &'static str, more: &'static str| {
+        let args = ["admin", "partition", "recover", "--partition=0", survivors, more, "--server"];
+        let [a, b, c, d, e, f, g] = args;
+        waltz([a, b, c, d, e, f, g, &addresses[0]])
+    };
     load::check(addresses.clone(), PARTITION, async || {
         load::grow(addresses.clone(), PARTITION, 500).await;
     })
     .await;
-    assert_fails(&recover(), 1, "a majority of its replicas is there");
+    assert_fails(&recover("--survivors=1", "--yes"), 1, "a majority of its replicas is there");
     for index in [1, 2] {
         lose(&mut cluster, index).await;
     }
     while partition(&addresses[0])["open"] == true {
         tokio::task::yield_now().await;
     }
-    let unasked = waltz(["recover", "--partition=0", "--survivors=1", "--server", &addresses[0]]);
+    let unasked = recover("--survivors=1", "--json");
     assert_fails(&unasked, 1, "nothing was changed");
-    assert!(stdout(&unasked).contains("what only node 2, 3 held will be lost"));
-    assert_fails(
-        &waltz(["recover", "--partition=0", "--survivors=2", "--yes", "--server", &addresses[0]]),
-        1,
-        "n2 is not running",
-    );
-    let recovered = recover();
+    assert_eq!(json_lines(&unasked)[0]["unknown"], json!([2, 3]));
+    let planned = recover("--survivors=1", "--dry-run");
+    assert!(stdout(&planned).contains("what only node 2, 3 held will be lost"));
+    assert!(stdout(&planned).contains("planned: partition 0: recovery with what is left"));
+    assert_fails(&recover("--survivors=2", "--yes"), 1, "n2 is not running");
+    let recovered = recover("--survivors=1", "--yes");
     assert!(recovered.status.success(), "{}", String::from_utf8_lossy(&recovered.stderr));
     let append = waltz(["append", "--partition=0", "--data=more", "--server", &addresses[0]]);
     assert!(append.status.success(), "{}", String::from_utf8_lossy(&append.stderr));
@@ -155,8 +165,12 @@ fn node(data: &Path, args: &[&str]) -> Node {
 fn trimmed_transactions_are_gone_and_readers_are_told() {
     let data = tempfile::tempdir().unwrap();
     let mut node = node(data.path(), &["--partitions=1"]);
-    assert!(node.run(["trim", "--partition=0", "--to=6"]).status.success());
-    assert_fails(&node.run(["trim", "--partition=0", "--to=10"]), 1, "the log ends at 9");
+    let trim = |to, more| node.run(["admin", "partition", "trim", "--partition=all", to, more]);
+    assert_fails(&trim("--to=6", "--json"), 1, "add --yes");
+    assert!(stdout(&trim("--to=6", "--dry-run")).contains("planned: partition 0"));
+    assert_eq!(partition(&node.address)["start"], Value::Null);
+    assert!(trim("--to=6", "--yes").status.success());
+    assert_fails(&trim("--to=10", "--yes"), 1, "the log ends at 9");
     assert_fails(&node.run(["feed", "--partition=0"]), 1, "what is between was trimmed");
     let feed = node.run(["feed", "--partition=0", "--after=6", "--json"]);
     assert_eq!(json_lines(&feed).len(), 3);
@@ -184,13 +198,14 @@ fn consumers_are_registered_shown_and_removed() {
 fn wishes_that_can_not_be_granted_are_refused_by_name() {
     let data = tempfile::tempdir().unwrap();
     let node = node(data.path(), &["--partitions=2"]);
-    let set = |set: &str| node.run(["replicas", "--partition=0", set]);
-    assert_fails(&set("--set=1"), 1, "on these nodes already");
-    assert_fails(&set("--set=1,1"), 1, "n1 is named twice");
-    assert_fails(&set("--set=1,9"), 1, "the cluster has no node n9");
-    assert_fails(&set("--set=1,2,3,4,5,6,7,8"), 1, "8 replicas; there may be 7");
+    let assign = |partition, set| node.run(["admin", "partition", "assign", partition, set]);
+    let set = |set| assign("--partition=0", set);
+    assert!(stdout(&set("--set=1")).contains("nothing has to be moved"));
+    assert_fails(&set("--set=1,1"), 1, "node 1 is named twice");
+    assert_fails(&set("--set=1,9"), 1, "the cluster has no node 9");
     assert_fails(&set("--set="), 2, "invalid");
-    assert_fails(&node.run(["replicas", "--partition=1-2", "--set=1"]), 1, "no partition 2");
-    assert_fails(&node.run(["replicas", "--partition=1-", "--set=1"]), 2, "write partitions as");
-    assert_fails(&node.run(["trim", "--partition=7", "--to=1"]), 1, "no partition 7");
+    assert_fails(&assign("--partition=1-2", "--set=1"), 1, "no partition 2");
+    assert_fails(&assign("--partition=1-", "--set=1"), 2, "write partitions as");
+    let trim = ["admin", "partition", "trim", "--partition=7", "--to=1", "--yes"];
+    assert_fails(&node.run(trim), 1, "no partition 7");
 }

@@ -1,18 +1,17 @@
-//! `waltz recover`
+//! `waltz admin partition recover`
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
-use waltz_client::{Client, NoDatabase, NodeId, OperatorRequest, PartitionId, Partitions};
+use waltz_client::{Client, NodeId, OperatorRequest, PartitionId};
 use waltz_core::id::SetVersion;
 
-use super::connect::{config, connect, require_partition};
-use super::status::{PartitionLine, ReplicaLine, gather};
-use crate::args::ServerArgs;
+use super::super::operator::{ConfirmArgs, Operator};
+use crate::commands::connect::require_partition;
+use crate::commands::status::{PartitionLine, ReplicaLine, gather};
 use crate::exit::Exit;
 use crate::output::Output;
 
@@ -24,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug, Args)]
 pub struct RecoverArgs {
     #[command(flatten)]
-    server: ServerArgs,
+    confirm: ConfirmArgs,
 
     /// Which partition
     #[arg(long, value_name = "P")]
@@ -33,10 +32,6 @@ pub struct RecoverArgs {
     /// The nodes whose replicas are left
     #[arg(long, value_name = "NODES", value_delimiter = ',', required = true)]
     survivors: Vec<u32>,
-
-    /// Don't ask
-    #[arg(long)]
-    yes: bool,
 
     /// Decide it and don't wait until the partition is open
     #[arg(long)]
@@ -68,39 +63,35 @@ struct Loss {
 /// yes.
 pub async fn run(args: RecoverArgs) -> anyhow::Result<Exit> {
     let partition = PartitionId(args.partition);
-    let config = config(&args.server).partitions(Partitions::none());
-    let client = connect(config, NoDatabase::newest()).await?;
-    require_partition(&client, partition).await?;
-    let line = line(&client, partition).await?;
+    let mut operator = Operator::confirming(&args.confirm).await?;
+    require_partition(&operator.client, partition).await?;
+    let line = line(&operator.client, partition).await?;
     if line.open {
         bail!(
             "partition {} is open: a majority of its replicas is there, and nothing has to be \
-             lost; to move replicas use `waltz replicas`",
+             lost; to move replicas use `waltz admin partition assign`",
             partition.0
         );
     }
     let loss = loss(&line, &args.survivors);
-    let mut output = Output::new();
-    match args.server.json {
-        true => output.json(&loss)?,
-        false => tell(&loss, &mut output)?,
+    match operator.json {
+        true => operator.output.json(&loss)?,
+        false => tell(&loss, &mut operator.output)?,
     }
-    output.flush()?;
-    if !args.yes && !asked(partition)? {
-        bail!("nothing was changed");
-    }
+    operator.confirm(&format!("recover partition {} like that?", partition.0))?;
     let survivors = args.survivors.iter().copied().map(NodeId).collect();
     let version = SetVersion(line.version);
-    client.operate(OperatorRequest::Recover { partition, survivors, version }).await?;
-    if !args.detach {
-        wait_until_open(&client, partition).await?;
-        if !args.server.json {
-            output.line(format_args!("partition {} is open again", partition.0))?;
+    let request = OperatorRequest::Recover { partition, survivors, version };
+    if !operator.ask(request).await? {
+        return operator.leave(Exit::Failure).await;
+    }
+    if !args.detach && !operator.is_dry() {
+        wait_until_open(&operator.client, partition).await?;
+        if !operator.json {
+            operator.output.line(format_args!("partition {} is open again", partition.0))?;
         }
     }
-    client.close().await;
-    output.flush()?;
-    Ok(Exit::Success)
+    operator.leave(Exit::Success).await
 }
 
 async fn line(client: &Client, partition: PartitionId) -> anyhow::Result<PartitionLine> {
@@ -163,16 +154,6 @@ fn tell(loss: &Loss, output: &mut Output) -> std::io::Result<()> {
         ))?;
     }
     Ok(())
-}
-
-/// Whether a person says yes.
-fn asked(partition: PartitionId) -> anyhow::Result<bool> {
-    let mut prompt = std::io::stderr();
-    write!(prompt, "recover partition {} like that? Type yes: ", partition.0)?;
-    prompt.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).context("could not read the answer")?;
-    Ok(answer.trim() == "yes")
 }
 
 async fn wait_until_open(client: &Client, partition: PartitionId) -> anyhow::Result<()> {
