@@ -242,12 +242,14 @@ impl Rig {
         let host = &mut self.hosts[index];
         let conn = ConnectionId::accepted(host.accepted);
         host.accepted += 1;
-        host.inputs.push_back(Input::Opened { conn });
+        host.inputs.push_back(Input::Opened { conn, identity: None });
         let there = End::Node(index, conn);
         self.ends.insert(from, there);
         self.ends.insert(there, from);
         match from {
-            End::Node(index, conn) => self.hosts[index].inputs.push_back(Input::Opened { conn }),
+            End::Node(index, conn) => {
+                self.hosts[index].inputs.push_back(Input::Opened { conn, identity: None })
+            }
             End::Client(conn) => self.customer.inputs.push_back(ClientInput::Opened { conn }),
         }
     }

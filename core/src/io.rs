@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::access::Identity;
 use crate::id::{NodeId, PartitionId};
 use crate::journal::{Entry, Place};
 use crate::time::{Random, Time};
@@ -74,6 +75,8 @@ pub enum Input {
     Opened {
         /// The connection.
         conn: ConnectionId,
+        /// Whom the other end has proved to be.
+        identity: Option<Identity>,
     },
     /// A whole frame came.
     Received {

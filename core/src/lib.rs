@@ -5,6 +5,7 @@
 //! randomness: time and random seeds come in, frames and journal entries go out. That is why the
 //! code that ships and the code that is simulated are the same code.
 
+pub mod access;
 pub mod client;
 pub mod coordinator;
 #[cfg(any(test, feature = "planted-bugs"))]
@@ -27,5 +28,6 @@ pub mod recorder;
 pub mod sequencer;
 pub mod storage;
 pub mod time;
+pub mod tls;
 pub mod transcript;
 pub mod wire;

@@ -16,6 +16,7 @@ pub mod net;
 pub mod runtime;
 pub mod shard;
 pub mod timer;
+pub mod tls;
 
 pub use disk::{DiskError, FileDisk};
 pub use journal::{JournalStatistics, JournalThread};
@@ -23,3 +24,4 @@ pub use net::{NetConfig, TcpNet};
 pub use runtime::TokioRuntime;
 pub use shard::run_shard;
 pub use timer::TokioTimer;
+pub use tls::{ClientCertificates, Tls, TlsError};

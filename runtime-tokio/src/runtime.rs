@@ -39,7 +39,7 @@ impl Runtime for TokioRuntime {
     }
 
     fn net(&self) -> TcpNet {
-        TcpNet::dialing(self.net)
+        TcpNet::dialing(self.net.clone())
     }
 
     fn timer(&self) -> TokioTimer {

@@ -173,7 +173,7 @@ fn perform<N: Net, J: JournalPort, T: Timer>(
 
 fn from_net(event: NetEvent) -> Input {
     match event {
-        NetEvent::Opened { conn } => Input::Opened { conn },
+        NetEvent::Opened { conn, identity } => Input::Opened { conn, identity },
         NetEvent::Received { conn, frame } => Input::Received { conn, frame },
         NetEvent::Closed { conn, reason } => Input::Closed { conn, reason },
     }

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use waltz_core::access::Identity;
 use waltz_core::io::{Address, ConnectionId, CoordinatorEvent, Ticket};
 use waltz_core::journal::{Entry, Place};
 use waltz_core::measure::Measurements;
@@ -19,6 +20,8 @@ pub enum NetEvent {
     Opened {
         /// The connection.
         conn: ConnectionId,
+        /// Whom the other end has proved to be.
+        identity: Option<Identity>,
     },
     /// A whole frame came. Within one connection frames come in the order they were sent.
     Received {

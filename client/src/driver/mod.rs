@@ -183,7 +183,7 @@ impl<R: Runtime, C: ClientCallbacks> Driver<R, C> {
         let now = self.timer.now();
         for event in turn.net.drain(..) {
             let input = match event {
-                NetEvent::Opened { conn } => {
+                NetEvent::Opened { conn, .. } => {
                     self.tally.add(Count::ConnectionsOpened, 1);
                     ClientInput::Opened { conn }
                 }

@@ -135,7 +135,7 @@ impl State {
         let other = (listener, ConnectionId::accepted(self.accepted));
         self.ends.extend([(end, Some(other)), (other, Some(end))]);
         for (process, conn) in [end, other] {
-            self.deliver(process, NetEvent::Opened { conn });
+            self.deliver(process, NetEvent::Opened { conn, identity: None });
         }
     }
 
@@ -185,7 +185,7 @@ impl State {
         let now = Instant::now();
         while let Some((_, event)) = inbox.events.pop_front_if(|(due, _)| *due <= now) {
             let is_known = match &event {
-                NetEvent::Opened { conn } | NetEvent::Received { conn, .. } => {
+                NetEvent::Opened { conn, .. } | NetEvent::Received { conn, .. } => {
                     self.ends.contains_key(&(process, *conn))
                 }
                 NetEvent::Closed { conn, .. } => self.ends.remove(&(process, *conn)).is_some(),

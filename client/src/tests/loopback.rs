@@ -216,7 +216,7 @@ pub(crate) struct LoopbackNet(Loopback);
 
 impl Net for LoopbackNet {
     fn connect(&mut self, conn: ConnectionId, _: &Address) {
-        self.0.server().events.push_back(NetEvent::Opened { conn });
+        self.0.server().events.push_back(NetEvent::Opened { conn, identity: None });
     }
 
     fn send(&mut self, conn: ConnectionId, frame: Frame) {

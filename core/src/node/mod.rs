@@ -148,7 +148,7 @@ impl Body {
             self.start(cx);
         }
         match input {
-            Input::Opened { conn } => self.links.on_opened(cx, conn),
+            Input::Opened { conn, .. } => self.links.on_opened(cx, conn),
             Input::Received { conn, frame } => {
                 self.with_links(|links, events| links.on_received(cx, conn, frame, events));
             }

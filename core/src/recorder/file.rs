@@ -14,7 +14,7 @@ use super::{Fingerprint, Recorded, Recorder, RecordingError};
 use crate::node::Node;
 
 const MAGIC: &[u8; 8] = b"WALTZREC";
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// A kind, a length and a checksum.
 const PART_HEADER_BYTES: usize = 1 + 8 + 4;
 

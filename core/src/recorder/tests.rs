@@ -120,7 +120,7 @@ fn a_changed_input_is_noticed() {
 fn another_state_at_the_end_is_noticed() {
     let mut host = Host::new(DEFAULT_GENERATION_BYTES);
     host.run(20);
-    let opened = Input::Opened { conn: ConnectionId::accepted(1) };
+    let opened = Input::Opened { conn: ConnectionId::accepted(1), identity: None };
     host.node.step(host.now, opened, &mut Vec::new());
     let played: Vec<_> = host.recording().replay().collect();
     let (last, before) = played.split_last().unwrap();
@@ -134,7 +134,7 @@ fn a_step_that_did_not_end_then_and_does_now_is_noticed() {
     host.run(5);
     let Host { node, mut recorder, now, .. } = host;
     let conn = ConnectionId::accepted(1);
-    recorder.step(&mut node.clone(), now, Input::Opened { conn }, &mut Vec::new());
+    recorder.step(&mut node.clone(), now, Input::Opened { conn, identity: None }, &mut Vec::new());
     recorder.newer.steps.last_mut().unwrap().effects = None;
     let recording = Recording::decode(&recorder.encode(None)).unwrap();
     let last_number = recording.len() as u64 - 1;
@@ -142,7 +142,7 @@ fn a_step_that_did_not_end_then_and_does_now_is_noticed() {
     let before = replay.by_ref().take(last_number as usize).filter(Played::differs).count();
     assert_eq!(before, 0);
     let (number, upcoming) = replay.upcoming().expect("one is left");
-    assert_eq!((number, &upcoming.input), (last_number, &Input::Opened { conn }));
+    assert_eq!((number, &upcoming.input), (last_number, &Input::Opened { conn, identity: None }));
     let Some(Played::Input(step)) = replay.next() else { panic!("no step") };
     assert_eq!((step.number, step.verdict), (last_number, Verdict::Unfinished));
     assert!(Played::Input(step).differs());

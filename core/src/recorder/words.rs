@@ -10,7 +10,10 @@ use crate::wire::{Frame, FromReplica, Message, ToReplica};
 /// An input in words.
 pub fn input_text(input: &Input) -> String {
     match input {
-        Input::Opened { conn } => format!("{} opened", connection(*conn)),
+        Input::Opened { conn, identity: None } => format!("{} opened", connection(*conn)),
+        Input::Opened { conn, identity: Some(identity) } => {
+            format!("{} opened by {identity}", connection(*conn))
+        }
         Input::Received { conn, frame } => {
             format!("{} brought {}", connection(*conn), frame_text(frame))
         }

@@ -245,7 +245,7 @@ impl Rig {
                 }
                 let there = self.accept(to, End::Node(index, conn));
                 self.ends.insert(End::Node(index, conn), there);
-                self.hosts[index].inputs.push_back(Input::Opened { conn });
+                self.hosts[index].inputs.push_back(Input::Opened { conn, identity: None });
             }
             Effect::Send { conn, frame } => self.send(End::Node(index, conn), frame),
             Effect::Close { conn, .. } => {
@@ -285,7 +285,7 @@ impl Rig {
         let host = &mut self.hosts[index];
         let conn = ConnectionId::accepted(host.accepted);
         host.accepted += 1;
-        host.inputs.push_back(Input::Opened { conn });
+        host.inputs.push_back(Input::Opened { conn, identity: None });
         self.ends.insert(End::Node(index, conn), from);
         End::Node(index, conn)
     }

@@ -208,7 +208,7 @@ impl Engine {
 
 fn connection_of(event: &NetEvent) -> ConnectionId {
     match event {
-        NetEvent::Opened { conn }
+        NetEvent::Opened { conn, .. }
         | NetEvent::Received { conn, .. }
         | NetEvent::Closed { conn, .. } => *conn,
     }
@@ -216,7 +216,7 @@ fn connection_of(event: &NetEvent) -> ConnectionId {
 
 fn opened_connection(event: &NetEvent) -> Option<ConnectionId> {
     match event {
-        NetEvent::Opened { conn } => Some(*conn),
+        NetEvent::Opened { conn, .. } => Some(*conn),
         _ => None,
     }
 }

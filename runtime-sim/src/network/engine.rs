@@ -261,7 +261,7 @@ impl Engine {
         let end = self.connections.get_mut(&key).expect("it was just looked at").end_mut(side);
         (end.state, end.owner) = (State::Open, Some(owner));
         self.record(key, side, "opened");
-        self.tell(owner.0, NetEvent::Opened { conn: owner.1 });
+        self.tell(owner.0, NetEvent::Opened { conn: owner.1, identity: None });
     }
 
     fn on_dial_deadline(&mut self, key: Key) {

@@ -85,7 +85,7 @@ impl Peer {
 
     fn take_in(&mut self, event: NetEvent) -> Seen {
         match event {
-            NetEvent::Opened { conn } => {
+            NetEvent::Opened { conn, .. } => {
                 self.conn = Some(conn);
                 Seen::Opened
             }

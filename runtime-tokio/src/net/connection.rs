@@ -1,7 +1,7 @@
 //! The loop's end of one connection: what is to be written, and writing it.
 
 use std::io::ErrorKind;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::net::tcp::OwnedWriteHalf;
@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use waltz_core::wire::Frame;
 
 use super::outgoing::Outgoing;
+use super::stream::WriteHalf;
 
 /// One connection. Dropping it ends the connection's task and its sending direction.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ enum Socket {
     /// Being dialled.
     Dialing,
     /// Made.
-    Open(OwnedWriteHalf),
+    Open(WriteHalf),
     /// Writing failed. What the peer sent before it left may still be read, so the connection
     /// is over only when its task says so.
     Failed,
@@ -38,11 +39,11 @@ impl Connection {
         Self { socket: Socket::Dialing, outgoing, blocked: false, stop: Some(stop) }
     }
 
-    pub(super) fn accepted(write: OwnedWriteHalf, stop: oneshot::Sender<()>) -> Self {
+    pub(super) fn accepted(write: WriteHalf, stop: oneshot::Sender<()>) -> Self {
         Self { socket: Socket::Open(write), ..Self::dialing(stop) }
     }
 
-    pub(super) fn opened(&mut self, write: OwnedWriteHalf) {
+    pub(super) fn opened(&mut self, write: WriteHalf) {
         assert!(matches!(self.socket, Socket::Dialing), "a dial succeeds once");
         self.socket = Socket::Open(write);
     }
@@ -64,14 +65,41 @@ impl Connection {
 
     /// Writes all that the socket takes now.
     pub(super) fn write(&mut self) {
-        let Socket::Open(socket) = &self.socket else { return };
+        match &self.socket {
+            Socket::Open(WriteHalf::Plain(_)) => self.write_plain(),
+            // Who waits for the socket asks again with a waker of its own.
+            Socket::Open(WriteHalf::Secured(_)) => {
+                let _ = self.poll_write_secured(&mut Context::from_waker(Waker::noop()));
+            }
+            Socket::Dialing | Socket::Failed => {}
+        }
+    }
+
+    /// Goes on writing when the socket has room again. Ready once nothing is left to be written.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.blocked {
+            match &self.socket {
+                Socket::Open(WriteHalf::Plain(socket)) => {
+                    match ready!(socket.as_ref().poll_write_ready(cx)) {
+                        Ok(()) => self.write_plain(),
+                        Err(_) => self.fail(),
+                    }
+                }
+                Socket::Open(WriteHalf::Secured(_)) => return self.poll_write_secured(cx),
+                Socket::Dialing | Socket::Failed => break,
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn write_plain(&mut self) {
+        let Socket::Open(WriteHalf::Plain(socket)) = &self.socket else { return };
         self.blocked = false;
         while !self.outgoing.is_empty() {
-            match socket.try_write_vectored(&self.outgoing.next_write()) {
-                Ok(0) => return self.fail(),
-                Ok(written) => self.outgoing.advance(written),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            match write_once(socket, &mut self.outgoing) {
+                Ok(()) => {}
+                Err(ErrorKind::Interrupted) => {}
+                Err(ErrorKind::WouldBlock) => {
                     self.blocked = true;
                     return;
                 }
@@ -80,14 +108,14 @@ impl Connection {
         }
     }
 
-    /// Goes on writing when the socket has room again. Ready once nothing is left to be written.
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.blocked {
-            let Socket::Open(socket) = &self.socket else { break };
-            match ready!(socket.as_ref().poll_write_ready(cx)) {
-                Ok(()) => self.write(),
-                Err(_) => self.fail(),
-            }
+    fn poll_write_secured(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Socket::Open(WriteHalf::Secured(socket)) = &mut self.socket else {
+            return Poll::Ready(());
+        };
+        self.blocked = true;
+        match ready!(socket.poll_write_all(cx, &mut self.outgoing)) {
+            Ok(()) => self.blocked = false,
+            Err(_) => self.fail(),
         }
         Poll::Ready(())
     }
@@ -111,5 +139,16 @@ impl Connection {
         self.socket = Socket::Failed;
         self.outgoing = Outgoing::default();
         self.blocked = false;
+    }
+}
+
+fn write_once(socket: &OwnedWriteHalf, outgoing: &mut Outgoing) -> Result<(), ErrorKind> {
+    match socket.try_write_vectored(&outgoing.next_write()) {
+        Ok(0) => Err(ErrorKind::WriteZero),
+        Ok(written) => {
+            outgoing.advance(written);
+            Ok(())
+        }
+        Err(error) => Err(error.kind()),
     }
 }

@@ -8,18 +8,25 @@ use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::oneshot;
+use waltz_core::access::Identity;
 use waltz_core::io::ConnectionId;
 use waltz_core::wire::Frame;
+
+use super::stream::WriteHalf;
 
 /// What a connection's task tells the loop.
 #[derive(Debug)]
 pub(super) enum Arrival {
     /// Another process connected.
-    Accepted { conn: ConnectionId, write: OwnedWriteHalf, stop: oneshot::Sender<()> },
+    Accepted {
+        conn: ConnectionId,
+        write: WriteHalf,
+        identity: Option<Identity>,
+        stop: oneshot::Sender<()>,
+    },
     /// A dial succeeded.
-    Dialed { conn: ConnectionId, write: OwnedWriteHalf },
+    Dialed { conn: ConnectionId, write: WriteHalf, identity: Option<Identity> },
     /// Frames came, all that one read brought.
     Received { conn: ConnectionId, frames: Vec<Frame> },
     /// The connection ended or could not be made.

@@ -1,6 +1,7 @@
 //! The task that accepts connections.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,18 +12,20 @@ use waltz_core::io::ConnectionId;
 use super::NetConfig;
 use super::inbox::{Arrival, Inbox};
 use super::reader::receive;
+use super::stream::Stream;
+use crate::tls::Tls;
 
 /// How long to leave the listener alone when the system has no file descriptor or memory for
 /// another connection. The next attempt would fail at once, and so on.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections for ever, numbered from 0.
-pub(super) async fn accept(listener: TcpListener, inbox: Arc<Inbox>, config: NetConfig) {
+pub(super) async fn accept(listener: TcpListener, inbox: Arc<Inbox>, config: Arc<NetConfig>) {
     let mut accepted = 0;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                admit(ConnectionId::accepted(accepted), stream, &inbox, config);
+            Ok((stream, from)) => {
+                admit(ConnectionId::accepted(accepted), stream, from, &inbox, &config);
                 accepted += 1;
             }
             // That connection was gone before it was accepted; others are not concerned.
@@ -35,14 +38,47 @@ pub(super) async fn accept(listener: TcpListener, inbox: Arc<Inbox>, config: Net
     }
 }
 
-fn admit(conn: ConnectionId, stream: TcpStream, inbox: &Arc<Inbox>, config: NetConfig) {
+fn admit(
+    conn: ConnectionId,
+    stream: TcpStream,
+    from: SocketAddr,
+    inbox: &Arc<Inbox>,
+    config: &Arc<NetConfig>,
+) {
     if stream.set_nodelay(true).is_err() {
         return; // It is gone already.
     }
-    let (read, write) = stream.into_split();
+    let (inbox, config) = (inbox.clone(), config.clone());
+    match config.tls.clone() {
+        None => tokio::spawn(take_in(conn, Stream::Plain(stream), inbox, config)),
+        Some(tls) => tokio::spawn(async move {
+            match secure(stream, &tls, config.handshake_timeout).await {
+                Ok(stream) => take_in(conn, stream, inbox, config).await,
+                Err(reason) => tracing::warn!(%from, "refused a connection: {reason}"),
+            }
+        }),
+    };
+}
+
+async fn secure(stream: TcpStream, tls: &Tls, timeout: Duration) -> Result<Stream, String> {
+    match tokio::time::timeout(timeout, tls.accept(stream)).await {
+        Ok(secured) => Ok(Stream::Secured(Box::new(secured?.into()))),
+        Err(_) => Err(format!("no TLS handshake within {timeout:?}")),
+    }
+}
+
+/// Tells the loop of a connection, and reads it. Only now does the loop have to do with it.
+fn take_in(
+    conn: ConnectionId,
+    stream: Stream,
+    inbox: Arc<Inbox>,
+    config: Arc<NetConfig>,
+) -> impl Future<Output = ()> {
+    let identity = stream.identity();
+    let (read, write) = stream.split();
     let (stop, stopped) = oneshot::channel();
-    inbox.leave(Arrival::Accepted { conn, write, stop });
-    tokio::spawn(receive(conn, read, stopped, inbox.clone(), config));
+    inbox.leave(Arrival::Accepted { conn, write, identity, stop });
+    receive(conn, read, stopped, inbox, config)
 }
 
 fn is_about_one_connection(kind: ErrorKind) -> bool {

@@ -1,4 +1,4 @@
-//! Connections over TCP.
+//! Connections over TCP, secured by TLS where that is configured.
 //!
 //! Each connection has a task that reads and splits frames; the loop writes by itself, so that a
 //! frame leaves without a detour. What one connection may hold is bounded both ways: one whose
@@ -14,8 +14,11 @@ mod inbox;
 mod listener;
 mod outgoing;
 mod reader;
+mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
 
 use std::collections::HashMap;
 use std::io;
@@ -34,8 +37,10 @@ use waltz_runtime::{Net, NetEvent};
 use connection::Connection;
 use inbox::{Arrival, Inbox};
 
+use crate::tls::Tls;
+
 /// How connections behave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct NetConfig {
     /// What a frame may be at most; a longer one closes its connection.
     pub limits: Limits,
@@ -44,8 +49,12 @@ pub struct NetConfig {
     /// The most bytes of frames a connection may have waiting for the loop before it is no longer
     /// read; a single read may exceed it alone.
     pub incoming_bytes: usize,
-    /// How long a dial may take.
+    /// What secures every connection; none: they are plain.
+    pub tls: Option<Tls>,
+    /// How long a dial may take, its TLS handshake included.
     pub connect_timeout: Duration,
+    /// How long the TLS handshake of an accepted connection may take.
+    pub handshake_timeout: Duration,
     /// How long the peer has to take what was queued when a connection is closed.
     pub close_timeout: Duration,
 }
@@ -56,7 +65,9 @@ impl Default for NetConfig {
             limits: Limits::default(),
             outgoing_bytes: 64 << 20,
             incoming_bytes: 1 << 20,
+            tls: None,
             connect_timeout: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
         }
     }
@@ -72,7 +83,7 @@ impl From<Limits> for NetConfig {
 /// time enabled. Dropping it ends them all, without waiting for what was queued.
 #[derive(Debug)]
 pub struct TcpNet {
-    config: NetConfig,
+    config: Arc<NetConfig>,
     inbox: Arc<Inbox>,
     connections: HashMap<ConnectionId, Connection>,
     /// Those that were given something to write since the last flush.
@@ -91,8 +102,8 @@ impl TcpNet {
     pub fn dialing(config: impl Into<NetConfig>) -> Self {
         let config = config.into();
         Self {
-            config,
             inbox: Arc::new(Inbox::new(config.incoming_bytes)),
+            config: Arc::new(config),
             connections: HashMap::new(),
             queued: Vec::new(),
             blocked: Vec::new(),
@@ -117,7 +128,7 @@ impl TcpNet {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let mut net = Self::dialing(config);
-        let accepting = listener::accept(listener, net.inbox.clone(), net.config);
+        let accepting = listener::accept(listener, net.inbox.clone(), net.config.clone());
         net.accepting = Some(tokio::spawn(accepting));
         Ok(net)
     }
@@ -132,17 +143,17 @@ impl TcpNet {
 
     fn take_in(&mut self, arrival: Arrival, events: &mut Vec<NetEvent>) {
         match arrival {
-            Arrival::Accepted { conn, write, stop } => {
+            Arrival::Accepted { conn, write, identity, stop } => {
                 self.connections.insert(conn, Connection::accepted(write, stop));
-                events.push(NetEvent::Opened { conn });
+                events.push(NetEvent::Opened { conn, identity });
             }
-            Arrival::Dialed { conn, write } => {
+            Arrival::Dialed { conn, write, identity } => {
                 let Some(connection) = self.connections.get_mut(&conn) else { return };
                 connection.opened(write);
                 if connection.queued_bytes() > 0 {
                     write_now(conn, connection, &mut self.blocked);
                 }
-                events.push(NetEvent::Opened { conn });
+                events.push(NetEvent::Opened { conn, identity });
             }
             Arrival::Received { conn, frames } => {
                 if self.connections.contains_key(&conn) {
@@ -164,8 +175,8 @@ impl Net for TcpNet {
         let (stop, stopped) = oneshot::channel();
         let earlier = self.connections.insert(conn, Connection::dialing(stop));
         assert!(earlier.is_none(), "a connection is dialled once");
-        let dial = reader::dial(conn, address.clone(), stopped, self.inbox.clone(), self.config);
-        tokio::spawn(dial);
+        let (inbox, config) = (self.inbox.clone(), self.config.clone());
+        tokio::spawn(reader::dial(conn, address.clone(), stopped, inbox, config));
     }
 
     fn send(&mut self, conn: ConnectionId, frame: Frame) {

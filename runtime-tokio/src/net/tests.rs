@@ -10,24 +10,24 @@ use tokio::net::TcpStream;
 use super::*;
 
 /// An end, and events polled of it but not yet looked at.
-struct End {
-    net: TcpNet,
-    events: VecDeque<NetEvent>,
+pub(super) struct End {
+    pub(super) net: TcpNet,
+    pub(super) events: VecDeque<NetEvent>,
 }
 
 impl End {
-    fn dialing(config: NetConfig) -> Self {
+    pub(super) fn dialing(config: NetConfig) -> Self {
         Self { net: TcpNet::dialing(config), events: VecDeque::new() }
     }
 
-    fn listening(config: NetConfig) -> (Self, Address) {
+    pub(super) fn listening(config: NetConfig) -> (Self, Address) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = Address(listener.local_addr().unwrap().to_string());
         let net = TcpNet::listening(listener, config).unwrap();
         (Self { net, events: VecDeque::new() }, address)
     }
 
-    async fn next(&mut self) -> NetEvent {
+    pub(super) async fn next(&mut self) -> NetEvent {
         while self.events.is_empty() {
             let mut events = Vec::new();
             poll_fn(|cx| self.net.poll(cx, &mut events)).await;
@@ -37,21 +37,21 @@ impl End {
         self.events.pop_front().unwrap()
     }
 
-    async fn opened(&mut self) -> ConnectionId {
+    pub(super) async fn opened(&mut self) -> ConnectionId {
         match self.next().await {
-            NetEvent::Opened { conn } => conn,
+            NetEvent::Opened { conn, .. } => conn,
             other => panic!("expected an opened connection, got {other:?}"),
         }
     }
 
-    async fn received(&mut self) -> (ConnectionId, Frame) {
+    pub(super) async fn received(&mut self) -> (ConnectionId, Frame) {
         match self.next().await {
             NetEvent::Received { conn, frame } => (conn, frame),
             other => panic!("expected a frame, got {other:?}"),
         }
     }
 
-    async fn closed(&mut self) -> (ConnectionId, String) {
+    pub(super) async fn closed(&mut self) -> (ConnectionId, String) {
         match self.next().await {
             NetEvent::Closed { conn, reason } => (conn, reason),
             other => panic!("expected a closed connection, got {other:?}"),
@@ -59,7 +59,7 @@ impl End {
     }
 
     /// Polls it for as long as something else takes, as a loop would.
-    async fn while_polled<T>(&mut self, other: impl Future<Output = T>) -> T {
+    pub(super) async fn while_polled<T>(&mut self, other: impl Future<Output = T>) -> T {
         let mut other = std::pin::pin!(other);
         poll_fn(|cx| {
             let mut events = Vec::new();
@@ -72,7 +72,7 @@ impl End {
 }
 
 async fn pair(config: NetConfig) -> (End, ConnectionId, End, ConnectionId) {
-    let (mut server, address) = End::listening(config);
+    let (mut server, address) = End::listening(config.clone());
     let mut client = End::dialing(config);
     let dialed = ConnectionId::dialed(1);
     client.net.connect(dialed, &address);
@@ -82,12 +82,12 @@ async fn pair(config: NetConfig) -> (End, ConnectionId, End, ConnectionId) {
     (client, dialed, server, accepted)
 }
 
-fn frame(number: u32, payload: usize) -> Frame {
+pub(super) fn frame(number: u32, payload: usize) -> Frame {
     let payload: Vec<u8> = (0..payload).map(|at| (at as u32 ^ number) as u8).collect();
     Frame { head: Bytes::copy_from_slice(&number.to_le_bytes()), payload: payload.into() }
 }
 
-fn encoded(frame: &Frame) -> BytesMut {
+pub(super) fn encoded(frame: &Frame) -> BytesMut {
     let mut bytes = BytesMut::new();
     frame.encode(&mut bytes);
     bytes

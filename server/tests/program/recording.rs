@@ -119,7 +119,7 @@ fn the_first_difference_is_told() {
         recorder.step(&mut machine, Time(1), input, &mut Vec::new());
     }
     // Behind the recorder's back.
-    let opened = Input::Opened { conn: ConnectionId::accepted(1) };
+    let opened = Input::Opened { conn: ConnectionId::accepted(1), identity: None };
     machine.step(Time(2), opened, &mut Vec::new());
     let closed = Input::Closed { conn: ConnectionId::accepted(1), reason: "gone".into() };
     for input in [Input::Timer, closed, Input::Shutdown, Input::EndOfTurn] {
@@ -170,7 +170,7 @@ fn what_is_damaged_or_cut_is_refused() {
     for (bytes, expected) in [
         (&damaged[..], "the recording is damaged in the part at byte"),
         (&bytes[..bytes.len() - 1], "the recording ends early, in the part at byte"),
-        (&later, "the recording has format 2, and this program reads format 1"),
+        (&later, "the recording has format 3, and this program reads format 2"),
         (&bytes[..5], "this is no recording of a node"),
         (&[], "this is no recording of a node"),
     ] {
