@@ -43,7 +43,7 @@ pub struct ClusterPlan {
     pub arguments: Vec<String>,
 }
 
-/// Where a node runs, and how others reach it.
+/// Where a node runs, how others reach it, and what it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// What its command begins with, such as `ip netns exec NAME`.
@@ -52,11 +52,14 @@ pub struct Place {
     pub host: IpAddr,
     /// Where others reach it, if that is elsewhere.
     pub advertise: Option<String>,
+    /// What it does, if not what its plan has all nodes do.
+    pub roles: Option<&'static str>,
 }
 
 impl Default for Place {
     fn default() -> Self {
-        Self { prefix: Vec::new(), host: IpAddr::V4(Ipv4Addr::LOCALHOST), advertise: None }
+        let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self { prefix: Vec::new(), host, advertise: None, roles: None }
     }
 }
 

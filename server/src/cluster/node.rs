@@ -60,14 +60,13 @@ impl NodeProcess {
             format!("--partitions={}", plan.partitions),
             format!("--replicas={}", plan.replicas),
         ];
-        match coordinator {
-            None => arguments.push("--roles=coordinator,server,storage".into()),
-            Some(address) => {
-                arguments.push("--roles=server,storage".into());
-                arguments.push(format!("--coordinator={address}"));
-            }
-        }
         let place = plan.place(number);
+        let usual = match &coordinator {
+            None => "coordinator,server,storage",
+            Some(_) => "server,storage",
+        };
+        arguments.push(format!("--roles={}", place.roles.unwrap_or(usual)));
+        arguments.extend(coordinator.map(|address| format!("--coordinator={address}")));
         if let Some(address) = &place.advertise {
             arguments.push(format!("--advertise={address}"));
         }

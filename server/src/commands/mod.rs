@@ -40,6 +40,12 @@ pub fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Demo(demo::DemoCommand::Bank(args)) => {
             on_all_threads(interruptible(demo::run(args)))
         }
+        Command::Demo(demo::DemoCommand::Smoke(args)) => {
+            on_all_threads(interruptible(demo::smoke::run(args)))
+        }
+        Command::Demo(demo::DemoCommand::SmokeClient(args)) => {
+            on_all_threads(demo::smoke::run_client(args))
+        }
         Command::Bench(bench::BenchCommand::Append(args)) => {
             on_this_thread(interruptible(bench::append::run(args)))
         }

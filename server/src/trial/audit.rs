@@ -1,20 +1,15 @@
 //! After the work: what everyone ended up with, and whether it is as it must be.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use anyhow::{Context, bail};
 use waltz_bank::{Audit, Replay, Totals, Violation};
-use waltz_client::{Mark, NoDatabase, PartitionId, Partitions};
+use waltz_client::PartitionId;
 
 use super::PATIENCE;
-use super::logs::{Digest, digests};
+use super::logs::Digest;
+use super::replicas::{compare_logs, wait_until_whole};
 use super::work::{Bank, Plan};
 use crate::cluster::LocalCluster;
-use crate::commands::connect::connect;
-use crate::commands::status::{ClusterStatus, PartitionLine, gather};
-
-const POLL: Duration = Duration::from_millis(100);
 
 /// One thing that must hold, and what speaks against it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -48,7 +43,7 @@ impl Evidence {
         mut cluster: LocalCluster,
     ) -> anyhow::Result<Self> {
         bank.settle().await?;
-        let sets = wait_until_whole(&bank).await?;
+        let sets = wait_until_whole(&bank.config).await?;
         let read = Replay::read(bank.runtime.clone(), bank.config.clone(), plan.opening_cents);
         let (replay, dense) = match read.await {
             Ok(replay) => (replay, Vec::new()),
@@ -56,7 +51,7 @@ impl Evidence {
         };
         bank.close().await;
         cluster.stop(PATIENCE).await?;
-        let (partitions, unlike) = compare_logs(&cluster, &sets, &replay);
+        let (partitions, unlike) = compare_logs(&cluster, &sets, replay.marks());
         let (shared, derived) = (bank.shared.balances()?, bank.derived.balances()?);
         let statements = bank.derived.statements()?;
         let audit = Audit {
@@ -75,77 +70,6 @@ impl Evidence {
         checks.extend(sort(audit.violations(), plan));
         Ok(Self { totals: bank.tally.totals(), partitions, checks })
     }
-}
-
-/// On which nodes each partition has replicas.
-type Sets = BTreeMap<PartitionId, BTreeSet<u32>>;
-
-/// Every partition has a server, and every replica has everything.
-async fn wait_until_whole(bank: &Bank) -> anyhow::Result<Sets> {
-    let config = bank.config.clone().partitions(Partitions::none());
-    let client = connect(config, NoDatabase::newest()).await?;
-    let waiting = async {
-        loop {
-            let status = gather(&client).await?;
-            let whole = status.partitions.iter().all(|partition| {
-                partition.open
-                    && !partition.replicas.is_empty()
-                    && partition.replicas.iter().all(|replica| replica.last == partition.hwm)
-            });
-            if whole {
-                return anyhow::Ok(sets(&status));
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    };
-    let sets = match tokio::time::timeout(PATIENCE, waiting).await {
-        Ok(sets) => sets?,
-        Err(_) => bail!("a replica did not catch up within {} s", PATIENCE.as_secs()),
-    };
-    client.close().await;
-    Ok(sets)
-}
-
-fn sets(status: &ClusterStatus) -> Sets {
-    let set = |line: &PartitionLine| line.members.iter().map(|member| member.node).collect();
-    status.partitions.iter().map(|line| (PartitionId(line.partition), set(line))).collect()
-}
-
-/// The logs on the disks of all replicas, up to what the replay saw, side by side.
-fn compare_logs(
-    cluster: &LocalCluster,
-    sets: &Sets,
-    replay: &Replay,
-) -> (BTreeMap<PartitionId, Digest>, Vec<String>) {
-    let (mut partitions, mut violations) = (BTreeMap::<PartitionId, Digest>::new(), Vec::new());
-    for (node, data) in cluster.data_directories() {
-        let logs = digests(data, node, replay.marks())
-            .context("the log of a replica can't be read from its disk");
-        let logs = match logs {
-            Ok(logs) => logs,
-            Err(error) => {
-                violations.push(format!("{error:#}"));
-                continue;
-            }
-        };
-        let is_here = |partition| sets.get(partition).is_some_and(|nodes| nodes.contains(&node));
-        for (partition, mark) in replay.marks().iter().filter(|(partition, _)| is_here(partition)) {
-            let found = logs.get(partition).copied();
-            let Some(found) = found.filter(|log| log.last == *mark) else {
-                let last = found.map_or(Mark::NONE, |log| log.last);
-                violations.push(format!("node {node} has {partition} up to {last}, not {mark}"));
-                continue;
-            };
-            let first = partitions.entry(*partition).or_insert(found);
-            if first.hash != found.hash {
-                violations.push(format!(
-                    "{partition} is {:016x} on node {node} and {:016x} elsewhere",
-                    found.hash, first.hash
-                ));
-            }
-        }
-    }
-    (partitions, violations)
 }
 
 /// Violations under the check that they belong to.

@@ -13,6 +13,7 @@ use waltz_core::record::Run;
 use waltz_runtime::journal::{Journal, Reader};
 use waltz_runtime_tokio::FileDisk;
 
+use super::contents::Contents;
 use crate::commands::connect::cluster_key;
 use crate::commands::serve::{journal_config, journal_directory};
 use crate::config::DEFAULT_CLUSTER;
@@ -24,6 +25,8 @@ pub struct Digest {
     pub last: Mark,
     /// Of every byte of every record up to there.
     pub hash: u64,
+    /// What readers see of it.
+    pub contents: Contents,
 }
 
 /// Digests of all logs in a data directory, each up to its mark at most.
@@ -108,8 +111,8 @@ impl Logs {
 
 impl Log {
     fn digest(&self, reader: &mut Reader<FileDisk>, mark: Mark) -> anyhow::Result<Digest> {
-        let (mut hasher, mut next, end) =
-            (DefaultHasher::new(), TransactionId::FIRST, self.last.min(mark));
+        let (mut hasher, mut contents) = (DefaultHasher::new(), Contents::default());
+        let (mut next, end) = (TransactionId::FIRST, self.last.min(mark));
         for (index, piece) in self.pieces.iter().enumerate() {
             let until = self.pieces.get(index + 1).map_or(end, |after| Mark::before(after.first));
             let mut bodies = reader.read(&[piece.place])?;
@@ -119,9 +122,12 @@ impl Log {
             let Some(run) = run.slice(piece.first, until.min(end)) else { continue };
             ensure!(run.first == next, "transaction {} follows {next}", run.first);
             hasher.write(&run.bytes);
+            for record in run.records() {
+                contents.add(record.id(), record.header(), record.data());
+            }
             next = run.last().next();
         }
-        Ok(Digest { last: Mark::before(next), hash: hasher.finish() })
+        Ok(Digest { last: Mark::before(next), hash: hasher.finish(), contents })
     }
 }
 

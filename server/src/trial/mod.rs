@@ -9,14 +9,18 @@
 //! Whoever uses it does their worst to the cluster meanwhile.
 
 mod audit;
+mod contents;
 mod logs;
+mod replicas;
 mod report;
 mod work;
 
 use std::time::Duration;
 
 pub use audit::{Check, Evidence};
+pub use contents::Contents;
 pub use logs::Digest;
+pub use replicas::{Sets, compare_logs, wait_until_whole};
 pub use report::Report;
 pub use work::{Bank, Crew, Plan};
 

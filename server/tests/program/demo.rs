@@ -32,6 +32,22 @@ fn the_bank_survives_kills_of_every_node() {
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
 }
 
+#[test]
+fn every_part_is_bounced_and_all_checksums_are_equal() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = format!("--data={}", directory.path().display());
+    let bounced = ["--transactions=20000", "--bounce-every=400ms"];
+    let output = waltz(["demo", "smoke", "--json", bounced[0], bounced[1], &data]);
+    let report = &json_lines(&output)[0];
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    assert_eq!(report["sound"], true);
+    assert!(report["transactions"].as_u64().unwrap() >= 20_000, "{report}");
+    let bounces = report["bounces"].as_object().unwrap();
+    assert_eq!(bounces.len(), 9, "a coordinator, three servers, three storages, two clients");
+    assert!(bounces.values().all(|count| count.as_u64().unwrap() > 0), "{report}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
 fn partitions(report: &Value) -> Vec<(u64, u64)> {
     let number = |value: &Value| value.as_u64().expect("a number");
     let partitions = report["partitions"].as_array().expect("partitions");

@@ -2,6 +2,7 @@
 
 mod coordinator;
 mod kills;
+pub mod smoke;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -27,6 +28,11 @@ use kills::Kills;
 pub enum DemoCommand {
     /// A bank: services transfer money while nodes are killed; then everything is checked
     Bank(BankArgs),
+    /// A million transactions while every part is bounced; then all checksums are compared
+    Smoke(smoke::SmokeArgs),
+    /// What the smoke test starts
+    #[command(hide = true)]
+    SmokeClient(smoke::SmokeClientArgs),
 }
 
 /// The bank's demonstration.
