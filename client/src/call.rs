@@ -103,6 +103,9 @@ pub(crate) enum Question {
     Status {
         node: Option<NodeId>,
     },
+    Inspect {
+        node: Option<NodeId>,
+    },
     Operate(OperatorRequest),
     Choose(Partitions),
 }

@@ -9,7 +9,7 @@ use waltz_core::client::{
     Answer, ClientConfig, ClientMachine, InDoubt, Partitions, Resolution, Start, Unanswered,
 };
 use waltz_core::id::{ClientId, Mark, NodeId, PartitionId, TransactionId};
-use waltz_core::wire::{ClusterView, NodeStatus, OperatorRequest};
+use waltz_core::wire::{ClusterView, NodeInspection, NodeStatus, OperatorRequest};
 use waltz_runtime::Runtime;
 
 use crate::call::{self, Appended, Call, Permit, Question, Shared, Submitted, ask};
@@ -339,11 +339,26 @@ impl Client {
         }
     }
 
-    /// Asks for something as an operator does: other replicas, trimming, a recovery. The answer
-    /// says that it is recorded; [`Self::status`] shows how far it is.
+    /// What a node knows of the cluster's record, and the replicas that it keeps; without a name,
+    /// whichever answers. For operators' tools: it is as large as the cluster.
     ///
     /// # Errors
-    /// When the cluster refuses, or does not answer in time.
+    /// When there is no such node, it does not answer in time, or it is of a release that can't
+    /// tell.
+    pub async fn inspect(&self, node: Option<NodeId>) -> Result<NodeInspection, ClientError> {
+        match ask(&self.calls, Question::Inspect { node }).await? {
+            Answer::Inspection(inspection) => Ok(*inspection),
+            other => unreachable!("an inspection is one, not {other:?}"),
+        }
+    }
+
+    /// Asks for something as an operator does: other replicas, trimming, a recovery, a node to be
+    /// drained, more partitions. The answer says that it is recorded; [`Self::status`] and
+    /// [`Self::inspect`] show how far it is.
+    ///
+    /// # Errors
+    /// When the cluster refuses, or does not answer in time, or the node that is asked is of a
+    /// release that can't do it.
     pub async fn operate(&self, request: OperatorRequest) -> Result<(), OperateError> {
         ask(&self.calls, Question::Operate(request)).await?;
         Ok(())

@@ -6,7 +6,7 @@ use waltz_core::id::{ClusterKey, Mark, NodeId, PartitionId, TransactionId};
 use waltz_core::io::Address;
 use waltz_core::lock::LockId;
 use waltz_core::record::RecordError;
-use waltz_core::wire::{AppendRefusal, FetchRefusal, OperatorRefusal, Refusal};
+use waltz_core::wire::{AppendRefusal, FetchRefusal, OperatorRefusal, Refusal, Version};
 
 /// What application code fails with.
 pub type CallbackError = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -323,6 +323,16 @@ pub enum OperateError {
     /// Nobody answered in time: perhaps it was done.
     #[error("no answer in time: {0}")]
     TimedOut(String),
+    /// The node that was asked is of a release that can't do it.
+    #[error(
+        "the node speaks version {spoken} of the protocol and this takes version {needed}: upgrade it first"
+    )]
+    TooOld {
+        /// What was agreed on with the node.
+        spoken: Version,
+        /// What it takes.
+        needed: Version,
+    },
     /// The client was closed.
     #[error("the client was closed")]
     Closed,
@@ -335,6 +345,7 @@ impl From<Unanswered> for OperateError {
             Unanswered::UnknownPartition(partition) => {
                 Self::Refused(OperatorRefusal::UnknownPartition { partition })
             }
+            Unanswered::TooOld { spoken, needed } => Self::TooOld { spoken, needed },
             Unanswered::Closed => Self::Closed,
             other => Self::TimedOut(other.to_string()),
         }

@@ -57,6 +57,7 @@ pub use waltz_core::id::{ClientId, ClusterKey, Mark, NodeId, PartitionId, ReqId,
 pub use waltz_core::io::Address;
 pub use waltz_core::lock::{LockId, LockKind};
 pub use waltz_core::wire::{
-    AppendRefusal, ClusterView, FeedMode, NodeStatus, NodeView, OperatorRefusal, OperatorRequest,
-    PartitionStatus, PartitionView, Refusal, ReplicaStatus,
+    AppendRefusal, ClusterView, FeedMode, KnownPartition, NodeInspection, NodeRegistration,
+    NodeStatus, NodeView, OperatorRefusal, OperatorRequest, PartitionStatus, PartitionView,
+    Refusal, ReplicaInspection, ReplicaStatus,
 };

@@ -445,6 +445,7 @@ fn input_of_question(call: CallId, question: Question) -> ClientInput {
         Question::Fetch { partition, id } => ClientInput::Fetch { call, partition, id },
         Question::Describe { formed } => ClientInput::Describe { call, formed },
         Question::Status { node } => ClientInput::Status { call, node },
+        Question::Inspect { node } => ClientInput::Inspect { call, node },
         Question::Operate(request) => ClientInput::Operate { call, request },
         Question::Choose(partitions) => ClientInput::Choose { call, partitions },
     }

@@ -135,7 +135,9 @@ impl Server {
                 self.reply(conn, ServerReply::Operated { call, result });
             }
             ClientRequest::Unmount { .. } => self.mount = None,
-            ClientRequest::Append { .. } | ClientRequest::Credit { .. } => {}
+            ClientRequest::Append { .. }
+            | ClientRequest::Credit { .. }
+            | ClientRequest::Inspect { .. } => {}
         }
     }
 

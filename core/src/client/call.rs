@@ -9,7 +9,10 @@ use thiserror::Error;
 use crate::id::{ClusterKey, Mark, NodeId, PartitionId, ReqId, TransactionId};
 use crate::lock::LockId;
 use crate::record::RecordError;
-use crate::wire::{AppendRefusal, ClusterView, FetchRefusal, NodeStatus, OperatorRefusal, Refusal};
+use crate::wire::{
+    AppendRefusal, ClusterView, FetchRefusal, NodeInspection, NodeStatus, OperatorRefusal, Refusal,
+    Version,
+};
 
 /// Numbers the calls of one client; ascending in the order they were made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -199,6 +202,8 @@ pub enum Answer {
     Cluster(ClusterView),
     /// One node.
     Status(NodeStatus),
+    /// What one node knows and keeps.
+    Inspection(Box<NodeInspection>),
     /// What became of an attempt.
     Resolved(Resolution),
 }
@@ -227,6 +232,16 @@ pub enum Unanswered {
     /// The cluster has no such node.
     #[error("the cluster has no node {0}")]
     UnknownNode(NodeId),
+    /// The node that is to answer speaks an older version of the protocol than the question needs.
+    #[error(
+        "the node speaks version {spoken} of the protocol and this takes version {needed}: upgrade it first"
+    )]
+    TooOld {
+        /// What was agreed on with the node.
+        spoken: Version,
+        /// What it takes.
+        needed: Version,
+    },
     /// An attempt was sent to another cluster than this client's.
     #[error("the attempt was sent to cluster {attempt}; this client is of cluster {client}")]
     OtherCluster {

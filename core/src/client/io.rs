@@ -139,6 +139,13 @@ pub enum ClientInput {
         /// The node.
         node: Option<NodeId>,
     },
+    /// Ask a node what it knows and keeps; any, when none is named.
+    Inspect {
+        /// Names it.
+        call: CallId,
+        /// The node.
+        node: Option<NodeId>,
+    },
     /// Ask for something as an operator does.
     Operate {
         /// Names it.

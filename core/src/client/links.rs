@@ -46,6 +46,8 @@ struct Link {
     state: LinkState,
     heard: Time,
     pinged: bool,
+    /// Agreed on once it is open.
+    version: Version,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,11 +84,16 @@ impl Links {
             .find_map(|(conn, link)| (link.state == LinkState::Open(node)).then_some(*conn))
     }
 
-    /// Any open connection, home first.
-    pub(super) fn any(&self) -> Option<ConnectionId> {
-        self.home
-            .filter(|home| self.is_open(*home))
-            .or_else(|| self.links.keys().copied().find(|conn| self.is_open(*conn)))
+    /// Any open connection, home first, but rather one whose node speaks this version.
+    pub(super) fn any(&self, version: Version) -> Option<ConnectionId> {
+        let home = self.home.into_iter();
+        let open = home.chain(self.links.keys().copied()).filter(|conn| self.is_open(*conn));
+        open.clone().find(|conn| self.version(*conn) >= version).or_else(|| open.clone().next())
+    }
+
+    /// The version that was agreed on with a node.
+    pub(super) fn version(&self, conn: ConnectionId) -> Version {
+        self.links.get(&conn).map_or(Version::OLDEST, |link| link.version)
     }
 
     fn is_open(&self, conn: ConnectionId) -> bool {
@@ -106,7 +113,7 @@ impl Links {
         wanted: &BTreeSet<NodeId>,
     ) -> Vec<ConnectionId> {
         if self.home.is_none_or(|home| !self.links.contains_key(&home)) {
-            self.home = self.any();
+            self.home = self.any(Version::OLDEST);
         }
         if self.home.is_none() {
             self.dial_home(base, cluster);
@@ -180,7 +187,8 @@ impl Links {
         let conn = ConnectionId::dialed(self.dials);
         base.push(ClientEffect::Connect { conn, address: address.clone() });
         let state = LinkState::Dialing;
-        self.links.insert(conn, Link { address, expected, state, heard: base.now, pinged: false });
+        let (heard, version) = (base.now, Version::OLDEST);
+        self.links.insert(conn, Link { address, expected, state, heard, pinged: false, version });
         base.wake_by(base.now + SILENCE);
         conn
     }
@@ -263,6 +271,7 @@ impl Links {
             return self.fail(base, conn, text);
         }
         link.state = LinkState::Open(welcome.node);
+        link.version = welcome.version;
         self.pauses.remove(&link.address);
         base.cluster = Some(welcome.cluster);
         base.ask(conn, ClientRequest::Describe);

@@ -10,7 +10,9 @@ use crate::id::{Mark, NodeId, PartitionId, TransactionId};
 use crate::io::ConnectionId;
 use crate::record::RecordView;
 use crate::time::Time;
-use crate::wire::{ClientRequest, FetchRefusal, NodeStatus, OperatorRefusal, OperatorRequest};
+use crate::wire::{
+    ClientRequest, FetchRefusal, NodeInspection, NodeStatus, OperatorRefusal, OperatorRequest,
+};
 
 use super::base::Base;
 use super::call::{Answer, CallId, Unanswered};
@@ -43,6 +45,7 @@ struct Request {
 enum What {
     Fetch { partition: PartitionId, id: TransactionId, waiters: Vec<CallId> },
     Status { call: CallId, node: Option<NodeId> },
+    Inspect { call: CallId, node: Option<NodeId> },
     Mark { partition: PartitionId, purpose: Purpose },
     Operate { call: CallId, request: OperatorRequest },
 }
@@ -87,6 +90,10 @@ impl Requests {
         self.add(base, What::Status { call, node });
     }
 
+    pub(super) fn inspect(&mut self, base: &mut Base, call: CallId, node: Option<NodeId>) {
+        self.add(base, What::Inspect { call, node });
+    }
+
     pub(super) fn mark(&mut self, base: &mut Base, partition: PartitionId, purpose: Purpose) {
         self.add(base, What::Mark { partition, purpose });
     }
@@ -119,15 +126,21 @@ impl Requests {
                 base.wake_by(request.not_before);
                 continue;
             }
+            let message = request.what.message(number);
+            let needed = message.since();
             let conn = match request.what.is_for_anyone() {
-                true => links.any(),
+                true => links.any(needed),
                 false => request.what.node(cluster).and_then(|node| links.to(node)),
             };
-            if let Some(conn) = conn {
-                request.sent = Some(conn);
-                self.unsent.remove(&number);
-                base.ask(conn, request.what.message(number));
+            let Some(conn) = conn else { continue };
+            let spoken = links.version(conn);
+            if spoken < needed {
+                self.end(base, number, Err(Unanswered::TooOld { spoken, needed }));
+                continue;
             }
+            request.sent = Some(conn);
+            self.unsent.remove(&number);
+            base.ask(conn, message);
         }
     }
 
@@ -171,6 +184,18 @@ impl Requests {
     ) {
         if let Some(What::Status { .. }) = self.sent(conn, number) {
             self.end(base, number, Ok(Answer::Status(status)));
+        }
+    }
+
+    pub(super) fn on_inspected(
+        &mut self,
+        base: &mut Base,
+        conn: ConnectionId,
+        number: u64,
+        inspection: NodeInspection,
+    ) {
+        if let Some(What::Inspect { .. }) = self.sent(conn, number) {
+            self.end(base, number, Ok(Answer::Inspection(Box::new(inspection))));
         }
     }
 
@@ -269,7 +294,7 @@ impl Requests {
                 }
                 None
             }
-            What::Status { call, .. } | What::Operate { call, .. } => {
+            What::Status { call, .. } | What::Inspect { call, .. } | What::Operate { call, .. } => {
                 base.answer(call, answer);
                 None
             }
@@ -284,7 +309,7 @@ impl What {
     /// Whether any node can answer it.
     fn is_for_anyone(&self) -> bool {
         match self {
-            Self::Status { node, .. } => node.is_none(),
+            Self::Status { node, .. } | Self::Inspect { node, .. } => node.is_none(),
             Self::Operate { request, .. } => !matches!(request, OperatorRequest::Trim { .. }),
             Self::Fetch { .. } | Self::Mark { .. } => false,
         }
@@ -298,7 +323,7 @@ impl What {
             | Self::Operate { request: OperatorRequest::Trim { partition, .. }, .. } => {
                 cluster.owner(*partition).map(|(node, _)| node)
             }
-            Self::Status { node, .. } => *node,
+            Self::Status { node, .. } | Self::Inspect { node, .. } => *node,
             Self::Operate { .. } => None,
         }
     }
@@ -309,6 +334,7 @@ impl What {
                 ClientRequest::Fetch { partition: *partition, call, id: *id }
             }
             Self::Status { .. } => ClientRequest::Status { call },
+            Self::Inspect { .. } => ClientRequest::Inspect { call },
             Self::Mark { partition, .. } => ClientRequest::Current { partition: *partition, call },
             Self::Operate { request, .. } => {
                 ClientRequest::Operate { call, request: request.clone() }

@@ -84,7 +84,7 @@ impl ControllerConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Controller {
     bootstrap: Option<ControllerConfig>,
-    /// The live servers seen last.
+    /// The live servers seen last, without those that are drained while there are others.
     servers: BTreeSet<NodeId>,
     /// Until when partitions stay with live servers.
     settles_at: Option<Time>,
@@ -123,8 +123,7 @@ impl Controller {
     }
 
     fn watch_servers(&mut self, now: Time, directory: &Directory) {
-        let live = directory.nodes().filter(|(_, record)| record.server);
-        let servers: BTreeSet<NodeId> = live.map(|(node, _)| node).collect();
+        let servers = assignable(directory);
         if servers != self.servers {
             self.servers = servers;
             self.settles_at = Some(now + SETTLE);
@@ -137,14 +136,7 @@ impl Controller {
     /// coordinator does not know belong to a cluster that it has forgotten. Others in their place
     /// would start with empty logs.
     fn bootstrap(&mut self, cx: &mut Context<'_>, directory: &Directory) -> Vec<Fact> {
-        let Some(config) = self.bootstrap else {
-            if !std::mem::replace(&mut self.reported, true) {
-                let text = "the coordinator knows no cluster, and this node was given no numbers of \
-                            partitions and replicas to make one by";
-                cx.report(Level::Warning, None, text.to_owned());
-            }
-            return Vec::new();
-        };
+        let Some(config) = self.bootstrap else { return Vec::new() };
         if directory.storages.len() < config.storages {
             return Vec::new();
         }
@@ -152,7 +144,8 @@ impl Controller {
             if !std::mem::replace(&mut self.reported, true) {
                 let text = format!(
                     "{node} keeps replicas, and this coordinator knows no partitions: it lost what \
-                     it knew. No cluster is made; give this node its journal back"
+                     it knew. No cluster is made; give this node its journal back, or have an \
+                     operator restore the cluster"
                 );
                 cx.report(Level::Error, None, text);
             }
@@ -167,7 +160,9 @@ impl Controller {
 
     fn compare_figures(&mut self, cx: &mut Context<'_>, cluster: Cluster) {
         let Some(ControllerConfig { cluster: configured, .. }) = self.bootstrap else { return };
-        if cluster != configured && !std::mem::replace(&mut self.reported, true) {
+        let is_other =
+            cluster.replicas != configured.replicas || cluster.partitions < configured.partitions;
+        if is_other && !std::mem::replace(&mut self.reported, true) {
             let text = format!(
                 "configured are {} partitions of {} replicas; the cluster was bootstrapped with {} of {}, which stand",
                 configured.partitions, configured.replicas, cluster.partitions, cluster.replicas,
@@ -182,10 +177,8 @@ impl Controller {
             .iter()
             .map(|(partition, assignment)| (*partition, assignment.server))
             .collect();
-        let preferences =
-            directory.nodes().map(|(node, record)| (node, record.preferred.clone())).collect();
         let partitions = directory.partitions.keys().copied();
-        let target = assign(&self.servers, &preferences, &current, partitions);
+        let target = assign(&self.servers, &preferences(directory), &current, partitions);
         let settled = self.settles_at.is_none();
         let stays = |partition: &PartitionId, server: &NodeId| {
             let current = current.get(partition);
@@ -206,12 +199,51 @@ impl Controller {
     }
 }
 
+/// The live servers that are not drained; if all are, all of them.
+fn assignable(directory: &Directory) -> BTreeSet<NodeId> {
+    let live = directory.nodes().filter(|(_, record)| record.server).map(|(node, _)| node);
+    let (drained, others): (BTreeSet<_>, BTreeSet<_>) =
+        live.partition(|node| directory.operations(*node).is_some_and(|of| of.server_drained));
+    if others.is_empty() { drained } else { others }
+}
+
+/// What each live node would rather serve: by itself, as operators want, and, of the partitions that
+/// none of these prefers, those that are wanted in its region.
+fn preferences(directory: &Directory) -> BTreeMap<NodeId, BTreeSet<PartitionId>> {
+    let wanted = |node| directory.operations(node).into_iter().flat_map(|of| &of.preferred);
+    let mut preferences: BTreeMap<NodeId, BTreeSet<PartitionId>> = assignable(directory)
+        .into_iter()
+        .filter_map(|node| Some((node, directory.node(node)?)))
+        .map(|(node, record)| {
+            (node, record.preferred.iter().chain(wanted(node)).copied().collect())
+        })
+        .collect();
+    let preferred: BTreeSet<_> = preferences.values().flatten().copied().collect();
+    for (partition, region) in directory.regions().filter(|(one, _)| !preferred.contains(one)) {
+        for (node, partitions) in &mut preferences {
+            let locality = directory.locality(*node);
+            if locality.is_some_and(|locality| locality.region.as_deref() == Some(region)) {
+                partitions.insert(partition);
+            }
+        }
+    }
+    preferences
+}
+
+/// The disks that new replicas go to: without drained ones, while there are enough others.
+fn placeable(directory: &Directory, replicas: usize) -> Vec<Member> {
+    let is_drained =
+        |node: &NodeId| directory.operations(*node).is_some_and(|of| of.storage_drained);
+    let storages = &directory.storages;
+    let enough = storages.keys().filter(|node| !is_drained(node)).count() >= replicas;
+    let chosen = storages.iter().filter(|(node, _)| !enough || !is_drained(node));
+    chosen.map(|(&node, record)| Member { node, storage: record.storage }).collect()
+}
+
 /// The partitions that are not there yet, with replicas spread over the storage nodes.
 fn create_partitions(cx: &mut Context<'_>, mirror: &Mirror, cluster: Cluster) -> Vec<Fact> {
-    let storages = &mirror.directory.storages;
-    let members: Vec<Member> =
-        storages.iter().map(|(&node, record)| Member { node, storage: record.storage }).collect();
     let replicas = cluster.replicas as usize;
+    let members = placeable(&mirror.directory, replicas);
     if members.len() < replicas {
         return Vec::new();
     }

@@ -1,13 +1,14 @@
 //! The cluster as one node knows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Generation, Member, NodeId, PartitionId};
 use crate::io::Address;
 use crate::membership::{
-    Assignment, Cluster, Consumers, Fact, Name, NodeRecord, PartitionMeta, StorageRecord, Target,
+    Assignment, Cluster, Consumers, Fact, Locality, Name, NodeRecord, Operations, PartitionMeta,
+    StorageRecord, Target,
 };
 use crate::wire::{ClusterView, NodeView, PartitionView};
 
@@ -22,8 +23,14 @@ pub struct Directory {
     pub(super) assignments: BTreeMap<PartitionId, Assignment>,
     pub(super) targets: BTreeMap<PartitionId, Target>,
     pub(super) consumers: BTreeMap<PartitionId, Consumers>,
+    pub(super) operations: BTreeMap<NodeId, Operations>,
+    pub(super) localities: BTreeMap<NodeId, Locality>,
+    pub(super) regions: BTreeMap<PartitionId, String>,
+    pub(super) controller: Option<NodeId>,
     /// Where each node was last known to listen; outlives its lease.
     pub(super) addresses: BTreeMap<NodeId, Address>,
+    /// The highest generation seen of each partition; outlives what the coordinator knows.
+    pub(super) generations: BTreeMap<PartitionId, Generation>,
 }
 
 impl Directory {
@@ -35,6 +42,11 @@ impl Directory {
     /// The nodes whose leases are alive, ascending.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &NodeRecord)> {
         self.nodes.iter().map(|(node, record)| (*node, record))
+    }
+
+    /// A node whose lease is alive.
+    pub fn node(&self, node: NodeId) -> Option<&NodeRecord> {
+        self.nodes.get(&node)
     }
 
     /// Whether a node's lease is alive.
@@ -78,37 +90,80 @@ impl Directory {
         self.consumers.get(&partition)
     }
 
+    /// What operators want of a node, if they ever said.
+    pub fn operations(&self, node: NodeId) -> Option<&Operations> {
+        self.operations.get(&node)
+    }
+
+    /// Where a node stands, if it ever said.
+    pub fn locality(&self, node: NodeId) -> Option<&Locality> {
+        self.localities.get(&node)
+    }
+
+    /// The partitions that are to be served in a region, ascending.
+    pub fn regions(&self) -> impl Iterator<Item = (PartitionId, &str)> {
+        self.regions.iter().map(|(partition, region)| (*partition, region.as_str()))
+    }
+
+    /// The node that controls, where that is elected.
+    pub fn controller(&self) -> Option<NodeId> {
+        self.controller
+    }
+
+    /// The highest generation of each partition that was seen, ascending.
+    pub fn generations(&self) -> impl Iterator<Item = (PartitionId, Generation)> {
+        self.generations.iter().map(|(partition, generation)| (*partition, *generation))
+    }
+
+    /// Every node that is recorded in some way, or that was live.
+    pub fn known_nodes(&self) -> BTreeSet<NodeId> {
+        let live = self.nodes.keys().chain(self.addresses.keys());
+        let recorded = self.storages.keys().chain(self.operations.keys());
+        live.chain(recorded).chain(self.localities.keys()).copied().collect()
+    }
+
     /// Whether a replica's node has come back with another disk: this replica is gone.
     pub fn is_replaced(&self, member: Member) -> bool {
         self.storages.get(&member.node).is_some_and(|record| record.storage != member.storage)
     }
 
-    /// What is known under a name of a partition that edits are made to.
+    /// What is known under a name that edits are made to.
     pub(super) fn fact(&self, name: Name) -> Option<Fact> {
-        match name {
+        Some(match name {
+            Name::Cluster => Fact::Cluster(self.cluster?),
+            Name::Storage(node) => Fact::Storage(node, self.storages.get(&node)?.clone()),
             Name::Partition(partition) => {
-                Some(Fact::Partition(partition, self.partitions.get(&partition)?.clone()))
+                Fact::Partition(partition, self.partitions.get(&partition)?.clone())
+            }
+            Name::Assignment(partition) => {
+                Fact::Assignment(partition, *self.assignments.get(&partition)?)
             }
             Name::Target(partition) => {
-                Some(Fact::Target(partition, self.targets.get(&partition)?.clone()))
+                Fact::Target(partition, self.targets.get(&partition)?.clone())
             }
             Name::Consumers(partition) => {
-                Some(Fact::Consumers(partition, self.consumers.get(&partition)?.clone()))
+                Fact::Consumers(partition, self.consumers.get(&partition)?.clone())
             }
-            Name::Controller
-            | Name::Cluster
-            | Name::Node(_)
-            | Name::Storage(_)
-            | Name::Assignment(_)
-            | Name::Epoch(_) => None,
-        }
+            Name::Operations(node) => Fact::Operations(node, self.operations.get(&node)?.clone()),
+            Name::Locality(node) => Fact::Locality(node, self.localities.get(&node)?.clone()),
+            Name::Region(partition) => {
+                Fact::Region(partition, self.regions.get(&partition)?.clone())
+            }
+            Name::Controller | Name::Node(_) | Name::Epoch(_) => return None,
+        })
     }
 
     /// What clients are told: partitions and their servers, and every node that ever listened.
-    /// No partitions before all of them exist: a client spreads its keys over their number.
+    /// A client spreads its keys over the number of partitions, so it hears of none before the
+    /// cluster's first ones all exist, and of none that are added before all of them do. Nothing is
+    /// assigned before that either: partitions with a server can be told meanwhile.
     pub fn view(&self) -> ClusterView {
         let whole = self.cluster.is_some_and(|c| self.partitions.len() >= c.partitions as usize);
-        let partitions = self.partitions.iter().filter(|_| whole).map(|(&partition, meta)| {
+        let is_told = |partition: &PartitionId| {
+            whole || self.cluster.is_some() && self.assignments.contains_key(partition)
+        };
+        let told = self.partitions.iter().filter(|(partition, _)| is_told(partition));
+        let partitions = told.map(|(&partition, meta)| {
             let assignment = self.assignments.get(&partition);
             PartitionView {
                 partition,

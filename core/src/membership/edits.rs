@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{CreationId, Mark, PartitionId, ReplicaSet, SetVersion};
-use crate::membership::{Consumers, Directory, Fact, Name, PartitionMeta, Target};
+use crate::membership::{Edit, Fact, Name};
 use crate::time::Time;
 use crate::wire::OperatorRefusal;
 
@@ -20,105 +19,36 @@ const MOST: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EditId(pub u64);
 
-/// A change of what the coordinator keeps of a partition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Edit {
-    /// A newer replica set is committed: whom to ask first from now on. An older one, or one of
-    /// another creation, changes nothing.
-    Committed {
-        /// The partition.
-        partition: PartitionId,
-        /// Its creation.
-        creation: CreationId,
-        /// The set's version.
-        version: SetVersion,
-        /// The set.
-        replicas: ReplicaSet,
-    },
-    /// An operator wants other replicas.
-    Target {
-        /// The partition.
-        partition: PartitionId,
-        /// What is wanted.
-        target: Target,
-    },
-    /// A consumer has applied the log up to here.
-    AdvanceConsumer {
-        /// The partition.
-        partition: PartitionId,
-        /// The consumer.
-        consumer: String,
-        /// What it has applied.
-        mark: Mark,
-    },
-    /// A consumer is gone.
-    RemoveConsumer {
-        /// The partition.
-        partition: PartitionId,
-        /// The consumer.
-        consumer: String,
-    },
-}
-
-impl Edit {
-    /// What it changes.
-    pub(super) fn name(&self) -> Name {
-        match self {
-            Self::Committed { partition, .. } => Name::Partition(*partition),
-            Self::Target { partition, .. } => Name::Target(*partition),
-            Self::AdvanceConsumer { partition, .. } | Self::RemoveConsumer { partition, .. } => {
-                Name::Consumers(*partition)
-            }
-        }
-    }
-
-    /// The fact after the edit; `None`: there is nothing to say.
-    fn apply(&self, current: Option<Fact>) -> Result<Option<Fact>, OperatorRefusal> {
-        match (self, current) {
-            (
-                Self::Committed { creation, version, replicas, .. },
-                Some(Fact::Partition(partition, meta)),
-            ) if meta.creation == *creation && meta.version < *version => {
-                let (creation, version, replicas) = (*creation, *version, replicas.clone());
-                let meta = PartitionMeta { creation, version, replicas };
-                Ok(Some(Fact::Partition(partition, meta)))
-            }
-            (Self::Committed { .. }, current) => Ok(current),
-            (Self::Target { partition, target }, _) => {
-                Ok(Some(Fact::Target(*partition, target.clone())))
-            }
-            (Self::AdvanceConsumer { partition, consumer, mark }, current) => {
-                let mut consumers = consumers_of(current);
-                consumers.advance(consumer, *mark)?;
-                Ok(Some(Fact::Consumers(*partition, consumers)))
-            }
-            (Self::RemoveConsumer { partition, consumer }, current) => {
-                let mut consumers = consumers_of(current);
-                consumers.remove(consumer)?;
-                Ok(Some(Fact::Consumers(*partition, consumers)))
-            }
-        }
-    }
-}
-
-fn consumers_of(fact: Option<Fact>) -> Consumers {
-    match fact {
-        Some(Fact::Consumers(_, consumers)) => consumers,
-        _ => Consumers::default(),
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Waiting {
     edit: Edit,
     deadline: Option<Time>,
 }
 
+/// What a key is to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Write {
+    /// This.
+    Set(Fact),
+    /// Nothing: there is to be no such key.
+    Delete(Name),
+}
+
+impl Write {
+    /// The key.
+    pub(super) fn name(&self) -> Name {
+        match self {
+            Self::Set(fact) => fact.name(),
+            Self::Delete(name) => *name,
+        }
+    }
+}
+
 /// What the edits of one key come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Folded {
-    /// The fact with all of them made; `None`: it stands already.
-    pub(super) fact: Option<Fact>,
+    /// What is to be written to have all of them made; `None`: it stands already.
+    pub(super) write: Option<Write>,
     /// Which edits that is.
     pub(super) made: Vec<EditId>,
     /// The others, and why they can't be made.
@@ -157,20 +87,20 @@ impl Edits {
     }
 
     /// What the edits of a key come to, given what stands there.
-    pub(super) fn fold(&self, name: Name, directory: &Directory) -> Folded {
-        let current = directory.fact(name);
-        let mut folded = Folded { fact: current.clone(), made: Vec::new(), refused: Vec::new() };
+    pub(super) fn fold(&self, name: Name, current: Option<Fact>) -> Folded {
+        let mut fact = current.clone();
+        let (mut made, mut refused) = (Vec::new(), Vec::new());
         for (&id, waiting) in self.waiting.iter().filter(|(_, one)| one.edit.name() == name) {
-            match waiting.edit.apply(folded.fact.clone()) {
-                Ok(fact) => {
-                    folded.fact = fact;
-                    folded.made.push(id);
+            match waiting.edit.apply(fact.clone()) {
+                Ok(changed) => {
+                    fact = changed;
+                    made.push(id);
                 }
-                Err(refusal) => folded.refused.push((id, refusal)),
+                Err(refusal) => refused.push((id, refusal)),
             }
         }
-        folded.fact = folded.fact.filter(|fact| Some(fact) != current.as_ref());
-        folded
+        let write = (fact != current).then(|| fact.map_or(Write::Delete(name), Write::Set));
+        Folded { write, made, refused }
     }
 
     /// An edit has ended; false if it had before.
@@ -198,7 +128,10 @@ impl Edits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{Member, NodeId, StorageId, TransactionId};
+    use crate::id::{
+        CreationId, Member, NodeId, PartitionId, ReplicaSet, SetVersion, StorageId, TransactionId,
+    };
+    use crate::membership::{Directory, PartitionMeta, Target};
 
     const PARTITION: PartitionId = PartitionId(3);
     const CREATION: CreationId = CreationId(5);
@@ -226,6 +159,10 @@ mod tests {
         directory
     }
 
+    fn fold(edits: &Edits, name: Name, directory: &Directory) -> Folded {
+        edits.fold(name, directory.fact(name))
+    }
+
     #[test]
     fn replica_sets_only_grow_in_version() {
         let cases = [
@@ -237,9 +174,9 @@ mod tests {
         for (edit, expected) in cases {
             let mut edits = Edits::default();
             let id = edits.add(edit, None).expect("there is room");
-            let folded = edits.fold(Name::Partition(PARTITION), &directory());
-            let version = folded.fact.map(|fact| match fact {
-                Fact::Partition(_, meta) => meta.version,
+            let folded = fold(&edits, Name::Partition(PARTITION), &directory());
+            let version = folded.write.map(|write| match write {
+                Write::Set(Fact::Partition(_, meta)) => meta.version,
                 other => panic!("{other:?} is no partition"),
             });
             assert_eq!((version, folded.made), (expected, vec![id]));
@@ -257,8 +194,10 @@ mod tests {
         for edit in [advance("a", 4), remove("b"), advance("a", 7), advance("c", 1), remove("c")] {
             ids.push(edits.add(edit, None).expect("there is room"));
         }
-        let folded = edits.fold(Name::Consumers(PARTITION), &directory());
-        let Some(Fact::Consumers(_, consumers)) = folded.fact else { panic!("consumers change") };
+        let folded = fold(&edits, Name::Consumers(PARTITION), &directory());
+        let Some(Write::Set(Fact::Consumers(_, consumers))) = folded.write else {
+            panic!("consumers change")
+        };
         assert_eq!(consumers.iter().collect::<Vec<_>>(), [("a", TransactionId(7).mark())]);
         assert_eq!(folded.made, [ids[0], ids[2], ids[3], ids[4]]);
         let unknown = OperatorRefusal::UnknownConsumer { name: "b".to_owned() };
@@ -272,8 +211,8 @@ mod tests {
         directory.targets.insert(PARTITION, target.clone());
         let mut edits = Edits::default();
         let id = edits.add(Edit::Target { partition: PARTITION, target }, None).expect("room");
-        let folded = edits.fold(Name::Target(PARTITION), &directory);
-        assert_eq!((folded.fact, folded.made), (None, vec![id]));
+        let folded = fold(&edits, Name::Target(PARTITION), &directory);
+        assert_eq!((folded.write, folded.made), (None, vec![id]));
     }
 
     #[test]

@@ -49,11 +49,20 @@ impl Mirror {
         self.controller
     }
 
-    /// Starts over with a snapshot. Only where nodes last listened is kept.
+    /// What is known under a name that edits are made to.
+    pub(super) fn fact(&self, name: Name) -> Option<Fact> {
+        match name {
+            Name::Epoch(partition) => Some(Fact::Epoch(partition, self.epoch(partition)?)),
+            name => self.directory.fact(name),
+        }
+    }
+
+    /// Starts over with a snapshot. Only where nodes last listened is kept, and how high
+    /// generations were.
     pub(super) fn reset(&mut self, cx: &mut Context<'_>, entries: Vec<(Key, Versioned)>) {
-        let addresses = std::mem::take(&mut self.directory.addresses);
-        *self =
-            Self { directory: Directory { addresses, ..Default::default() }, ..Self::default() };
+        let Directory { addresses, generations, .. } = std::mem::take(&mut self.directory);
+        let directory = Directory { addresses, generations, ..Directory::default() };
+        *self = Self { directory, ..Self::default() };
         for (key, versioned) in entries {
             if let Some(name) = Name::parse(&key) {
                 self.learn(cx, name, Some(versioned));
@@ -66,7 +75,8 @@ impl Mirror {
         self.unreadable.remove(&name);
         let Some(Versioned { revision, value, lease }) = current else {
             self.revisions.remove(&name);
-            return self.forget(name);
+            self.forget(name);
+            return self.forget_address(name);
         };
         self.revisions.insert(name, revision);
         match Fact::decode(name, &value) {
@@ -77,6 +87,15 @@ impl Mirror {
                 self.unreadable.insert(name);
                 self.forget(name);
             }
+        }
+    }
+
+    /// A dead node whose permanent record was deleted is forgotten for good.
+    fn forget_address(&mut self, name: Name) {
+        if let Name::Storage(node) | Name::Locality(node) = name
+            && !self.directory.nodes.contains_key(&node)
+        {
+            self.directory.addresses.remove(&node);
         }
     }
 
@@ -106,6 +125,8 @@ impl Mirror {
                 directory.partitions.insert(partition, meta);
             }
             Fact::Assignment(partition, assignment) => {
+                let seen = directory.generations.entry(partition).or_insert(assignment.generation);
+                *seen = assignment.generation.max(*seen);
                 directory.assignments.insert(partition, assignment);
             }
             Fact::Epoch(partition, epoch) => {
@@ -117,7 +138,19 @@ impl Mirror {
             Fact::Consumers(partition, consumers) => {
                 directory.consumers.insert(partition, consumers);
             }
-            Fact::Controller(_) => self.controller = lease,
+            Fact::Controller(node) => {
+                directory.controller = Some(node);
+                self.controller = lease;
+            }
+            Fact::Operations(node, operations) => {
+                directory.operations.insert(node, operations);
+            }
+            Fact::Locality(node, locality) => {
+                directory.localities.insert(node, locality);
+            }
+            Fact::Region(partition, region) => {
+                directory.regions.insert(partition, region);
+            }
         }
     }
 
@@ -147,7 +180,19 @@ impl Mirror {
             Name::Consumers(partition) => {
                 directory.consumers.remove(&partition);
             }
-            Name::Controller => self.controller = None,
+            Name::Controller => {
+                directory.controller = None;
+                self.controller = None;
+            }
+            Name::Operations(node) => {
+                directory.operations.remove(&node);
+            }
+            Name::Locality(node) => {
+                directory.localities.remove(&node);
+            }
+            Name::Region(partition) => {
+                directory.regions.remove(&partition);
+            }
         }
     }
 }

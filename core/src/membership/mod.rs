@@ -10,6 +10,9 @@
 //! targets/{p}        the replicas that an operator wants      permanent
 //! consumers/{p}      who reads it, and up to where            permanent
 //! controller         who controls, where that is elected      lives with the node's lease
+//! localities/{node}  region, zone, capacity                   permanent
+//! operations/{node}  drained, preferred: as operators want    permanent
+//! regions/{p}        where operators want it served           permanent
 //! ```
 //!
 //! Every node has an [`Agent`]: it registers the node, keeps its lease alive, mirrors the keys in a
@@ -30,8 +33,10 @@ mod assign;
 mod consumers;
 mod controller;
 mod directory;
+mod edit;
 mod edits;
 mod mirror;
+mod operations;
 mod orders;
 mod schema;
 
@@ -43,8 +48,10 @@ pub use assign::assign;
 pub use consumers::{Consumers, MAX_CONSUMER_NAME, MAX_CONSUMERS};
 pub use controller::{Control, ControllerConfig, ControllerConfigError};
 pub use directory::Directory;
-pub use edits::{Edit, EditId};
-pub use orders::edit_of;
+pub use edit::{Edit, Operation};
+pub use edits::EditId;
+pub use operations::{Locality, LocalityError, MAX_LOCALITY_NAME, Operations, is_locality_name};
+pub use orders::edits_of;
 pub use schema::{
     Assignment, Cluster, Fact, MAX_PARTITIONS, MAX_REPLICAS, Name, NodeRecord, PartitionMeta,
     SchemaError, StorageRecord, Target,

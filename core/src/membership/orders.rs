@@ -1,44 +1,82 @@
 //! From what an operator asks, in nodes, to what is recorded, in disks.
 
+mod cluster;
+mod nodes;
+
 use std::collections::BTreeSet;
 
 use crate::id::{Member, NodeId, PartitionId, ReplicaSet};
-use crate::membership::{Directory, Edit, MAX_REPLICAS, PartitionMeta, Target};
+use crate::membership::{Directory, Edit, MAX_REPLICAS, Operation, PartitionMeta, Target};
 use crate::wire::{OperatorRefusal, OperatorRequest};
 
-/// What is to be recorded for a request. Trimming is none of it: that is for the partition's
-/// server alone.
+/// What is to be recorded for a request: edits in any order, but the last one only once all others
+/// are. Trimming is none of it: that is for the partition's server alone.
 ///
 /// # Errors
 /// When there is no such partition or node, the request asks for what can't be, or it changes
 /// nothing.
-pub fn edit_of(directory: &Directory, request: OperatorRequest) -> Result<Edit, OperatorRefusal> {
-    let partition = request.partition();
-    let meta =
-        directory.partition(partition).ok_or(OperatorRefusal::UnknownPartition { partition })?;
-    match request {
-        OperatorRequest::SetReplicas { nodes, .. } => {
+pub fn edits_of(
+    directory: &Directory,
+    request: OperatorRequest,
+) -> Result<Vec<Edit>, OperatorRefusal> {
+    let edit = match request {
+        OperatorRequest::SetReplicas { partition, nodes } => {
+            let meta = meta(directory, partition)?;
             let check = |member| check_wanted(directory, meta, member);
             let members = members(directory, &nodes, check)?;
-            set_replicas(directory, meta, partition, members)
+            set_replicas(directory, meta, partition, members)?
         }
-        OperatorRequest::Recover { survivors, version, .. } => {
+        OperatorRequest::Recover { partition, survivors, version } => {
+            let meta = meta(directory, partition)?;
             if meta.version > version {
                 return Err(OperatorRefusal::Outdated { newest: meta.version });
             }
             let check = |member| check_survivor(directory, meta, member);
             let members = members(directory, &survivors, check)?;
             let target = Target { members, force_above: Some(version) };
-            Ok(Edit::Target { partition, target })
+            Edit::Target { partition, target }
         }
-        OperatorRequest::AdvanceConsumer { consumer, mark, .. } => {
-            Ok(Edit::AdvanceConsumer { partition, consumer, mark })
+        OperatorRequest::AdvanceConsumer { partition, consumer, mark } => {
+            meta(directory, partition)?;
+            Edit::AdvanceConsumer { partition, consumer, mark }
         }
-        OperatorRequest::RemoveConsumer { consumer, .. } => {
-            Ok(Edit::RemoveConsumer { partition, consumer })
+        OperatorRequest::RemoveConsumer { partition, consumer } => {
+            meta(directory, partition)?;
+            Edit::RemoveConsumer { partition, consumer }
         }
-        OperatorRequest::Trim { .. } => Err(OperatorRefusal::NotOwner),
-    }
+        OperatorRequest::Trim { partition, .. } => {
+            meta(directory, partition)?;
+            return Err(OperatorRefusal::NotOwner);
+        }
+        OperatorRequest::PreferRegion { partition, region } => {
+            meta(directory, partition)?;
+            nodes::prefer_region(partition, region)?
+        }
+        OperatorRequest::DrainServer { node, drained } => {
+            nodes::operate(directory, node, Operation::DrainServer(drained))?
+        }
+        OperatorRequest::DrainStorage { node, drained } => {
+            nodes::operate(directory, node, Operation::DrainStorage(drained))?
+        }
+        OperatorRequest::Prefer { node, partitions, preferred } => {
+            nodes::prefer(directory, node, partitions, preferred)?
+        }
+        OperatorRequest::ForgetNode { node } => return nodes::forget(directory, node),
+        OperatorRequest::AddPartitions { partitions } => {
+            cluster::add_partitions(directory, partitions)?
+        }
+        OperatorRequest::CreateCluster { partitions, replicas } => {
+            cluster::create(directory, partitions, replicas)?
+        }
+        OperatorRequest::RestoreCluster { replicas, partitions } => {
+            return cluster::restore(directory, replicas, partitions);
+        }
+    };
+    Ok(vec![edit])
+}
+
+fn meta(directory: &Directory, partition: PartitionId) -> Result<&PartitionMeta, OperatorRefusal> {
+    directory.partition(partition).ok_or(OperatorRefusal::UnknownPartition { partition })
 }
 
 fn set_replicas(
@@ -134,6 +172,12 @@ mod tests {
     use crate::membership::{NodeRecord, StorageRecord};
 
     const PARTITION: PartitionId = PartitionId(0);
+
+    fn edit_of(directory: &Directory, request: OperatorRequest) -> Result<Edit, OperatorRefusal> {
+        let edits = edits_of(directory, request)?;
+        assert_eq!(edits.len(), 1, "{edits:?}");
+        Ok(edits[0].clone())
+    }
 
     fn member(node: u32, storage: u64) -> Member {
         Member { node: NodeId(node), storage: StorageId(storage) }

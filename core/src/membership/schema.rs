@@ -14,7 +14,7 @@ use crate::id::{
     CreationId, Epoch, Generation, NodeId, PartitionId, ReplicaSet, SetVersion, StorageId,
 };
 use crate::io::Address;
-use crate::membership::Consumers;
+use crate::membership::{Consumers, Locality, Operations};
 
 /// The most partitions of a cluster: what the coordinator keeps of them must fit one message.
 pub const MAX_PARTITIONS: u32 = 2048;
@@ -44,6 +44,12 @@ pub enum Name {
     Consumers(PartitionId),
     /// Who controls, where that is elected.
     Controller,
+    /// What operators want of a node.
+    Operations(NodeId),
+    /// Where a node stands.
+    Locality(NodeId),
+    /// The region a partition is to be served in.
+    Region(PartitionId),
 }
 
 impl Name {
@@ -59,6 +65,9 @@ impl Name {
             Self::Target(partition) => format!("targets/{}", partition.0),
             Self::Consumers(partition) => format!("consumers/{}", partition.0),
             Self::Controller => "controller".to_owned(),
+            Self::Operations(node) => format!("operations/{}", node.0),
+            Self::Locality(node) => format!("localities/{}", node.0),
+            Self::Region(partition) => format!("regions/{}", partition.0),
         }
     }
 
@@ -77,6 +86,9 @@ impl Name {
                     "epochs" => Self::Epoch(PartitionId(number)),
                     "targets" => Self::Target(PartitionId(number)),
                     "consumers" => Self::Consumers(PartitionId(number)),
+                    "operations" => Self::Operations(NodeId(number)),
+                    "localities" => Self::Locality(NodeId(number)),
+                    "regions" => Self::Region(PartitionId(number)),
                     _ => return None,
                 }
             }
@@ -86,12 +98,12 @@ impl Name {
     }
 }
 
-/// The cluster's figures, fixed when it is bootstrapped.
+/// The cluster's figures. Partitions are added, and never taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     /// How many partitions.
     pub partitions: u32,
-    /// How many replicas each has.
+    /// How many replicas each has when it is created.
     pub replicas: u32,
 }
 
@@ -170,6 +182,12 @@ pub enum Fact {
     Consumers(PartitionId, Consumers),
     /// The node that controls, for as long as its lease lives.
     Controller(NodeId),
+    /// What operators want of a node.
+    Operations(NodeId, Operations),
+    /// Where a node stands.
+    Locality(NodeId, Locality),
+    /// The region a partition is to be served in.
+    Region(PartitionId, String),
 }
 
 /// Why a value can't be read.
@@ -199,6 +217,9 @@ impl Fact {
             Self::Target(partition, _) => Name::Target(*partition),
             Self::Consumers(partition, _) => Name::Consumers(*partition),
             Self::Controller(_) => Name::Controller,
+            Self::Operations(node, _) => Name::Operations(*node),
+            Self::Locality(node, _) => Name::Locality(*node),
+            Self::Region(partition, _) => Name::Region(*partition),
         }
     }
 
@@ -214,6 +235,9 @@ impl Fact {
             Self::Target(_, target) => encode(target),
             Self::Consumers(_, consumers) => encode(consumers),
             Self::Controller(node) => encode(node),
+            Self::Operations(_, operations) => encode(operations),
+            Self::Locality(_, locality) => encode(locality),
+            Self::Region(_, region) => encode(region),
         }
     }
 
@@ -232,6 +256,9 @@ impl Fact {
             Name::Target(partition) => Self::Target(partition, decode(value)?),
             Name::Consumers(partition) => Self::Consumers(partition, decode(value)?),
             Name::Controller => Self::Controller(decode(value)?),
+            Name::Operations(node) => Self::Operations(node, decode(value)?),
+            Name::Locality(node) => Self::Locality(node, decode(value)?),
+            Name::Region(partition) => Self::Region(partition, decode(value)?),
         })
     }
 }
@@ -307,6 +334,23 @@ mod tests {
             ),
             Fact::Epoch(partition, Epoch(11)),
             Fact::Controller(NodeId(3)),
+            Fact::Operations(
+                NodeId(3),
+                Operations {
+                    server_drained: true,
+                    storage_drained: false,
+                    preferred: [partition].into(),
+                },
+            ),
+            Fact::Locality(
+                NodeId(3),
+                Locality {
+                    region: Some("eu".to_owned()),
+                    zone: Some("eu-1".to_owned()),
+                    capacity: Some(1 << 40),
+                },
+            ),
+            Fact::Region(partition, "eu".to_owned()),
         ]
     }
 

@@ -32,6 +32,12 @@ impl Body {
                 self.links.send(cx, conn, &Message::Server(reply));
                 return;
             }
+            ClientRequest::Inspect { call } => {
+                let (call, inspection) = (*call, self.inspection());
+                let reply = ServerReply::Inspected { call, inspection };
+                self.links.send(cx, conn, &Message::Server(reply));
+                return;
+            }
             ClientRequest::Operate { request: OperatorRequest::Trim { partition, .. }, .. } => {
                 *partition
             }

@@ -10,7 +10,7 @@ use crate::id::{ClusterKey, NodeId, PartitionId};
 use crate::io::Address;
 use crate::limits::Limits;
 use crate::locks::LockWindow;
-use crate::membership::{ControllerConfig, LEASE_TTL};
+use crate::membership::{ControllerConfig, LEASE_TTL, Locality};
 use crate::partition::mounts::MountsConfig;
 use crate::partition::retention::RetentionConfig;
 use crate::partition::server::PartitionConfig;
@@ -64,6 +64,8 @@ pub struct NodeConfig {
     pub lease: Duration,
     /// Partitions it should serve rather than others.
     pub preferred: BTreeSet<PartitionId>,
+    /// Where it stands, and how much it can keep.
+    pub locality: Locality,
     /// The newest version of the protocol to speak, one [that is spoken](Version::is_spoken). It
     /// is held back while a cluster is upgraded, so that the former release can still come back.
     pub newest: Version,
@@ -96,6 +98,7 @@ impl NodeConfig {
             coordinator,
             lease: LEASE_TTL,
             preferred: BTreeSet::new(),
+            locality: Locality::default(),
             newest: Version::NEWEST,
             links: LinkConfig::default(),
             partition: PartitionConfig {

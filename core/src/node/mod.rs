@@ -14,6 +14,7 @@
 mod clients;
 mod config;
 mod directory;
+mod inspecting;
 mod links;
 mod measure;
 mod operators;
@@ -29,7 +30,7 @@ use crate::coordinator::Coordinator;
 use crate::id::{Member, NodeId, PartitionId, StorageId};
 use crate::io::{Address, ConnectionId, Context, Effect, Input, Level, Ticket, Tickets};
 use crate::journal::Place;
-use crate::membership::{Agent, AgentConfig, Control, EditId};
+use crate::membership::{Agent, AgentConfig, Control};
 use crate::partition::server::PartitionServer;
 use crate::storage::Storage;
 use crate::time::{Random, Time};
@@ -37,6 +38,7 @@ use crate::wire::{ClusterView, Version};
 pub use config::{CoordinatorAt, NodeConfig, Roles};
 pub use links::LinkConfig;
 use links::{Links, Peer};
+use operators::Operators;
 pub use recovered::Recovered;
 use tasks::Task;
 use timers::{Alarm, Timers};
@@ -66,8 +68,8 @@ struct Body {
     watchers: BTreeSet<ConnectionId>,
     /// What they were told last.
     told: ClusterView,
-    /// Who waits for an edit to be recorded, and under which number.
-    operators: BTreeMap<EditId, (ConnectionId, u64)>,
+    /// What operators asked for and has not ended.
+    operators: Operators,
     /// Replicas whose disks were found to be gone, and that was reported.
     replaced: BTreeSet<(PartitionId, Member)>,
     timers: Timers,
@@ -94,6 +96,7 @@ impl Node {
             used: replicas.replicas().next().is_some(),
             server: config.roles.server,
             preferred: config.preferred.clone(),
+            locality: config.locality.clone(),
             lease_ttl: config.lease,
             control,
         };
@@ -116,7 +119,7 @@ impl Node {
             touched: BTreeSet::new(),
             watchers: BTreeSet::new(),
             told: ClusterView::default(),
-            operators: BTreeMap::new(),
+            operators: Operators::default(),
             replaced: BTreeSet::new(),
             timers: Timers::default(),
             tasks: VecDeque::new(),

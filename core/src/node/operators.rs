@@ -1,15 +1,52 @@
 //! Operators' requests: what is recorded by this node's agent, whoever serves the partition.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::Body;
 use crate::io::{ConnectionId, Context};
-use crate::membership::{Edit, EditId, edit_of};
+use crate::membership::{Edit, EditId, edits_of};
 use crate::time::Time;
 use crate::wire::{Message, OperatorRefusal, OperatorRequest, ServerReply};
 
-/// How long the coordinator may take to record what an operator wants.
+/// How long the coordinator may take to record what an operator wants, or the next part of it.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many parts of one request are on their way at once.
+const AT_ONCE: usize = 64;
+
+/// Who asked for something, and under which number.
+type Asked = (ConnectionId, u64);
+
+/// What operators asked for and has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Operators {
+    wishes: BTreeMap<Asked, Wish>,
+    /// Whose part an edit is.
+    edits: BTreeMap<EditId, Asked>,
+}
+
+/// One request: parts that are recorded in any order, and a last one after all others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Wish {
+    /// Not asked for yet, in order.
+    left: VecDeque<Edit>,
+    /// On their way.
+    waiting: BTreeSet<EditId>,
+}
+
+impl Wish {
+    /// The next part that may go.
+    fn next(&mut self) -> Option<Edit> {
+        let may_go = match self.left.len() {
+            1 => self.waiting.is_empty(),
+            _ => self.waiting.len() < AT_ONCE,
+        };
+        if may_go { self.left.pop_front() } else { None }
+    }
+}
 
 impl Body {
     /// Records what an operator wants, or says why not.
@@ -20,12 +57,13 @@ impl Body {
         call: u64,
         request: OperatorRequest,
     ) {
-        let deadline = cx.now + RECORD_TIMEOUT;
-        let edit = edit_of(self.agent.directory(), request);
-        let recorded = edit.and_then(|edit| self.edit(cx, edit, Some(deadline)));
-        match recorded {
-            Ok(edit) => drop(self.operators.insert(edit, (conn, call))),
-            Err(refusal) => self.tell_operator(cx, conn, call, Err(refusal)),
+        match edits_of(self.agent.directory(), request) {
+            Ok(edits) => {
+                let wish = Wish { left: edits.into(), waiting: BTreeSet::new() };
+                self.operators.wishes.insert((conn, call), wish);
+                self.go_on(cx, (conn, call));
+            }
+            Err(refusal) => self.tell_operator(cx, (conn, call), Err(refusal)),
         }
     }
 
@@ -43,23 +81,62 @@ impl Body {
         Ok(id)
     }
 
-    /// An edit has ended: whoever waits for it is told.
+    /// An edit has ended: whoever waits for it goes on, or is told.
     pub(super) fn on_edited(
         &mut self,
         cx: &mut Context<'_>,
         edit: EditId,
         result: Result<(), OperatorRefusal>,
     ) {
-        if let Some((conn, call)) = self.operators.remove(&edit) {
-            self.tell_operator(cx, conn, call, result);
+        let Some(asked) = self.operators.edits.remove(&edit) else { return };
+        let Some(wish) = self.operators.wishes.get_mut(&asked) else { return };
+        wish.waiting.remove(&edit);
+        match result {
+            Ok(()) => self.go_on(cx, asked),
+            Err(refusal) => self.end_wish(cx, asked, Err(refusal)),
         }
+    }
+
+    /// Who asked is gone: what is on its way ends by itself, and nobody is told.
+    pub(super) fn forget_operator(&mut self, conn: ConnectionId) {
+        self.operators.wishes.retain(|(asker, _), _| *asker != conn);
+        self.operators.edits.retain(|_, (asker, _)| *asker != conn);
+    }
+
+    /// Asks for the next parts, if any are left.
+    fn go_on(&mut self, cx: &mut Context<'_>, asked: Asked) {
+        while let Some(wish) = self.operators.wishes.get_mut(&asked) {
+            if wish.left.is_empty() && wish.waiting.is_empty() {
+                return self.end_wish(cx, asked, Ok(()));
+            }
+            let Some(edit) = wish.next() else { return };
+            match self.edit(cx, edit, Some(cx.now + RECORD_TIMEOUT)) {
+                Ok(edit) => {
+                    self.operators.edits.insert(edit, asked);
+                    if let Some(wish) = self.operators.wishes.get_mut(&asked) {
+                        wish.waiting.insert(edit);
+                    }
+                }
+                Err(refusal) => return self.end_wish(cx, asked, Err(refusal)),
+            }
+        }
+    }
+
+    fn end_wish(
+        &mut self,
+        cx: &mut Context<'_>,
+        asked: Asked,
+        result: Result<(), OperatorRefusal>,
+    ) {
+        self.operators.wishes.remove(&asked);
+        self.operators.edits.retain(|_, asker| *asker != asked);
+        self.tell_operator(cx, asked, result);
     }
 
     fn tell_operator(
         &mut self,
         cx: &mut Context<'_>,
-        conn: ConnectionId,
-        call: u64,
+        (conn, call): Asked,
         result: Result<(), OperatorRefusal>,
     ) {
         let reply = ServerReply::Operated { call, result };

@@ -212,6 +212,7 @@ impl Body {
             coordinator.on_closed(Caller::Peer(conn));
         }
         self.watchers.remove(&conn);
+        self.forget_operator(conn);
         for server in self.partitions.values_mut() {
             server.on_gone(conn);
         }

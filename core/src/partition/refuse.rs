@@ -47,6 +47,9 @@ pub(crate) fn refuse(
         ClientRequest::Operate { call, .. } => {
             reply(ServerReply::Operated { call, result: Err(OperatorRefusal::NotOwner) });
         }
-        ClientRequest::Credit { .. } | ClientRequest::Describe | ClientRequest::Status { .. } => {}
+        ClientRequest::Credit { .. }
+        | ClientRequest::Describe
+        | ClientRequest::Status { .. }
+        | ClientRequest::Inspect { .. } => {}
     }
 }

@@ -271,7 +271,9 @@ impl PartitionServer {
             ClientRequest::Operate { call, request } => {
                 return self.on_operator(cx, conn, call, &request, outputs);
             }
-            ClientRequest::Describe | ClientRequest::Status { .. } => {}
+            ClientRequest::Describe
+            | ClientRequest::Status { .. }
+            | ClientRequest::Inspect { .. } => {}
         }
         self.settle_mounts(cx, said, outputs);
     }

@@ -279,6 +279,11 @@ impl Storage {
         self.record(cx, Entry { head, body: Bytes::new() });
     }
 
+    /// Which disk this is, once it was told.
+    pub fn identity(&self) -> Option<Member> {
+        self.member
+    }
+
     fn member(&self) -> Member {
         self.member.expect("a storage node is identified before it is asked anything")
     }

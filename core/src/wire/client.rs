@@ -9,7 +9,7 @@ use crate::id::{
 };
 use crate::io::Address;
 use crate::lock::LockId;
-use crate::wire::{OperatorRefusal, OperatorRequest};
+use crate::wire::{NodeInspection, OperatorRefusal, OperatorRequest, Version};
 
 /// A client asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +89,29 @@ pub enum ClientRequest {
         /// What.
         request: OperatorRequest,
     },
+    /// What this node knows of the cluster, and keeps. Answered by `Inspected`.
+    Inspect {
+        /// Numbers the call.
+        call: u64,
+    },
+}
+
+impl ClientRequest {
+    /// The version of the protocol that has it.
+    pub fn since(&self) -> Version {
+        match self {
+            Self::Operate { request, .. } => request.since(),
+            Self::Inspect { .. } => Version::OPERATIONS,
+            Self::Describe
+            | Self::Mount { .. }
+            | Self::Credit { .. }
+            | Self::Unmount { .. }
+            | Self::Append { .. }
+            | Self::Fetch { .. }
+            | Self::Current { .. }
+            | Self::Status { .. } => Version::FIRST,
+        }
+    }
 }
 
 /// What a feed carries.
@@ -210,6 +233,35 @@ pub enum ServerReply {
         /// Why it was not granted, if it was not.
         result: Result<(), OperatorRefusal>,
     },
+    /// What this node knows and keeps.
+    Inspected {
+        /// The call.
+        call: u64,
+        /// What was found.
+        inspection: NodeInspection,
+    },
+}
+
+impl ServerReply {
+    /// The version of the protocol that has it.
+    pub fn since(&self) -> Version {
+        match self {
+            Self::Operated { result: Err(refusal), .. } => refusal.since(),
+            Self::Inspected { .. } => Version::OPERATIONS,
+            Self::Operated { result: Ok(()), .. }
+            | Self::Cluster(_)
+            | Self::Mounted { .. }
+            | Self::Unmounted { .. }
+            | Self::Feed { .. }
+            | Self::Ready { .. }
+            | Self::Conflict { .. }
+            | Self::AppendRefused { .. }
+            | Self::Fetched { .. }
+            | Self::FetchRefused { .. }
+            | Self::Current { .. }
+            | Self::Status { .. } => Version::FIRST,
+        }
+    }
 }
 
 /// Why a mount was not made or has ended.

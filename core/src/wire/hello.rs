@@ -17,10 +17,13 @@ impl Version {
     pub const FIRST: Self = Self(1);
     /// Also what looks after replicas: their sets change, logs are trimmed, damage is repaired.
     pub const UPKEEP: Self = Self(2);
+    /// Also what operates a cluster of many machines: nodes are drained, preferred, inspected and
+    /// forgotten, partitions added, a cluster created or restored.
+    pub const OPERATIONS: Self = Self(3);
     /// The oldest version this program speaks.
     pub const OLDEST: Self = Self::FIRST;
     /// The newest.
-    pub const NEWEST: Self = Self::UPKEEP;
+    pub const NEWEST: Self = Self::OPERATIONS;
 
     /// Whether this program speaks it.
     pub fn is_spoken(self) -> bool {
@@ -146,7 +149,8 @@ mod tests {
     fn numbers_of_other_versions_are_none() {
         assert_eq!(Version::try_from(1), Ok(Version::FIRST));
         assert_eq!(Version::try_from(2), Ok(Version::UPKEEP));
-        for number in [0, 3, u16::MAX] {
+        assert_eq!(Version::try_from(3), Ok(Version::OPERATIONS));
+        for number in [0, 4, u16::MAX] {
             assert_eq!(Version::try_from(number), Err(Unspoken(Version(number))));
         }
     }

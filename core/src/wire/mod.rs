@@ -8,6 +8,7 @@ mod client;
 mod coordinator;
 mod frame;
 mod hello;
+mod inspection;
 mod operator;
 mod replica;
 
@@ -22,7 +23,8 @@ pub use client::{
 pub use coordinator::{CoordinatorRefusal, FromCoordinator, ToCoordinator};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, split_frame};
 pub use hello::{Hello, Refusal, Unspoken, Version, Welcome, Who, agree};
-pub use operator::{OperatorRefusal, OperatorRequest};
+pub use inspection::{NodeInspection, NodeRegistration, ReplicaInspection};
+pub use operator::{KnownPartition, OperatorRefusal, OperatorRequest};
 pub use replica::{FromReplica, MAX_RANGES, ReplicaAnswer, ReplicaRequest, ToReplica};
 
 /// The head of every frame.
@@ -106,13 +108,13 @@ impl Message {
         match self {
             Self::ToReplica(ToReplica { request, .. }) => request.since(),
             Self::FromReplica(FromReplica { answer, .. }) => answer.since(),
+            Self::Client(request) => request.since(),
+            Self::Server(reply) => reply.since(),
             Self::Hello(_)
             | Self::Welcome(_)
             | Self::Refused(_)
             | Self::Ping
             | Self::Pong
-            | Self::Client(_)
-            | Self::Server(_)
             | Self::ToCoordinator(_)
             | Self::FromCoordinator(_) => Version::FIRST,
         }
@@ -127,5 +129,31 @@ impl Message {
             since if since > agreed => Err(MessageError::TooNew { since, agreed }),
             _ => Ok(self),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::NodeId;
+
+    #[test]
+    fn what_operates_a_cluster_is_kept_from_those_who_do_not_know_it() {
+        let request = OperatorRequest::DrainServer { node: NodeId(1), drained: true };
+        let refusal = OperatorRefusal::StillLive { node: NodeId(1) };
+        let new = [
+            Message::Client(ClientRequest::Inspect { call: 1 }),
+            Message::Client(ClientRequest::Operate { call: 1, request }),
+            Message::Server(ServerReply::Operated { call: 1, result: Err(refusal) }),
+        ];
+        for message in new {
+            let since = Version::OPERATIONS;
+            let agreed = Version::UPKEEP;
+            let too_new = Err(MessageError::TooNew { since, agreed });
+            assert_eq!(message.clone().within(agreed), too_new);
+            assert_eq!(message.clone().within(since), Ok(message));
+        }
+        let old = Message::Server(ServerReply::Operated { call: 1, result: Ok(()) });
+        assert_eq!(old.clone().within(Version::FIRST), Ok(old));
     }
 }

@@ -1,9 +1,14 @@
 //! What operators, and consumers of a log, ask of a cluster.
 
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
+mod refusal;
 
-use crate::id::{Mark, NodeId, PartitionId, SetVersion};
+use serde::{Deserialize, Serialize};
+
+pub use refusal::OperatorRefusal;
+
+use crate::id::{Generation, Mark, NodeId, PartitionId, SetVersion};
+use crate::membership::PartitionMeta;
+use crate::wire::Version;
 
 /// Something an operator wants. Any node answers but for [`Self::Trim`], which the partition's
 /// server does.
@@ -53,117 +58,114 @@ pub enum OperatorRequest {
         /// The consumer's name.
         consumer: String,
     },
+    /// Have so many partitions. Those that are there keep their logs; an application that spreads
+    /// its keys over the number of partitions finds them elsewhere from then on.
+    AddPartitions {
+        /// How many there are to be in all; more than now.
+        partitions: u32,
+    },
+    /// Have a node serve no partitions while another live one can, or as usual again.
+    DrainServer {
+        /// The node.
+        node: NodeId,
+        /// Whether it is to be drained.
+        drained: bool,
+    },
+    /// Place no new replicas on a node, or as usual again. Those that are there stay until they
+    /// are moved.
+    DrainStorage {
+        /// The node.
+        node: NodeId,
+        /// Whether it is to be drained.
+        drained: bool,
+    },
+    /// Have partitions served by a node rather than by others, beside those that it prefers by
+    /// itself; or no longer.
+    Prefer {
+        /// The node.
+        node: NodeId,
+        /// Which.
+        partitions: Vec<PartitionId>,
+        /// Whether it is to be preferred.
+        preferred: bool,
+    },
+    /// Have a partition served in a region while a live node there can; a node that prefers the
+    /// partition comes first, wherever it is.
+    PreferRegion {
+        /// The partition.
+        partition: PartitionId,
+        /// The region; `None`: any.
+        region: Option<String>,
+    },
+    /// Make a cluster, where no node was told to make one. Its disks have to be empty.
+    CreateCluster {
+        /// How many partitions.
+        partitions: u32,
+        /// How many replicas each has.
+        replicas: u32,
+    },
+    /// Forget a dead node for good, with all that is recorded of it. It is new when it comes back.
+    ForgetNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// Give a coordinator that lost everything its cluster back, from what disks know.
+    RestoreCluster {
+        /// How many replicas each partition has when it is created.
+        replicas: u32,
+        /// All partitions.
+        partitions: Vec<KnownPartition>,
+    },
+}
+
+/// What is left of a partition's record when the coordinator lost it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownPartition {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The newest generation that anyone remembers, or the epoch of the highest session promised
+    /// if that is more. Generations and epochs go on far above it.
+    pub generation: Generation,
+    /// Its creation and newest replica set.
+    pub meta: PartitionMeta,
 }
 
 impl OperatorRequest {
-    /// The partition that it is about.
-    pub fn partition(&self) -> PartitionId {
+    /// The one partition that it is about, if it is about one.
+    pub fn partition(&self) -> Option<PartitionId> {
         match self {
             Self::SetReplicas { partition, .. }
             | Self::Recover { partition, .. }
             | Self::Trim { partition, .. }
             | Self::AdvanceConsumer { partition, .. }
-            | Self::RemoveConsumer { partition, .. } => *partition,
+            | Self::RemoveConsumer { partition, .. }
+            | Self::PreferRegion { partition, .. } => Some(*partition),
+            Self::AddPartitions { .. }
+            | Self::DrainServer { .. }
+            | Self::DrainStorage { .. }
+            | Self::Prefer { .. }
+            | Self::CreateCluster { .. }
+            | Self::ForgetNode { .. }
+            | Self::RestoreCluster { .. } => None,
         }
     }
-}
 
-/// Why an operator's wish is not granted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
-pub enum OperatorRefusal {
-    /// There is no such partition.
-    #[error("the cluster has no partition {partition}")]
-    UnknownPartition {
-        /// What was named.
-        partition: PartitionId,
-    },
-    /// There is no such node.
-    #[error("the cluster has no node {node}")]
-    UnknownNode {
-        /// What was named.
-        node: NodeId,
-    },
-    /// The node keeps no logs.
-    #[error("{node} has no disk for replicas; only nodes with the storage role have")]
-    NoDisk {
-        /// The node.
-        node: NodeId,
-    },
-    /// A new replica, or one to recover with, would be on a node that is down.
-    #[error("{node} is not running")]
-    NotLive {
-        /// The node.
-        node: NodeId,
-    },
-    /// A node was named twice.
-    #[error("{node} is named twice; a node keeps one replica of a partition")]
-    Repeated {
-        /// The node.
-        node: NodeId,
-    },
-    /// No node was named.
-    #[error("a partition needs at least one replica")]
-    NoReplicas,
-    /// More nodes were named than a partition may have replicas.
-    #[error("{count} replicas; there may be {most}")]
-    TooManyReplicas {
-        /// How many were named.
-        count: u32,
-        /// How many there may be.
-        most: u32,
-    },
-    /// It is so already.
-    #[error("the partition's replicas are on these nodes already")]
-    Unchanged,
-    /// A survivor has no replica to survive with.
-    #[error("{node} keeps no replica of the partition, or not with the disk that it has now")]
-    NoReplica {
-        /// The node.
-        node: NodeId,
-    },
-    /// The replica set has changed since the operator looked.
-    #[error("the replica set has changed since, to {newest}; look again")]
-    Outdated {
-        /// The newest one known.
-        newest: SetVersion,
-    },
-    /// Another node serves the partition, or nobody does now.
-    #[error("this node does not serve the partition")]
-    NotOwner,
-    /// What is to be trimmed is not committed.
-    #[error("the log ends at {committed}: nothing after that can be trimmed")]
-    BeyondLog {
-        /// The high-water mark.
-        committed: Mark,
-    },
-    /// The name is empty or too long.
-    #[error("a consumer's name has 1 to {most} bytes")]
-    ConsumerName {
-        /// The longest there may be, in bytes.
-        most: u32,
-    },
-    /// As many consumers are registered as may be.
-    #[error("{most} consumers are registered already; remove one that is gone")]
-    TooManyConsumers {
-        /// How many there may be.
-        most: u32,
-    },
-    /// There is no such consumer.
-    #[error("no consumer {name:?} is registered")]
-    UnknownConsumer {
-        /// What was named.
-        name: String,
-    },
-    /// The coordinator did not record it in time; perhaps it did, and the answer got lost.
-    #[error("the coordinator did not answer in time; look whether it was recorded, or try again")]
-    NoCoordinator,
-    /// Whoever had to record it, or to carry it out, did not.
-    #[error("it was refused: {reason}")]
-    Refused {
-        /// Why, for people.
-        reason: String,
-    },
-    /// Too many wishes wait to be recorded.
-    #[error("too many requests wait for the coordinator; try again later")]
-    Busy,
+    /// The version of the protocol that has it.
+    pub fn since(&self) -> Version {
+        match self {
+            Self::SetReplicas { .. }
+            | Self::Recover { .. }
+            | Self::Trim { .. }
+            | Self::AdvanceConsumer { .. }
+            | Self::RemoveConsumer { .. } => Version::FIRST,
+            Self::AddPartitions { .. }
+            | Self::DrainServer { .. }
+            | Self::DrainStorage { .. }
+            | Self::Prefer { .. }
+            | Self::PreferRegion { .. }
+            | Self::CreateCluster { .. }
+            | Self::ForgetNode { .. }
+            | Self::RestoreCluster { .. } => Version::OPERATIONS,
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 mod appends;
 mod measurements;
+mod operations;
 mod operators;
 mod recordings;
 mod rig;

@@ -353,6 +353,21 @@ impl Rig {
         self.heard.iter().find_map(answer).expect("a node tells how it is")
     }
 
+    /// What a node knows and keeps.
+    pub(crate) fn inspect(&mut self, index: usize) -> NodeInspection {
+        self.calls += 1;
+        let call = self.calls;
+        let conn = self.dial(index);
+        self.ask(index, conn, ClientRequest::Inspect { call }, Bytes::new());
+        let answer = |(reply, _): &(ServerReply, Bytes)| match reply {
+            ServerReply::Inspected { call: answered, inspection } if *answered == call => {
+                Some(inspection.clone())
+            }
+            _ => None,
+        };
+        self.heard.iter().find_map(answer).expect("a node tells what it keeps")
+    }
+
     /// The only partition as its server sees it.
     pub(crate) fn partition(&mut self) -> PartitionStatus {
         let view = self.status(0).cluster;

@@ -179,15 +179,24 @@ impl ClientMachine {
                     self.stirred = true;
                 }
             },
-            ClientInput::Operate { call, request } => {
-                let partition = request.partition();
-                if self.cluster.has_partition(partition) {
-                    self.requests.operate(base, call, request);
+            ClientInput::Inspect { call, node } => match node {
+                Some(node) if self.cluster.is_known() && !self.cluster.has_node(node) => {
+                    base.answer(call, Err(Unanswered::UnknownNode(node)));
+                }
+                node => {
+                    self.requests.inspect(base, call, node);
                     self.stirred = true;
-                } else {
+                }
+            },
+            ClientInput::Operate { call, request } => match request.partition() {
+                Some(partition) if !self.cluster.has_partition(partition) => {
                     base.answer(call, Err(Unanswered::UnknownPartition(partition)));
                 }
-            }
+                _ => {
+                    self.requests.operate(base, call, request);
+                    self.stirred = true;
+                }
+            },
             ClientInput::Describe { call, formed } => {
                 let deadline = base.now + base.config.connect_timeout;
                 base.wake_by(deadline);
@@ -411,6 +420,7 @@ impl ClientMachine {
             | ClientInput::Fetch { call, .. }
             | ClientInput::Describe { call, .. }
             | ClientInput::Status { call, .. }
+            | ClientInput::Inspect { call, .. }
             | ClientInput::Operate { call, .. }
             | ClientInput::Choose { call, .. } => {
                 self.base.answer(call, Err(Unanswered::Closed));

@@ -74,6 +74,10 @@ impl ClientMachine {
                 self.requests.on_status(base, conn, call, status);
                 self.stirred = true;
             }
+            ServerReply::Inspected { call, inspection } => {
+                self.requests.on_inspected(base, conn, call, inspection);
+                self.stirred = true;
+            }
             ServerReply::Operated { call, result } => {
                 self.requests.on_operated(base, conn, call, result);
                 self.stirred = true;
@@ -126,7 +130,8 @@ impl ClientMachine {
             | ServerReply::FetchRefused { .. }
             | ServerReply::Current { .. }
             | ServerReply::Status { .. }
-            | ServerReply::Operated { .. } => Ok(()),
+            | ServerReply::Operated { .. }
+            | ServerReply::Inspected { .. } => Ok(()),
         }
     }
 }
@@ -144,6 +149,7 @@ fn partition_of(reply: &ServerReply) -> Option<PartitionId> {
         | ServerReply::FetchRefused { .. }
         | ServerReply::Current { .. }
         | ServerReply::Status { .. }
-        | ServerReply::Operated { .. } => None,
+        | ServerReply::Operated { .. }
+        | ServerReply::Inspected { .. } => None,
     }
 }

@@ -293,6 +293,7 @@ fn message_words(message: &Message, payload: &Bytes) -> String {
             ClientRequest::Fetch { call, id, .. } => format!("fetch {call}: {id}"),
             ClientRequest::Current { call, .. } => format!("current {call}"),
             ClientRequest::Status { call } => format!("status {call}"),
+            ClientRequest::Inspect { call } => format!("inspect {call}"),
             ClientRequest::Operate { call, request } => format!("operate {call} {request:?}"),
         },
         other => format!("{other:?}").to_lowercase(),

@@ -126,6 +126,7 @@ impl Server {
             }
             ClientRequest::Fetch { .. }
             | ClientRequest::Status { .. }
+            | ClientRequest::Inspect { .. }
             | ClientRequest::Operate { .. } => {}
         }
     }

@@ -37,7 +37,7 @@ impl Agent {
         let Some(pending) = request.and_then(|request| self.pending.remove(&request)) else {
             return;
         };
-        self.paused.insert(pending.fact.name(), cx.now + RETRY);
+        self.paused.insert(pending.write.name(), cx.now + RETRY);
         for edit in pending.edits {
             let reason = format!("the coordinator does not record it: {reason}");
             self.end_edit(edit, Err(OperatorRefusal::Refused { reason }), events);
@@ -68,12 +68,12 @@ impl Agent {
         if !is_known {
             return;
         }
-        let Folded { fact, made, refused } = self.edits.fold(name, &self.mirror.directory);
+        let Folded { write, made, refused } = self.edits.fold(name, self.mirror.fact(name));
         for (edit, refusal) in refused {
             self.end_edit(edit, Err(refusal), events);
         }
-        match fact {
-            Some(fact) => self.propose(cx, fact, made, out),
+        match write {
+            Some(write) => self.propose(cx, write, made, out),
             None => made.into_iter().for_each(|edit| self.end_edit(edit, Ok(()), events)),
         }
     }

@@ -18,9 +18,9 @@ use crate::coordinator::{Key, LeaseId, Revision, Versioned};
 use crate::id::{Epoch, Generation, NodeId, PartitionId, StorageId};
 use crate::io::{Address, Context, Level};
 use crate::membership::controller::Controller;
-use crate::membership::edits::Edits;
+use crate::membership::edits::{Edits, Write};
 use crate::membership::mirror::Mirror;
-use crate::membership::{Assignment, Control, Directory, EditId, Fact, Name};
+use crate::membership::{Assignment, Control, Directory, EditId, Fact, Locality, Name};
 use crate::time::{Random, Time};
 use crate::wire::{FromCoordinator, OperatorRefusal, ToCoordinator};
 
@@ -45,6 +45,8 @@ pub struct AgentConfig {
     pub server: bool,
     /// The partitions it would rather serve than others.
     pub preferred: BTreeSet<PartitionId>,
+    /// Where it stands.
+    pub locality: Locality,
     /// How long its lease lives without being prolonged; see [`LEASE_TTL`].
     pub lease_ttl: Duration,
     /// Whether it controls.
@@ -91,7 +93,7 @@ pub enum AgentEvent {
 /// A request whose answer has not come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Pending {
-    fact: Fact,
+    write: Write,
     expected: Option<Revision>,
     /// The edits that are made by this.
     edits: Vec<EditId>,
@@ -158,6 +160,11 @@ impl Agent {
     /// The cluster as this node knows it.
     pub fn directory(&self) -> &Directory {
         &self.mirror.directory
+    }
+
+    /// Whether its node controls, or may.
+    pub fn control(&self) -> Control {
+        self.config.control
     }
 
     /// Whether the coordinator is at hand: connected, and its state is known.
@@ -304,9 +311,12 @@ impl Agent {
 
     fn on_set(&mut self, request: u64, events: &mut Vec<AgentEvent>) {
         let Some(pending) = self.pending.remove(&request) else { return };
-        match pending.fact {
-            Fact::Node(..) => self.registered = true,
-            Fact::Epoch(partition, epoch) => self.on_epoch(partition, epoch, events),
+        match pending.write {
+            Write::Set(Fact::Node(..)) => self.registered = true,
+            // One that an operator restored was not taken by this node.
+            Write::Set(Fact::Epoch(partition, epoch)) if pending.edits.is_empty() => {
+                self.on_epoch(partition, epoch, events);
+            }
             _ => {}
         }
         for edit in pending.edits {
@@ -331,8 +341,8 @@ impl Agent {
         current: Option<Versioned>,
         events: &mut Vec<AgentEvent>,
     ) {
-        let Some(Pending { fact, expected, .. }) = self.pending.remove(&request) else { return };
-        let name = fact.name();
+        let Some(Pending { write, expected, .. }) = self.pending.remove(&request) else { return };
+        let name = write.name();
         if current.as_ref().map(|versioned| versioned.revision) == expected {
             // As expected, and still a conflict: the lease is not alive. The next attempt starts
             // it again.
@@ -385,7 +395,11 @@ impl Agent {
             events.push(assigned(partition, assignment));
         }
         match name {
-            Name::Epoch(_) | Name::Controller => {}
+            Name::Epoch(_)
+            | Name::Controller
+            | Name::Operations(_)
+            | Name::Locality(_)
+            | Name::Region(_) => {}
             Name::Target(partition) | Name::Consumers(partition) => {
                 events.push(AgentEvent::OrdersChanged { partition });
             }
@@ -413,7 +427,7 @@ impl Agent {
         }
         let wanted = self.wanted_registration().into_iter().chain(self.wanted_epochs());
         for fact in wanted.chain(self.wanted_control()) {
-            self.propose(cx, fact, Vec::new(), out);
+            self.propose(cx, Write::Set(fact), Vec::new(), out);
         }
         for name in self.edits.names() {
             self.propose_edits(cx, name, out, events);
@@ -423,7 +437,7 @@ impl Agent {
             && plans
         {
             for fact in controller.plan(cx, &self.mirror) {
-                self.propose(cx, fact, Vec::new(), out);
+                self.propose(cx, Write::Set(fact), Vec::new(), out);
             }
         }
     }
@@ -439,44 +453,42 @@ impl Agent {
     }
 
     fn is_under_way(&self, name: Name) -> bool {
-        self.pending.values().any(|pending| pending.fact.name() == name)
+        self.pending.values().any(|pending| pending.write.name() == name)
     }
 
     /// Whether something the controller asked for is not answered.
     fn is_planning(&self) -> bool {
-        self.pending.values().any(|pending| Controller::owns(pending.fact.name()))
+        self.pending.values().any(|pending| Controller::owns(pending.write.name()))
     }
 
     /// Asks for a change unless one of the same key is under way, paused or unsafe.
     fn propose(
         &mut self,
         cx: &mut Context<'_>,
-        fact: Fact,
+        write: Write,
         edits: Vec<EditId>,
         out: &mut Vec<ToCoordinator>,
     ) {
-        let name = fact.name();
+        let name = write.name();
         if self.is_under_way(name)
             || self.paused.contains_key(&name)
             || !self.mirror.is_readable(name)
         {
             return;
         }
-        let lease = matches!(fact, Fact::Node(..) | Fact::Controller(_)).then_some(self.lease);
+        let lease = matches!(name, Name::Node(_) | Name::Controller).then_some(self.lease);
         if lease.is_some() {
             // The key can't be tied to a lease that has ended.
             self.keep_alive(cx, out);
         }
+        let value = match &write {
+            Write::Set(fact) => Some(fact.value()),
+            Write::Delete(_) => None,
+        };
         self.last_request += 1;
         let (request, expected) = (self.last_request, self.mirror.revision(name));
-        out.push(ToCoordinator::CompareAndSet {
-            request,
-            key: name.key(),
-            expected,
-            value: Some(fact.value()),
-            lease,
-        });
-        self.pending.insert(request, Pending { fact, expected, edits });
+        out.push(ToCoordinator::CompareAndSet { request, key: name.key(), expected, value, lease });
+        self.pending.insert(request, Pending { write, expected, edits });
     }
 }
 

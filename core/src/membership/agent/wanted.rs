@@ -27,7 +27,8 @@ impl Agent {
     }
 
     pub(super) fn wanted_registration(&self) -> Vec<Fact> {
-        let AgentConfig { node, address, storage, used, server, preferred, .. } = &self.config;
+        let AgentConfig { node, address, storage, used, server, preferred, locality, .. } =
+            &self.config;
         let directory = &self.mirror.directory;
         let mut wanted = Vec::new();
         let (address, preferred) = (address.clone(), preferred.clone());
@@ -36,6 +37,9 @@ impl Agent {
             NodeRecord { address: address.clone(), storage: *storage, server: *server, preferred };
         if self.mirror.holder(*node) != Some(self.lease) || directory.nodes[node] != record {
             wanted.push(Fact::Node(*node, record));
+        }
+        if directory.locality(*node) != Some(locality) {
+            wanted.push(Fact::Locality(*node, locality.clone()));
         }
         if let Some(storage) = *storage {
             let record = StorageRecord { storage, address, used: *used };
@@ -46,9 +50,11 @@ impl Agent {
         wanted
     }
 
-    /// The controller's key while nobody holds it; a node that is not registered does not stand.
+    /// The controller's key while nobody holds it. A node that is not registered does not stand,
+    /// nor one that could do nothing: there is no cluster, and it was not told to make one.
     pub(super) fn wanted_control(&self) -> Option<Fact> {
-        let stands = matches!(self.config.control, Control::Elected { .. })
+        let Control::Elected { bootstrap } = self.config.control else { return None };
+        let stands = (bootstrap.is_some() || self.mirror.revision(Name::Cluster).is_some())
             && self.mirror.holder(self.config.node) == Some(self.lease)
             && self.mirror.revision(Name::Controller).is_none();
         stands.then_some(Fact::Controller(self.config.node))

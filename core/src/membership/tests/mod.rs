@@ -2,6 +2,7 @@
 
 mod edits;
 mod network;
+mod operations;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

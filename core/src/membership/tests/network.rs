@@ -13,7 +13,7 @@ use crate::io::{Address, Caller, ConnectionId, Context, Effect, Ticket, Tickets}
 use crate::journal::EntryHead;
 use crate::membership::{
     Agent, AgentConfig, AgentEvent, Assignment, Control, ControllerConfig, Edit, EditId, Fact,
-    LEASE_TTL, Name, PartitionMeta,
+    LEASE_TTL, Locality, Name, PartitionMeta,
 };
 use crate::time::{Random, Time};
 use crate::wire::{FromCoordinator, ToCoordinator};
@@ -68,6 +68,10 @@ struct Checks {
     holders: BTreeMap<Name, LeaseId>,
     assignments: BTreeMap<PartitionId, Assignment>,
     metas: BTreeMap<PartitionId, PartitionMeta>,
+    /// Operators forget nodes: permanent records may be deleted.
+    deletes: bool,
+    /// Operators restore a cluster: generations may begin anywhere.
+    restores: bool,
     epochs: BTreeSet<(PartitionId, Epoch)>,
 }
 
@@ -87,6 +91,12 @@ impl Checks {
     fn on_change(&mut self, now: Time, change: &Change) {
         let name = Name::parse(&change.key).expect("agents write names only");
         let Some((value, lease)) = &change.value else {
+            if self.deletes && matches!(name, Name::Storage(_) | Name::Locality(_)) {
+                return;
+            }
+            if matches!(name, Name::Operations(_) | Name::Region(_)) {
+                return;
+            }
             let holder = self.holders.remove(&name);
             let holder = holder.unwrap_or_else(|| panic!("{} is permanent", change.key));
             let kept_alive = self.kept_alive.get(&holder).copied().unwrap_or_default();
@@ -99,8 +109,9 @@ impl Checks {
             }
             Fact::Assignment(partition, assignment) => {
                 let former = self.assignments.insert(partition, assignment);
-                let generation = former.map_or(1, |former| former.generation.0 + 1);
-                assert_eq!(assignment.generation, Generation(generation), "{partition}");
+                let next = former.map_or(1, |former| former.generation.0 + 1);
+                let is_next = assignment.generation == Generation(next);
+                assert!(is_next || former.is_none() && self.restores, "{partition}");
                 assert_ne!(former.map(|former| former.server), Some(assignment.server));
             }
             Fact::Partition(partition, meta) => {
@@ -146,6 +157,7 @@ pub(super) fn config(node: NodeId) -> AgentConfig {
         used: false,
         server: true,
         preferred: BTreeSet::new(),
+        locality: Locality::default(),
         lease_ttl: LEASE_TTL,
         control: Control::Never,
     }
@@ -268,6 +280,16 @@ impl Network {
         self.journal.clear();
         self.checks.on_crash(&[]);
         self.boot(HOST);
+    }
+
+    /// From now on permanent records may be deleted.
+    pub(super) fn may_delete(&mut self) {
+        self.checks.deletes = true;
+    }
+
+    /// From now on generations may begin anywhere.
+    pub(super) fn may_restore(&mut self) {
+        self.checks.restores = true;
     }
 
     /// There are replicas on a node's disk from now on, in later lives, too.

@@ -1,0 +1,102 @@
+//! A cluster as operators make it, enlarge it, and give it back to a coordinator that lost it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::{Epoch, Generation, NodeId, PartitionId};
+use crate::membership::{
+    Assignment, Cluster, Directory, Edit, Fact, MAX_PARTITIONS, MAX_REPLICAS, assign,
+};
+use crate::wire::{KnownPartition, OperatorRefusal};
+
+/// How far generations and epochs go on above the highest that is remembered: more than there can
+/// have been and be forgotten since.
+const RESTORED: u64 = 1 << 32;
+
+pub(super) fn add_partitions(
+    directory: &Directory,
+    partitions: u32,
+) -> Result<Edit, OperatorRefusal> {
+    let now = directory.cluster().ok_or(OperatorRefusal::NoCluster)?.partitions;
+    check_partitions(partitions)?;
+    if partitions <= now {
+        return Err(OperatorRefusal::NotMorePartitions { count: partitions, now });
+    }
+    Ok(Edit::AddPartitions { partitions })
+}
+
+pub(super) fn create(
+    directory: &Directory,
+    partitions: u32,
+    replicas: u32,
+) -> Result<Edit, OperatorRefusal> {
+    check_absent(directory)?;
+    check_partitions(partitions)?;
+    check_replicas(replicas)?;
+    if let Some((node, _)) = directory.storages.iter().find(|(_, record)| record.used) {
+        return Err(OperatorRefusal::DiskInUse { node: *node });
+    }
+    let registered = directory.storages.keys().filter(|node| directory.is_live(**node)).count();
+    let registered = u32::try_from(registered).unwrap_or(u32::MAX);
+    if registered < replicas {
+        return Err(OperatorRefusal::TooFewStorages { registered, needed: replicas });
+    }
+    Ok(Edit::CreateCluster(Cluster { partitions, replicas }))
+}
+
+/// The cluster's figures come last: until then nothing is assigned or created, and an operator who
+/// was interrupted can begin again.
+pub(super) fn restore(
+    directory: &Directory,
+    replicas: u32,
+    mut known: Vec<KnownPartition>,
+) -> Result<Vec<Edit>, OperatorRefusal> {
+    check_absent(directory)?;
+    check_replicas(replicas)?;
+    let partitions = u32::try_from(known.len()).unwrap_or(u32::MAX);
+    check_partitions(partitions)?;
+    let servers: BTreeSet<NodeId> =
+        directory.nodes().filter(|(_, record)| record.server).map(|(node, _)| node).collect();
+    if servers.is_empty() {
+        return Err(OperatorRefusal::NoServer);
+    }
+    known.sort_by_key(|known| known.partition);
+    let ids = (0..partitions).map(PartitionId);
+    let assigned = assign(&servers, &BTreeMap::new(), &BTreeMap::new(), ids.clone());
+    let mut edits = Vec::with_capacity(3 * known.len() + 1);
+    for (partition, known) in ids.zip(known) {
+        let number = known.generation.0.checked_add(RESTORED);
+        let is_whole = known.partition == partition && known.meta.replicas.is_sound();
+        let Some(number) = number.filter(|_| is_whole) else {
+            return Err(OperatorRefusal::Incomplete { partition });
+        };
+        let server = assigned[&partition];
+        let assignment = Assignment { server, generation: Generation(number) };
+        edits.push(Edit::Restore(Fact::Epoch(partition, Epoch(number))));
+        edits.push(Edit::Restore(Fact::Partition(partition, known.meta)));
+        edits.push(Edit::Restore(Fact::Assignment(partition, assignment)));
+    }
+    edits.push(Edit::CreateCluster(Cluster { partitions, replicas }));
+    Ok(edits)
+}
+
+fn check_absent(directory: &Directory) -> Result<(), OperatorRefusal> {
+    match directory.cluster() {
+        Some(Cluster { partitions, .. }) => Err(OperatorRefusal::ClusterExists { partitions }),
+        None => Ok(()),
+    }
+}
+
+fn check_partitions(count: u32) -> Result<(), OperatorRefusal> {
+    match (1..=MAX_PARTITIONS).contains(&count) {
+        true => Ok(()),
+        false => Err(OperatorRefusal::PartitionCount { count, most: MAX_PARTITIONS }),
+    }
+}
+
+fn check_replicas(count: u32) -> Result<(), OperatorRefusal> {
+    match count {
+        0 => Err(OperatorRefusal::NoReplicas),
+        1..=MAX_REPLICAS => Ok(()),
+        _ => Err(OperatorRefusal::TooManyReplicas { count, most: MAX_REPLICAS }),
+    }
+}
