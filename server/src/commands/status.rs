@@ -108,6 +108,14 @@ pub struct ReplicaLine {
     pub low_water: Option<u64>,
 }
 
+impl ReplicaLine {
+    /// Whether it counts and takes part in the session.
+    pub fn has_joined(&self) -> bool {
+        // The word may be followed by the version of the protocol that an older node speaks.
+        self.counts && self.state.starts_with("joined")
+    }
+}
+
 /// One registered consumer.
 #[derive(Debug, Serialize)]
 pub struct ConsumerLine {

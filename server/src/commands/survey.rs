@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use tokio::task::JoinSet;
 use waltz_client::{
-    Client, ClientError, ClusterView, NodeId, NodeStatus, PartitionId, PartitionStatus,
+    Client, ClientError, ClusterView, NodeId, NodeInspection, NodeStatus, PartitionId,
+    PartitionStatus,
 };
 
 /// One node's description of the cluster, and how each live node says that it is itself.
@@ -24,19 +25,8 @@ impl Survey {
     /// When no node describes the cluster.
     pub async fn take(client: &Client) -> anyhow::Result<Self> {
         let view = client.cluster().await.context("no node told how the cluster is")?;
-        let mut answers = BTreeMap::new();
-        let mut asked = JoinSet::new();
-        for node in view.nodes.iter().filter(|node| node.live).map(|node| node.node) {
-            let client = client.clone();
-            asked.spawn(async move { (node, client.status(Some(node)).await) });
-        }
-        while let Some(answer) = asked.join_next().await {
-            let (node, answer) = answer.context("could not ask a node")?;
-            if let Err(error) = &answer {
-                tracing::warn!(node = node.0, %error, "a node did not answer");
-            }
-            answers.insert(node, answer);
-        }
+        let ask = |client: Client, node| async move { client.status(Some(node)).await };
+        let answers = ask_all(client, &view, ask).await?;
         Ok(Self { view, answers })
     }
 
@@ -62,4 +52,42 @@ impl Survey {
         }
         served
     }
+}
+
+/// What each live node knows of the cluster's record and keeps on its disk, or why it did not tell.
+///
+/// # Errors
+/// When nobody can be asked.
+pub async fn inspect_all(
+    client: &Client,
+    view: &ClusterView,
+) -> anyhow::Result<BTreeMap<NodeId, Result<NodeInspection, ClientError>>> {
+    let ask = |client: Client, node| async move { client.inspect(Some(node)).await };
+    ask_all(client, view, ask).await
+}
+
+/// Asks every live node at the same time.
+async fn ask_all<T, F>(
+    client: &Client,
+    view: &ClusterView,
+    ask: impl Fn(Client, NodeId) -> F,
+) -> anyhow::Result<BTreeMap<NodeId, Result<T, ClientError>>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, ClientError>> + Send + 'static,
+{
+    let mut answers = BTreeMap::new();
+    let mut asked = JoinSet::new();
+    for node in view.nodes.iter().filter(|node| node.live).map(|node| node.node) {
+        let answer = ask(client.clone(), node);
+        asked.spawn(async move { (node, answer.await) });
+    }
+    while let Some(answer) = asked.join_next().await {
+        let (node, answer) = answer.context("could not ask a node")?;
+        if let Err(error) = &answer {
+            tracing::warn!(node = node.0, %error, "a node did not answer");
+        }
+        answers.insert(node, answer);
+    }
+    Ok(answers)
 }

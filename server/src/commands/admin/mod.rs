@@ -15,6 +15,8 @@ mod plan;
 mod progress;
 mod ranges;
 mod requests;
+mod restoration;
+mod roster;
 pub mod server;
 pub mod storage;
 

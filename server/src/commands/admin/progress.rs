@@ -54,9 +54,8 @@ impl Progress {
         };
         let copied = line.replicas.iter().map(copied).sum::<u64>();
         let named = |node: u32| wanted.iter().any(|member| member.node == node);
-        let late = line.replicas.iter().filter(|replica| {
-            named(replica.node) && !(replica.counts && replica.state == "joined")
-        });
+        let late =
+            line.replicas.iter().filter(|replica| named(replica.node) && !replica.has_joined());
         let waits_for = late.map(|replica| format!("node {} is {}", replica.node, replica.state));
         Self {
             partition: line.partition,

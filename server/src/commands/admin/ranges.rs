@@ -81,6 +81,25 @@ impl FromStr for PartitionRanges {
     }
 }
 
+/// Partitions as people write them.
+pub(super) fn written(partitions: &BTreeSet<PartitionId>) -> String {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for partition in partitions {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == partition.0 => *last = partition.0,
+            _ => ranges.push((partition.0, partition.0)),
+        }
+    }
+    let range = |(first, last): (u32, u32)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    match ranges.is_empty() {
+        true => "none".to_owned(),
+        false => ranges.into_iter().map(range).collect::<Vec<_>>().join(","),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use waltz_client::PartitionView;
@@ -109,6 +128,15 @@ mod tests {
         assert_eq!(read("3"), Ok(vec![3]));
         assert_eq!(read("4-6,1,5"), Ok(vec![1, 4, 5, 6]));
         assert_eq!(read("all"), Ok((0..8).collect()));
+    }
+
+    #[test]
+    fn ranges_are_written_as_they_are_read() {
+        for text in ["0", "0-3", "0-1,3,5-7"] {
+            let partitions = text.parse::<PartitionRanges>().and_then(|all| all.resolve(&view(8)));
+            assert_eq!(partitions.map(|partitions| written(&partitions)), Ok(text.to_owned()));
+        }
+        assert_eq!(written(&BTreeSet::new()), "none");
     }
 
     #[test]

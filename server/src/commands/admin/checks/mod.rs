@@ -6,8 +6,10 @@
 
 mod nodes;
 mod partitions;
+mod records;
 mod replicas;
 
+pub use records::Inspections;
 use serde::Serialize;
 
 use crate::commands::survey::Survey;
@@ -62,8 +64,9 @@ impl Check {
     }
 }
 
-/// Checks everything that a survey tells.
-pub fn check(survey: &Survey, max_lag: u64) -> Vec<Check> {
+/// Checks everything that a survey and the nodes' inspections tell.
+pub fn check(survey: &Survey, inspections: &Inspections, max_lag: u64) -> Vec<Check> {
+    let view = &survey.view;
     vec![
         nodes::answer(survey),
         nodes::coordinator(survey),
@@ -78,6 +81,12 @@ pub fn check(survey: &Survey, max_lag: u64) -> Vec<Check> {
         replicas::disks(survey),
         replicas::damage(survey),
         replicas::lag(survey, max_lag),
+        replicas::versions(survey),
+        records::told(inspections),
+        records::figures(view, inspections),
+        records::journals(inspections),
+        records::replicas(view, inspections),
+        records::placement(view, inspections),
     ]
 }
 

@@ -89,3 +89,17 @@ pub(super) fn lag(survey: &Survey, most: u64) -> Check {
     }
     check
 }
+
+/// No replica's node speaks an older version of the protocol than its partition's server.
+pub(super) fn versions(survey: &Survey) -> Check {
+    let mut check = Check::new("one protocol version");
+    for (status, replica) in replicas(survey) {
+        if let Some((_, version)) = replica.state.split_once(", protocol ") {
+            check.warn(format!(
+                "partition {}: node {} speaks version {version}; upgrade it",
+                status.partition.0, replica.node.0
+            ));
+        }
+    }
+    check
+}

@@ -1,10 +1,14 @@
 //! A cluster of three nodes in which everything holds, and one thing after the other that does not.
 
+use std::collections::BTreeSet;
+
 use waltz_client::{
-    Address, ClusterView, Mark, NodeId, NodeStatus, NodeView, PartitionId, PartitionStatus,
-    PartitionView, ReplicaStatus, TransactionId,
+    Address, ClientError, ClusterView, Mark, NodeId, NodeInspection, NodeRegistration, NodeStatus,
+    NodeView, PartitionId, PartitionStatus, PartitionView, ReplicaInspection, ReplicaStatus,
+    TransactionId,
 };
-use waltz_core::id::{Generation, Member, ReplicaSet, SetVersion, StorageId};
+use waltz_core::id::{CreationId, Generation, Member, ReplicaSet, SetVersion, StorageId};
+use waltz_core::membership::{Cluster, Locality, Operations};
 
 use super::*;
 
@@ -81,11 +85,64 @@ fn served(survey: &mut Survey) -> &mut PartitionStatus {
     &mut status(survey, OWNER.0).partitions[0]
 }
 
+/// What the nodes keep; nodes 1 and 2 are in one zone, 3 and 4 in another.
+fn inspections() -> Inspections {
+    let zone = |number: u32| Some(if number < 3 { "a" } else { "b" }.to_owned());
+    let registration = |number: u32| NodeRegistration {
+        node: NodeId(number),
+        address: None,
+        live: true,
+        server: true,
+        storage: Some(StorageId(number.into())),
+        used: true,
+        locality: Locality { zone: zone(number), ..Locality::default() },
+        operations: Operations::default(),
+        preferred: BTreeSet::new(),
+    };
+    let replica = ReplicaInspection {
+        partition: PartitionId(0),
+        creation: CreationId(7),
+        promise: None,
+        normal: None,
+        start: Mark::NONE,
+        last: Mark::at(TransactionId(99)),
+        low_water: Mark::at(TransactionId(99)),
+        version: SetVersion(2),
+        members: set(),
+        damaged: 0,
+    };
+    let inspection = |number: u32| NodeInspection {
+        node: NodeId(number),
+        storage: Some(StorageId(number.into())),
+        suspect: false,
+        coordinator: true,
+        cluster: Some(Cluster { partitions: 1, replicas: 3 }),
+        controller: None,
+        nodes: (1..=4).map(registration).collect(),
+        regions: Vec::new(),
+        generations: Vec::new(),
+        replicas: if number < 4 { vec![replica.clone()] } else { Vec::new() },
+    };
+    (1..=4).map(|number| (NodeId(number), Ok(inspection(number)))).collect()
+}
+
 /// The checks that don't pass, after a change.
 fn found(change: impl FnOnce(&mut Survey)) -> Vec<(&'static str, Outcome)> {
     let mut survey = healthy();
     change(&mut survey);
-    let checks = check(&survey, 50);
+    bad(&survey, &inspections())
+}
+
+/// The checks that don't pass, after a change of what one node keeps or knows.
+fn kept(node: u32, change: impl FnOnce(&mut NodeInspection)) -> Vec<(&'static str, Outcome)> {
+    let mut inspections = inspections();
+    let answer = inspections.get_mut(&NodeId(node)).expect("it was asked");
+    change(answer.as_mut().expect("it answered"));
+    bad(&healthy(), &inspections)
+}
+
+fn bad(survey: &Survey, inspections: &Inspections) -> Vec<(&'static str, Outcome)> {
+    let checks = check(survey, inspections, 50);
     let bad = checks.into_iter().filter(|check| check.outcome != Outcome::Pass);
     bad.map(|check| (check.name, check.outcome)).collect()
 }
@@ -163,4 +220,31 @@ fn a_node_that_is_down_matters_by_what_it_keeps() {
     };
     assert_eq!(found(down(4)), [("nodes answer", Outcome::Warn)]);
     assert_eq!(found(down(3)), [("nodes answer", Outcome::Fail)]);
+}
+
+#[test]
+fn what_disks_and_records_say_counts_too() {
+    let figures = kept(2, |it| it.cluster = Some(Cluster { partitions: 2, replicas: 3 }));
+    assert_eq!(figures, [("figures agree", Outcome::Fail)]);
+    assert_eq!(kept(2, |it| it.suspect = true), [("journals are sound", Outcome::Fail)]);
+    let lacks = [("members keep their replicas", Outcome::Fail)];
+    assert_eq!(kept(2, |it| it.replicas.clear()), lacks);
+    assert_eq!(kept(2, |it| it.replicas[0].creation = CreationId(8)), lacks);
+    let wiped = kept(2, |it| it.storage = Some(StorageId(22)));
+    assert_eq!(wiped, [], "another disk is what servers are asked about");
+}
+
+#[test]
+fn sets_that_could_be_wider_and_drained_nodes_are_warned_of() {
+    let warned = [("replicas are spread", Outcome::Warn)];
+    let drained = kept(1, |it| it.nodes[2].operations.storage_drained = true);
+    assert_eq!(drained, warned);
+    let wider = kept(1, |it| {
+        it.nodes[3].locality.zone = Some("c".to_owned());
+        it.nodes[2].locality.zone = Some("a".to_owned());
+    });
+    assert_eq!(wider, warned);
+    let mut silent = inspections();
+    silent.insert(NodeId(4), Err(ClientError::Closed));
+    assert_eq!(bad(&healthy(), &silent), [("nodes tell what they keep", Outcome::Warn)]);
 }

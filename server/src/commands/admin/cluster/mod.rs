@@ -1,6 +1,9 @@
 //! `waltz admin cluster`: the cluster as a whole.
 
+pub mod create;
 pub mod describe;
+pub(super) mod opening;
+pub mod restore;
 pub mod verify;
 
 use clap::Subcommand;
@@ -10,10 +13,14 @@ use crate::exit::Exit;
 /// What to do with the cluster.
 #[derive(Debug, Subcommand)]
 pub enum ClusterCommand {
+    /// Make the cluster, where no node was told to make one
+    Create(create::CreateArgs),
     /// Show what the cluster consists of
     Describe(describe::DescribeArgs),
     /// Check that everything is as it should be; exits with 1 if anything is not
     Verify(verify::VerifyArgs),
+    /// Give a coordinator that lost everything its cluster back, from what disks know
+    Restore(restore::RestoreArgs),
 }
 
 /// Runs the command.
@@ -22,6 +29,8 @@ pub enum ClusterCommand {
 /// When the cluster can't be reached, or something was asked that can't be.
 pub async fn run(command: ClusterCommand) -> anyhow::Result<Exit> {
     match command {
+        ClusterCommand::Create(args) => create::run(&args).await,
+        ClusterCommand::Restore(args) => restore::run(&args).await,
         ClusterCommand::Describe(args) => describe::run(&args).await,
         ClusterCommand::Verify(args) => verify::run(&args).await,
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::super::checks::{Check, Outcome, check};
 use super::super::operator::Operator;
 use crate::args::ServerArgs;
-use crate::commands::survey::Survey;
+use crate::commands::survey::{Survey, inspect_all};
 use crate::exit::Exit;
 use crate::output::Table;
 
@@ -34,7 +34,9 @@ struct Verdict<'a> {
 /// When the cluster can't be reached.
 pub async fn run(args: &VerifyArgs) -> anyhow::Result<Exit> {
     let mut operator = Operator::looking(&args.server).await?;
-    let checks = check(&Survey::take(&operator.client).await?, args.max_lag);
+    let survey = Survey::take(&operator.client).await?;
+    let inspections = inspect_all(&operator.client, &survey.view).await?;
+    let checks = check(&survey, &inspections, args.max_lag);
     let outcome = checks.iter().map(|check| check.outcome).max().unwrap_or(Outcome::Fail);
     match operator.json {
         true => operator.output.json(&Verdict { outcome, checks: &checks })?,

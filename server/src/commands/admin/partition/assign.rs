@@ -3,13 +3,17 @@
 //! A new replica copies the log and is added when it has it; those that are not wanted any more are
 //! removed at last. The partition goes on meanwhile.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
-use waltz_client::NodeId;
+use waltz_client::{NodeId, PartitionId};
+use waltz_core::membership::MAX_REPLICAS;
 
 use super::super::moves::{MovesArgs, carry_out};
 use super::super::operator::{ChangeArgs, Operator};
-use super::super::plan::Layout;
+use super::super::plan::{Layout, Move, PlanError, Spread};
 use super::super::ranges::PartitionRanges;
+use super::super::roster::Roster;
 use crate::commands::survey::Survey;
 use crate::exit::Exit;
 
@@ -24,8 +28,18 @@ pub struct AssignArgs {
     partition: PartitionRanges,
 
     /// The nodes to keep replicas on, each with the disk it has now
-    #[arg(long, value_name = "NODES", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "NODES", value_delimiter = ',', required_unless_present = "auto")]
     set: Vec<u32>,
+
+    /// Choose them: in as many zones and regions as there are, on nodes that are up and not drained,
+    /// and change no more than that takes
+    #[arg(long, conflicts_with = "set")]
+    auto: bool,
+
+    /// How many replicas to choose nodes for [default: as many as the partition has]
+    #[arg(long, value_name = "N", requires = "auto",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_REPLICAS)))]
+    replicas: Option<u32>,
 
     #[command(flatten)]
     moves: MovesArgs,
@@ -60,14 +74,35 @@ pub struct MoveArgs {
 pub async fn assign(args: &AssignArgs) -> anyhow::Result<Exit> {
     let mut operator = Operator::changing(&args.change).await?;
     let survey = Survey::take(&operator.client).await?;
-    let layout = Layout::of(&survey);
-    let nodes = layout.named(&args.set)?;
-    let mut moves = Vec::new();
-    for partition in args.partition.resolve(&survey.view)? {
-        moves.extend(layout.set(partition, &nodes)?);
-    }
+    let (layout, partitions) = (Layout::of(&survey), args.partition.resolve(&survey.view)?);
+    let moves = if args.auto {
+        let roster = Roster::take(&operator.client).await?;
+        chosen(&layout, &roster, &partitions, args.replicas)?
+    } else {
+        let nodes = layout.named(&args.set)?;
+        let planned = partitions.iter().map(|partition| layout.set(*partition, &nodes));
+        planned.filter_map(Result::transpose).collect::<Result<_, _>>()?
+    };
     let exit = carry_out(&mut operator, moves, &args.moves).await?;
     operator.leave(exit).await
+}
+
+/// Sets that are as wide as the nodes allow.
+fn chosen(
+    layout: &Layout,
+    roster: &Roster,
+    partitions: &BTreeSet<PartitionId>,
+    replicas: Option<u32>,
+) -> Result<Vec<Move>, PlanError> {
+    let mut spread = Spread::new(roster, layout);
+    let mut moves = Vec::new();
+    for &partition in partitions {
+        let now = layout.wanted(partition);
+        let count = replicas.map_or(now.len(), |count| count as usize);
+        let nodes = spread.improve(&now, count).ok_or(PlanError::NoNode(partition))?;
+        moves.extend(layout.set(partition, &nodes)?);
+    }
+    Ok(moves)
 }
 
 /// Brings the replicas on one node to another.

@@ -1,8 +1,10 @@
 //! `waltz admin partition`: partitions, their replicas and their logs.
 
+pub mod add;
 pub mod assign;
 pub mod list;
 pub mod recover;
+pub mod region;
 pub mod trim;
 
 use clap::Subcommand;
@@ -20,6 +22,10 @@ pub enum PartitionCommand {
     Assign(assign::AssignArgs),
     /// Move the replicas on one node to another
     Move(assign::MoveArgs),
+    /// Have partitions served in a region
+    Region(region::RegionArgs),
+    /// Have more partitions
+    Add(add::AddArgs),
     /// Forget the oldest transactions
     Trim(trim::TrimArgs),
     /// Go on with the replicas that are left when a majority is lost for good
@@ -36,6 +42,8 @@ pub async fn run(command: PartitionCommand) -> anyhow::Result<Exit> {
         PartitionCommand::Describe(args) => list::describe(&args).await,
         PartitionCommand::Assign(args) => assign::assign(&args).await,
         PartitionCommand::Move(args) => assign::move_replicas(&args).await,
+        PartitionCommand::Add(args) => add::run(&args).await,
+        PartitionCommand::Region(args) => region::run(&args).await,
         PartitionCommand::Trim(args) => trim::run(&args).await,
         PartitionCommand::Recover(args) => recover::run(args).await,
     }

@@ -3,8 +3,11 @@
 //! What is so already is never planned, and what is under way is planned as it was begun: a command
 //! that was interrupted goes on when it is run again.
 
+mod spread;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(super) use spread::Spread;
 use thiserror::Error;
 use waltz_client::{NodeId, PartitionId};
 use waltz_core::id::{Member, ReplicaSet, StorageId};
@@ -36,6 +39,12 @@ pub(super) enum PlanError {
     /// It was named twice.
     #[error("node {node} is named twice; a node keeps one replica of a partition", node = .0.0)]
     Repeated(NodeId),
+    /// Every node that could have one has one.
+    #[error(
+        "partition {partition}: there are too few storage nodes that are up and not drained",
+        partition = .0.0
+    )]
+    NoNode(PartitionId),
     /// It has one already.
     #[error("partition {partition} has a replica on node {node} already", partition = partition.0, node = node.0)]
     AlreadyThere {
@@ -86,6 +95,25 @@ impl Layout {
             live: nodes.iter().filter(|node| node.live).map(|node| node.node).collect(),
             partitions: partitions.collect(),
         }
+    }
+
+    /// All partitions, ascending.
+    pub(super) fn partitions(&self) -> impl Iterator<Item = PartitionId> {
+        self.partitions.keys().copied()
+    }
+
+    /// The nodes that a partition has replicas on, or will have when what was asked for is done.
+    pub(super) fn wanted(&self, partition: PartitionId) -> BTreeSet<NodeId> {
+        let current = self.partitions.get(&partition).into_iter();
+        let sets = current.map(|current| current.target.as_ref().unwrap_or(&current.members));
+        sets.flatten().map(|member| member.node).collect()
+    }
+
+    /// Whether a replica of a partition is on a node, with the disk that the node has now.
+    pub(super) fn is_at_home(&self, partition: PartitionId, node: NodeId) -> bool {
+        let disk = self.disks.get(&node).copied().flatten();
+        let members = self.partitions.get(&partition).into_iter().flat_map(|it| &it.members);
+        members.filter(|member| member.node == node).all(|member| Some(member.storage) == disk)
     }
 
     /// The partitions with a replica on a node, or about to have one.
@@ -148,13 +176,12 @@ impl Layout {
         to: NodeId,
     ) -> Result<Option<Move>, PlanError> {
         let Some(current) = self.partitions.get(&partition) else { return Ok(None) };
-        let nodes = |set: &BTreeSet<Member>| set.iter().map(|m| m.node).collect::<BTreeSet<_>>();
-        let mut wanted = nodes(current.target.as_ref().unwrap_or(&current.members));
+        let mut wanted = self.wanted(partition);
         if wanted.remove(&from) {
             if !wanted.insert(to) {
                 return Err(PlanError::AlreadyThere { partition, node: to });
             }
-        } else if !nodes(&current.members).contains(&from) {
+        } else if !current.members.iter().any(|member| member.node == from) {
             return Ok(None);
         }
         self.set(partition, &wanted)
@@ -163,6 +190,26 @@ impl Layout {
     fn member(&self, node: NodeId) -> Result<Member, PlanError> {
         let disk = self.disks.get(&node).ok_or(PlanError::UnknownNode(node))?;
         Ok(Member { node, storage: disk.ok_or(PlanError::NoDisk(node))? })
+    }
+}
+
+#[cfg(test)]
+impl Layout {
+    /// So many nodes that run, each with the disk of its number, and partitions on these.
+    fn for_tests(nodes: u32, sets: &[&[u32]]) -> Self {
+        let nodes = (1..=nodes).map(NodeId);
+        let disk = |node: NodeId| StorageId(node.0.into());
+        let current = |set: &&[u32]| {
+            let members = set.iter().map(|node| NodeId(*node));
+            let members: BTreeSet<_> =
+                members.map(|node| Member { node, storage: disk(node) }).collect();
+            Current { recorded: members.clone(), members, target: None }
+        };
+        Self {
+            disks: nodes.clone().map(|node| (node, Some(disk(node)))).collect(),
+            live: nodes.collect(),
+            partitions: (0..).map(PartitionId).zip(sets.iter().map(current)).collect(),
+        }
     }
 }
 
@@ -186,13 +233,12 @@ mod tests {
 
     /// Nodes 1 to 5, each with the disk of its number, 5 down, 6 without a disk; one partition.
     fn layout(now: &[u32], target: Option<&[u32]>) -> Layout {
-        let mut disks: BTreeMap<_, _> =
-            (1..=5).map(|node| (NodeId(node), Some(StorageId(node.into())))).collect();
-        disks.insert(NodeId(6), None);
-        let current =
-            Current { members: members(now), recorded: members(now), target: target.map(members) };
-        let live = nodes(&[1, 2, 3, 4, 6]);
-        Layout { disks, live, partitions: [(PARTITION, current)].into() }
+        let mut layout = Layout::for_tests(5, &[now]);
+        layout.disks.insert(NodeId(6), None);
+        layout.live = nodes(&[1, 2, 3, 4, 6]);
+        let current = layout.partitions.get_mut(&PARTITION).expect("it is there");
+        current.target = target.map(members);
+        layout
     }
 
     fn planned(from: &[u32], to: &[u32]) -> Result<Option<Move>, PlanError> {

@@ -1,5 +1,8 @@
 //! What operators do, on clusters of real nodes.
 
+mod cluster;
+mod nodes;
+
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -43,6 +46,13 @@ async fn verified(cluster: &LocalCluster) -> Output {
             return output;
         }
     }
+}
+
+/// Kills a node and takes its disk away.
+async fn wipe(cluster: &mut LocalCluster, index: usize) {
+    cluster.kill(index).await.unwrap();
+    let data = cluster.data_directories().nth(index).unwrap().1.to_owned();
+    std::fs::remove_dir_all(data).unwrap();
 }
 
 /// The nodes of each partition's replicas.
