@@ -30,6 +30,9 @@ pub struct Ready {
     pub cluster: String,
     /// Where it keeps its data.
     pub data: PathBuf,
+    /// Where health checks and metrics are answered, if they are; never port 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<String>,
 }
 
 /// A node, running or killed.

@@ -37,8 +37,8 @@ pub use key::{Flag, Initial, Key, Section};
 use layers::Layer;
 pub use problem::{Problem, Problems};
 pub use sections::{
-    ClusterSettings, DEFAULT_CLUSTER, LimitSettings, LogSettings, NodeSettings, RecorderSettings,
-    RetentionSettings, SECTIONS, Settings,
+    ClusterSettings, DEFAULT_CLUSTER, HealthSettings, LimitSettings, LogSettings, NodeSettings,
+    RecorderSettings, RetentionSettings, SECTIONS, Settings,
 };
 pub use values::{
     Address, Bytes, LogFilter, LogFormat, Period, Protocol, RecordBytes, Role, Roles,

@@ -33,6 +33,8 @@ pub struct Settings {
     pub recorder: RecorderSettings,
     /// The operator's log.
     pub log: LogSettings,
+    /// The endpoint for health checks and metrics.
+    pub health: HealthSettings,
 }
 
 /// All sections, in the order in which they are shown.
@@ -43,6 +45,7 @@ pub const SECTIONS: &[Section] = &[
     LimitSettings::SECTION,
     RecorderSettings::SECTION,
     LogSettings::SECTION,
+    HealthSettings::SECTION,
 ];
 
 section! {
@@ -124,5 +127,16 @@ section! {
         /// What is logged: error, warn, info, debug, trace or off, or directives such as
         /// info,waltz_coordinators=debug. The variable WALTZ_LOG sets it, too.
         filter: LogFilter = "info", flag "log-filter" "FILTER";
+    }
+}
+
+section! {
+    /// The endpoint for health checks and metrics: /livez, /readyz and /metrics over HTTP. It asks
+    /// nobody who they are, so let only those reach it who may see it.
+    "health" => HealthSettings {
+        /// Where to listen; port 0 takes a free one. Without an address there is no endpoint.
+        listen: Option<SocketAddr>, such as "127.0.0.1:7480", flag "health" "ADDR";
+        /// How long the node's loop may take to answer before it counts as hanging. Units: ms, s, m.
+        patience: Period = "2s";
     }
 }

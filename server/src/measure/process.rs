@@ -12,7 +12,19 @@ pub fn cpu_time(process: u32) -> Option<Duration> {
 
 /// The most memory a process ever had resident, in bytes.
 pub fn peak_memory(process: u32) -> Option<u64> {
-    parse_peak_memory(&std::fs::read_to_string(format!("/proc/{process}/status")).ok()?)
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    parse_memory(&status, "VmHWM:")
+}
+
+/// The memory a process has resident, in bytes.
+pub fn resident_memory(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    parse_memory(&status, "VmRSS:")
+}
+
+/// How many files and sockets a process has open.
+pub fn open_files(process: u32) -> Option<u64> {
+    Some(std::fs::read_dir(format!("/proc/{process}/fd")).ok()?.count() as u64)
 }
 
 fn parse_cpu_time(stat: &str) -> Option<Duration> {
@@ -24,8 +36,8 @@ fn parse_cpu_time(stat: &str) -> Option<Duration> {
     Some(Duration::from_millis((user + system) * 1000 / TICKS_PER_SECOND))
 }
 
-fn parse_peak_memory(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+fn parse_memory(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -42,11 +54,10 @@ mod tests {
     }
 
     #[test]
-    fn peak_memory_is_in_bytes() {
-        assert_eq!(
-            parse_peak_memory("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n"),
-            Some(2 << 20)
-        );
-        assert_eq!(parse_peak_memory("Name:\tx\n"), None);
+    fn memory_is_in_bytes() {
+        let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n";
+        assert_eq!(parse_memory(status, "VmHWM:"), Some(2 << 20));
+        assert_eq!(parse_memory(status, "VmRSS:"), Some(1 << 10));
+        assert_eq!(parse_memory("Name:\tx\n", "VmRSS:"), None);
     }
 }

@@ -7,6 +7,7 @@ mod config;
 mod crash;
 mod demo;
 mod failover;
+mod health;
 mod load;
 mod recording;
 mod replicas;

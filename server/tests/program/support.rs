@@ -45,6 +45,8 @@ pub(crate) struct Node {
     child: Child,
     /// Where it listens.
     pub(crate) address: String,
+    /// Where health checks are answered, if they are.
+    pub(crate) health: Option<String>,
 }
 
 impl Node {
@@ -65,7 +67,8 @@ impl Node {
         let ready: Value = serde_json::from_str(&line).expect(&line);
         assert_eq!(ready["ready"], true, "{ready}");
         let address = ready["listen"].as_str().expect("an address").to_owned();
-        Self { child, address }
+        let health = ready["health"].as_str().map(str::to_owned);
+        Self { child, address, health }
     }
 
     /// Sends it a signal that it goes on after.

@@ -16,9 +16,9 @@ use waltz_core::id::NodeId;
 use waltz_core::io::{Level, Report};
 use waltz_core::node::Node;
 use waltz_core::recorder::Recorder;
-use waltz_runtime::CoordinatorPort;
 use waltz_runtime::node::{World, run_recorded_node};
 use waltz_runtime::recorder::FlightRecorder;
+use waltz_runtime::{CoordinatorPort, Observer};
 use waltz_runtime_tokio::{JournalThread, TcpNet, TokioTimer, run_shard};
 
 use super::recording::{Recordings, flight_recorder, refuse_requests};
@@ -26,6 +26,7 @@ use crate::args::{Cli, Coordinator};
 use crate::cluster::Ready;
 use crate::config::{Flags, LogFormat, RecorderSettings, Settings, environment, load};
 use crate::exit::Exit;
+use crate::health::{HealthListener, observer};
 use crate::output::Output;
 pub use journal::{journal_config, journal_directory};
 pub use node::{Conflict, limits, node_config};
@@ -66,11 +67,13 @@ pub fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         .with_context(|| format!("could not listen on {}", settings.node.listen))?;
     let listen = listener.local_addr().context("could not tell where this node listens")?;
     let config = node_config(&settings, listen).map_err(usage)?;
+    let health = settings.health.listen.map(HealthListener::bind).transpose()?;
     let (node, journal) = journal::open(&settings.node.data, config)?;
     let open = |path: &PathBuf| Recordings::open(path, NodeId(settings.node.id));
     let recordings = settings.recorder.directory.as_ref().map(open).transpose()?;
-    announce(&settings, listen, args.json)?;
-    let outcome = run_shard(serve(settings, listener, node, journal, recordings));
+    announce(&settings, listen, health.as_ref().map(HealthListener::address), args.json)?;
+    let observer = health.map(|health| watch(health, &settings, &journal)).transpose()?;
+    let outcome = run_shard(serve(settings, listener, node, journal, recordings, observer));
     outcome.context("could not start the node's loop")?
 }
 
@@ -80,6 +83,7 @@ async fn serve(
     node: Node,
     journal: JournalThread,
     recordings: Option<Recordings>,
+    observer: Option<Box<dyn Observer>>,
 ) -> anyhow::Result<Exit> {
     let limits = limits(&settings.limits);
     let net = TcpNet::listening(listener, limits).context("could not listen")?;
@@ -89,7 +93,7 @@ async fn serve(
         }
         Some(Coordinator::Node(_)) | None => None,
     };
-    let world = World { net, journal, timer: TokioTimer::new(), coordinator, observer: None };
+    let world = World { net, journal, timer: TokioTimer::new(), coordinator, observer };
     let recorder = recorder(&settings.recorder, &node, recordings)?;
     let stop = Stop::default();
     let asked = stop.asked.clone();
@@ -99,6 +103,17 @@ async fn serve(
         return Ok(Exit::Success);
     }
     bail!("the node had to stop: {reason}")
+}
+
+/// Answers health checks from now on; the node's loop is asked through what this returns.
+fn watch(
+    health: HealthListener,
+    settings: &Settings,
+    journal: &JournalThread,
+) -> anyhow::Result<Box<dyn Observer>> {
+    let (port, watcher) = observer(settings.health.patience.0);
+    health.start(settings, watcher, journal.statistics())?;
+    Ok(Box::new(port))
 }
 
 fn recorder(
@@ -122,23 +137,30 @@ fn usage(conflict: Conflict) -> anyhow::Error {
     serve.error(ErrorKind::ArgumentConflict, conflict).into()
 }
 
-fn announce(settings: &Settings, listen: SocketAddr, json: bool) -> anyhow::Result<()> {
+fn announce(
+    settings: &Settings,
+    listen: SocketAddr,
+    health: Option<SocketAddr>,
+    json: bool,
+) -> anyhow::Result<()> {
     let ready = Ready {
         ready: true,
         listen: listen.to_string(),
         node: settings.node.id,
         cluster: settings.cluster.name.clone(),
         data: settings.node.data.clone(),
+        health: health.map(|address| address.to_string()),
     };
     let mut output = Output::new();
     if json {
         output.json(&ready)?;
     } else {
         output.line(format_args!(
-            "ready: node {} of cluster {:?} listens on {listen}, data in {}",
+            "ready: node {} of cluster {:?} listens on {listen}, data in {}{}",
             ready.node,
             ready.cluster,
-            ready.data.display()
+            ready.data.display(),
+            ready.health.map(|address| format!(", health on {address}")).unwrap_or_default()
         ))?;
     }
     Ok(output.flush()?)
