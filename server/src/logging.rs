@@ -22,5 +22,8 @@ fn start_filtered(filter: EnvFilter, json: bool) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // Only a second start could fail, and the first one's settings stay then.
-    let _ = if json { log.json().try_init() } else { log.try_init() };
+    let _ = match json {
+        true => log.json().flatten_event(true).with_span_list(false).try_init(),
+        false => log.try_init(),
+    };
 }

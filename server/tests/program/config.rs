@@ -1,7 +1,8 @@
 //! A node's configuration: written, checked, refused and used.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use super::support::{Node, WALTZ, assert_fails, json_lines, stdout, waltz};
 
@@ -105,6 +106,30 @@ fn a_flag_goes_over_a_variable_and_a_variable_over_the_file() {
     assert_eq!(of("cluster.replicas"), (Some("1"), format!("{}:4", file.text())));
     assert_eq!(of("log.format"), (Some("\"text\""), "default".into()));
     assert_fails(&show(&file.path(), &[], &[("WALTZ_NODE__IT", "3")]), 1, "WALTZ_NODE__ID?");
+}
+
+#[test]
+fn a_log_for_programs_says_on_every_line_whose_it_is() {
+    let file = File::new("[node]\nid = 7\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n");
+    let data = format!("--data={}", file.data().display());
+    let mut node = Command::new(WALTZ)
+        .args(["serve", "--config", &file.text(), &data])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut log = BufReader::new(node.stderr.take().expect("standard error is piped"));
+    // The journal was opened, a partition is served.
+    let mut lines = [String::new(), String::new()];
+    let read = lines.iter_mut().try_for_each(|line| log.read_line(line).map(drop));
+    node.kill().and_then(|()| node.wait()).expect("it can be killed");
+    read.expect("the log is text");
+    for line in lines {
+        let line: serde_json::Value = serde_json::from_str(&line).expect(&line);
+        assert_eq!((&line["span"]["node"], &line["span"]["cluster"]), (&7.into(), &"waltz".into()));
+        assert!(line["message"].is_string() && line["level"].is_string(), "{line}");
+    }
 }
 
 #[test]

@@ -59,6 +59,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let settings = load(args.config.as_deref(), environment(), &args.flags)?.settings;
     let log_as_json = settings.log.format == LogFormat::Json;
     crate::logging::start_with(&settings.log.filter.0, log_as_json);
+    let _named = log_as_json.then(|| named(&settings).entered());
     if args.while_stdin_open {
         end_with_stdin();
     }
@@ -103,6 +104,11 @@ async fn serve(
         return Ok(Exit::Success);
     }
     bail!("the node had to stop: {reason}")
+}
+
+/// What every line of a log for programs says: whose it is. The loop runs on this thread, too.
+fn named(settings: &Settings) -> tracing::Span {
+    tracing::error_span!("node", node = settings.node.id, cluster = settings.cluster.name)
 }
 
 /// Answers health checks from now on; the node's loop is asked through what this returns.
