@@ -92,6 +92,10 @@ impl Client {
         if config.bootstrap.is_empty() {
             return Err(ConnectError::NoAddress);
         }
+        let runtime = match &config.tls {
+            Some(files) => runtime.secured(files).map_err(ConnectError::Tls)?,
+            None => runtime,
+        };
         let addresses = config.bootstrap.clone();
         // A client that mounts nothing may look at a cluster that is still being formed.
         let formed = config.partitions != Partitions::none();

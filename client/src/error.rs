@@ -1,6 +1,7 @@
 //! How submissions, appends and questions end, in the words of an application.
 
 use thiserror::Error;
+use waltz_core::access::AccessRefusal;
 use waltz_core::client::{Conflict, Failure, InDoubt, Unanswered};
 use waltz_core::id::{ClusterKey, Mark, NodeId, PartitionId, TransactionId};
 use waltz_core::io::Address;
@@ -226,6 +227,9 @@ pub enum ConnectError {
     /// The configuration names no address.
     #[error("the configuration names no address to connect to")]
     NoAddress,
+    /// What is to secure connections can't be used.
+    #[error("TLS can't be used: {0}")]
+    Tls(String),
     /// Nobody answered in time.
     #[error("no node answered at {}: {reason}", listed(addresses))]
     Unreachable {
@@ -320,6 +324,9 @@ pub enum OperateError {
     /// The cluster refused.
     #[error(transparent)]
     Refused(OperatorRefusal),
+    /// This client may not ask for it.
+    #[error("access denied: {0}")]
+    Denied(AccessRefusal),
     /// Nobody answered in time: perhaps it was done.
     #[error("no answer in time: {0}")]
     TimedOut(String),
@@ -342,6 +349,7 @@ impl From<Unanswered> for OperateError {
     fn from(unanswered: Unanswered) -> Self {
         match unanswered {
             Unanswered::NotGranted(refusal) => Self::Refused(refusal),
+            Unanswered::Denied(refusal) => Self::Denied(refusal),
             Unanswered::UnknownPartition(partition) => {
                 Self::Refused(OperatorRefusal::UnknownPartition { partition })
             }

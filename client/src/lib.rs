@@ -52,10 +52,14 @@ pub use serializer::{RawBytes, Serializer, Utf8};
 pub use submission::{Append, Submission};
 pub use transaction::Transaction;
 
-pub use waltz_core::client::{ClientConfig, Conflict, InDoubt, Partitions, Resolution, Start};
+pub use waltz_core::access::AccessRefusal;
+pub use waltz_core::client::{
+    ClientConfig, Conflict, InDoubt, Partitions, Resolution, Start, Token,
+};
 pub use waltz_core::id::{ClientId, ClusterKey, Mark, NodeId, PartitionId, ReqId, TransactionId};
 pub use waltz_core::io::Address;
 pub use waltz_core::lock::{LockId, LockKind};
+pub use waltz_core::tls::{CertificateFiles, TlsFiles};
 pub use waltz_core::wire::{
     AppendRefusal, ClusterView, FeedMode, KnownPartition, NodeInspection, NodeRegistration,
     NodeStatus, NodeView, OperatorRefusal, OperatorRequest, PartitionStatus, PartitionView,

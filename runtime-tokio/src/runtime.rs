@@ -3,10 +3,12 @@
 use std::future::Future;
 
 use tokio::runtime::Handle;
+use waltz_core::tls::TlsFiles;
 use waltz_runtime::Runtime;
 
 use crate::net::{NetConfig, TcpNet};
 use crate::timer::TokioTimer;
+use crate::tls::{ClientCertificates, Tls};
 
 /// A tokio runtime, of either flavour, with I/O and time enabled.
 #[derive(Debug, Clone)]
@@ -33,6 +35,14 @@ impl TokioRuntime {
 impl Runtime for TokioRuntime {
     type Net = TcpNet;
     type Timer = TokioTimer;
+
+    fn secured(mut self, files: &TlsFiles) -> Result<Self, String> {
+        let tls = Tls::load(files.clone(), ClientCertificates::default());
+        let tls = tls.map_err(|error| error.in_one_line())?;
+        tls.keep_watch(&self.handle);
+        self.net.tls = Some(tls);
+        Ok(self)
+    }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(task);

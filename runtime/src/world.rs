@@ -11,6 +11,7 @@ use waltz_core::io::{Address, ConnectionId, CoordinatorEvent, Ticket};
 use waltz_core::journal::{Entry, Place};
 use waltz_core::measure::Measurements;
 use waltz_core::time::Time;
+use waltz_core::tls::TlsFiles;
 use waltz_core::wire::{Frame, ToCoordinator};
 
 /// Something that happened on the network.
@@ -128,6 +129,15 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     type Net: Net;
     /// Its clock and alarm.
     type Timer: Timer;
+
+    /// The same, with connections that are secured by what these files hold.
+    ///
+    /// # Errors
+    /// When the files can't be used. Runtimes without TLS say so.
+    fn secured(self, files: &TlsFiles) -> Result<Self, String> {
+        let path = files.authorities.display();
+        Err(format!("this runtime has no TLS, and {path} was to be used for it"))
+    }
 
     /// Runs a task until it ends.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);

@@ -10,7 +10,9 @@ use waltz_core::id::{Mark, TransactionId};
 use waltz_core::lock::LockId;
 use waltz_core::wire::Version;
 
-use crate::commands::{admin, append, bench, config, consumer, demo, feed, replay, serve, status};
+use crate::commands::{
+    admin, append, bench, config, consumer, demo, feed, replay, serve, status, token,
+};
 
 /// A quorum-replicated, partitioned write-ahead log with optimistic locking.
 #[derive(Debug, Parser)]
@@ -41,6 +43,8 @@ pub enum Command {
     /// Register a consumer of a partition, or remove it
     #[command(subcommand)]
     Consumer(consumer::ConsumerCommand),
+    /// Make a token for a client, and the line that nodes know it by
+    Token(token::TokenArgs),
     /// Run a node's recording through the same machine, step by step
     Replay(replay::ReplayArgs),
     /// Watch a cluster of real processes at work while its nodes are killed
@@ -69,6 +73,23 @@ pub struct ServerArgs {
     #[arg(long, value_name = "NAME")]
     pub cluster: Option<String>,
 
+    /// Secure connections, and take nodes only with a certificate of one of these authorities
+    #[arg(long, value_name = "FILE", env = "WALTZ_TLS_CA")]
+    pub tls_ca: Option<PathBuf>,
+
+    /// Present this certificate to nodes
+    #[arg(long, value_name = "FILE", env = "WALTZ_TLS_CERT", requires_all = ["tls_ca", "tls_key"])]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key
+    #[arg(long, value_name = "FILE", env = "WALTZ_TLS_KEY", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Present the token in this file to nodes
+    #[arg(long = "token-file", value_name = "FILE", env = "WALTZ_TOKEN_FILE",
+        value_parser = read_token)]
+    pub token: Option<TokenFile>,
+
     /// How long to look for a node that answers
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub timeout: Duration,
@@ -76,6 +97,28 @@ pub struct ServerArgs {
     /// Print JSON, one value a line
     #[arg(long)]
     pub json: bool,
+}
+
+/// What is in a file with a token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenFile(pub String);
+
+impl std::fmt::Debug for TokenFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenFile(not shown)")
+    }
+}
+
+/// Reads the token in a file.
+///
+/// # Errors
+/// When the file can't be read, or has none.
+pub fn read_token(path: &str) -> Result<TokenFile, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    match text.trim() {
+        "" => Err("the file is empty; `waltz token` makes a token".to_owned()),
+        token => Ok(TokenFile(token.to_owned())),
+    }
 }
 
 /// A lock as people write it, `NAME:ID`.

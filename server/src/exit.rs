@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+use waltz_client::{
+    AppendError, AppendRefusal, ConnectError, OperateError, Refusal, RefusedAppend,
+};
+
 /// What a command that ran to its end has to say to the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -13,6 +17,8 @@ pub enum Exit {
     Conflict,
     /// A replay did not go as it was recorded.
     Different,
+    /// Whoever asked may not do that.
+    Denied,
 }
 
 impl From<Exit> for ExitCode {
@@ -23,8 +29,32 @@ impl From<Exit> for ExitCode {
             Exit::Failure => Self::from(1),
             Exit::Conflict => Self::from(3),
             Exit::Different => Self::from(4),
+            Exit::Denied => Self::from(5),
         }
     }
+}
+
+impl Exit {
+    /// How a command ends that failed with this.
+    pub fn of(error: &anyhow::Error) -> Self {
+        match error.chain().any(is_denied) {
+            true => Self::Denied,
+            false => Self::Failure,
+        }
+    }
+}
+
+fn is_denied(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let at_hello = cause.downcast_ref::<ConnectError>();
+    let as_operator = cause.downcast_ref::<OperateError>();
+    matches!(at_hello, Some(ConnectError::Refused(Refusal::Access(_))))
+        || matches!(as_operator, Some(OperateError::Denied(_)))
+        || cause.downcast_ref::<AppendError>().is_some_and(is_denied_append)
+}
+
+/// Whether an append was refused to who sent it, and not for what it is.
+pub fn is_denied_append(error: &AppendError) -> bool {
+    matches!(error, AppendError::Refused(RefusedAppend::Server(AppendRefusal::Access(_))))
 }
 
 /// Whether the reader of our output has gone, as `waltz feed | head` does: no failure of ours.

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
                 &mut std::io::stderr(),
                 format_args!("waltz: {}\n", explain(&error)),
             );
-            Exit::Failure.into()
+            Exit::of(&error).into()
         }
     }
 }

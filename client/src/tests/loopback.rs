@@ -137,7 +137,8 @@ impl Server {
             ClientRequest::Unmount { .. } => self.mount = None,
             ClientRequest::Append { .. }
             | ClientRequest::Credit { .. }
-            | ClientRequest::Inspect { .. } => {}
+            | ClientRequest::Inspect { .. }
+            | ClientRequest::Authenticate { .. } => {}
         }
     }
 

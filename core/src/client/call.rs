@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::access::AccessRefusal;
 use crate::id::{ClusterKey, Mark, NodeId, PartitionId, ReqId, TransactionId};
 use crate::lock::LockId;
 use crate::record::RecordError;
@@ -226,6 +227,9 @@ pub enum Unanswered {
     /// What an operator wants is not granted.
     #[error("{0}")]
     NotGranted(OperatorRefusal),
+    /// This client may not ask this.
+    #[error("access denied: {0}")]
+    Denied(AccessRefusal),
     /// The cluster has no such partition.
     #[error("the cluster has no partition {0}")]
     UnknownPartition(PartitionId),

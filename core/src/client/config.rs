@@ -1,12 +1,14 @@
 //! What a client is told once: whom to ask, what to mount, and every bound it keeps.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use crate::id::{ClusterKey, PartitionId};
 use crate::io::Address;
 use crate::limits::Limits;
 use crate::planted::Planted;
+use crate::tls::TlsFiles;
 use crate::wire::FeedMode;
 
 /// Which partitions a client mounts.
@@ -40,6 +42,16 @@ impl FromIterator<PartitionId> for Partitions {
     }
 }
 
+/// What a client is known by. It is not shown when the configuration is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(pub(super) String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(not shown)")
+    }
+}
+
 /// How a client behaves. Every field has a default that suits most services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientConfig {
@@ -47,6 +59,10 @@ pub struct ClientConfig {
     pub bootstrap: Vec<Address>,
     /// The cluster to insist on; without it, the one found first.
     pub cluster: Option<ClusterKey>,
+    /// What secures connections; without it, they are plain.
+    pub tls: Option<TlsFiles>,
+    /// What the client is known by, where that is not its certificate.
+    pub token: Option<Token>,
     /// What to mount.
     pub partitions: Partitions,
     /// Whether data rides along with the feed or is loaded when asked for.
@@ -82,6 +98,8 @@ impl Default for ClientConfig {
         Self {
             bootstrap: vec![Address("127.0.0.1:7400".to_owned())],
             cluster: None,
+            tls: None,
+            token: None,
             partitions: Partitions::All,
             feed: FeedMode::Records,
             credit_bytes: 4 << 20,
@@ -117,6 +135,27 @@ impl ClientConfig {
     #[must_use]
     pub fn cluster(self, cluster: ClusterKey) -> Self {
         Self { cluster: Some(cluster), ..self }
+    }
+
+    /// Secures connections: nodes have to prove who they are.
+    ///
+    /// ```
+    /// use waltz_core::client::ClientConfig;
+    /// use waltz_core::tls::TlsFiles;
+    ///
+    /// let files = TlsFiles::new("ca.pem").certificate("service.pem", "service.key");
+    /// let config = ClientConfig::new(["node-1.example:7400"]).tls(files);
+    /// assert!(config.tls.is_some());
+    /// ```
+    #[must_use]
+    pub fn tls(self, files: TlsFiles) -> Self {
+        Self { tls: Some(files), ..self }
+    }
+
+    /// Presents a token to every node. Without TLS whoever is on the way can read it.
+    #[must_use]
+    pub fn token(self, token: impl Into<String>) -> Self {
+        Self { token: Some(Token(token.into())), ..self }
     }
 
     /// Chooses what to mount.

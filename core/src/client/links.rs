@@ -16,6 +16,7 @@ use crate::wire::{
 
 use super::base::Base;
 use super::cluster::Cluster;
+use super::config::Token;
 use super::io::ClientEffect;
 
 /// A silent peer is asked whether it is there after this long.
@@ -242,7 +243,8 @@ impl Links {
                 Incoming::Nothing
             }
             (LinkState::Open(_), Message::Refused(refusal)) => {
-                self.fail(base, conn, refusal.to_string())
+                self.fail(base, conn, refusal.to_string());
+                Incoming::Lost(Some(refusal))
             }
             _ => self.fail(base, conn, "a message that has no place here".to_owned()),
         }
@@ -274,6 +276,11 @@ impl Links {
         link.version = welcome.version;
         self.pauses.remove(&link.address);
         base.cluster = Some(welcome.cluster);
+        if let Some(Token(token)) = base.config.token.clone()
+            && welcome.version >= Version::OPERATIONS
+        {
+            base.ask(conn, ClientRequest::Authenticate { token });
+        }
         base.ask(conn, ClientRequest::Describe);
         Incoming::Up
     }

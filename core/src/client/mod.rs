@@ -35,7 +35,7 @@ pub use call::{
     Answer, CallId, Conflict, Draft, Ending, Executed, Failure, InDoubt, Patience, Resolution,
     Start, Unanswered,
 };
-pub use config::{ClientConfig, Partitions};
+pub use config::{ClientConfig, Partitions, Token};
 pub use io::{Attachment, ClientEffect, ClientInput};
 pub use machine::ClientMachine;
 

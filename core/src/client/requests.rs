@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::access::AccessRefusal;
 use crate::id::{Mark, NodeId, PartitionId, TransactionId};
 use crate::io::ConnectionId;
 use crate::record::RecordView;
@@ -241,6 +242,17 @@ impl Requests {
                 self.end(base, number, answer);
             }
         }
+    }
+
+    pub(super) fn on_denied(
+        &mut self,
+        base: &mut Base,
+        conn: ConnectionId,
+        number: u64,
+        refusal: AccessRefusal,
+    ) -> Option<Marked> {
+        self.sent(conn, number)?;
+        self.end(base, number, Err(Unanswered::Denied(refusal)))
     }
 
     /// The node that was asked does not serve the partition: after a pause another one may.

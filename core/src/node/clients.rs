@@ -20,7 +20,10 @@ impl Body {
         request: ClientRequest,
         payload: &Bytes,
     ) {
+        let Some(request) = self.admit(cx, conn, client, request, payload) else { return };
         let partition = match &request {
+            // It was taken in when it was admitted.
+            ClientRequest::Authenticate { .. } => return,
             ClientRequest::Describe => {
                 self.watchers.insert(conn);
                 let reply = ServerReply::Cluster(self.agent.directory().view());

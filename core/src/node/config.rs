@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::links::LinkConfig;
+use crate::access::AccessConfig;
 use crate::id::{ClusterKey, NodeId, PartitionId};
 use crate::io::Address;
 use crate::limits::Limits;
@@ -71,6 +72,8 @@ pub struct NodeConfig {
     pub newest: Version,
     /// How connections are kept.
     pub links: LinkConfig,
+    /// Who may do what.
+    pub access: AccessConfig,
     /// How partitions are served.
     pub partition: PartitionConfig,
     /// How replicas kept here are looked after.
@@ -101,6 +104,7 @@ impl NodeConfig {
             locality: Locality::default(),
             newest: Version::NEWEST,
             links: LinkConfig::default(),
+            access: AccessConfig::default(),
             partition: PartitionConfig {
                 sequencer: SequencerConfig::new(node, limits),
                 locks: LockWindow::default(),

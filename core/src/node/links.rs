@@ -6,6 +6,7 @@
 //!
 //! Nothing is sent, or taken, that the version agreed on with a peer does not have.
 
+mod access;
 mod greeting;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::access::{AccessConfig, Identity, Rights, Role};
 use crate::id::{ClientId, ClusterKey, NodeId};
 use crate::io::{Address, ConnectionId, Context, Effect, Level};
 use crate::measure::Connections;
@@ -98,18 +100,20 @@ struct Link {
     state: State,
     /// Agreed on; until then the one that hellos are in.
     version: Version,
+    /// What the other end may ask.
+    rights: Rights,
     heard: Time,
     sent: Time,
 }
 
 impl Link {
-    fn new(state: State, version: Version, now: Time) -> Self {
-        Self { state, version, heard: now, sent: now }
+    fn new(state: State, version: Version, rights: Rights, now: Time) -> Self {
+        Self { state, version, rights, heard: now, sent: now }
     }
 
     /// One on which no hello was answered yet.
     fn strange(state: State, now: Time) -> Self {
-        Self::new(state, Version::FIRST, now)
+        Self::new(state, Version::FIRST, Rights::default(), now)
     }
 }
 
@@ -131,6 +135,7 @@ pub(super) struct Links {
     /// The newest version that it speaks; at most the newest of the program.
     newest: Version,
     config: LinkConfig,
+    access: AccessConfig,
     links: BTreeMap<ConnectionId, Link>,
     wanted: BTreeMap<Peer, Wanted>,
     dials: u64,
@@ -143,10 +148,12 @@ impl Links {
         cluster: ClusterKey,
         newest: Version,
         config: LinkConfig,
+        access: AccessConfig,
     ) -> Self {
         assert!(newest.is_spoken(), "a node is held back to a version that it speaks");
         let (links, wanted) = (BTreeMap::new(), BTreeMap::new());
-        Self { node, cluster, newest, config, links, wanted, dials: 0, check_at: Time::ZERO }
+        let (dials, check_at) = (0, Time::ZERO);
+        Self { node, cluster, newest, config, access, links, wanted, dials, check_at }
     }
 
     /// Keeps a connection to a peer from now on; a new address replaces the old connection.
@@ -257,9 +264,17 @@ impl Links {
         }
     }
 
-    pub(super) fn on_opened(&mut self, cx: &mut Context<'_>, conn: ConnectionId) {
+    pub(super) fn on_opened(
+        &mut self,
+        cx: &mut Context<'_>,
+        conn: ConnectionId,
+        identity: Option<&Identity>,
+        events: &mut Vec<LinkEvent>,
+    ) {
+        let rights = self.access.of_peer(identity);
         if !conn.is_dialed() {
-            self.links.insert(conn, Link::strange(State::Strange, cx.now));
+            let link = Link { rights, ..Link::strange(State::Strange, cx.now) };
+            self.links.insert(conn, link);
             self.check_at = self.check_at.min(cx.now + self.config.ping_after);
             return;
         }
@@ -269,7 +284,12 @@ impl Links {
         let State::Dialing(peer) = link.state else {
             return;
         };
-        *link = Link::strange(State::Greeting(peer), cx.now);
+        if !rights.may(Role::Node) {
+            let text = format!("{peer:?} has no certificate with the role node");
+            cx.report(Level::Error, None, text);
+            return self.close(cx, conn, "it has no certificate with the role node", events);
+        }
+        *link = Link { rights, ..Link::strange(State::Greeting(peer), cx.now) };
         let hello = Hello {
             oldest: Version::OLDEST,
             newest: self.newest,
@@ -432,5 +452,7 @@ fn origin(state: State, conn: ConnectionId, message: &Message) -> Option<Origin>
     }
 }
 
+#[cfg(test)]
+mod access_tests;
 #[cfg(test)]
 mod tests;

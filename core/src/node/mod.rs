@@ -11,6 +11,7 @@
 //! Messages between roles of one node are delivered inside the same step, through a queue of
 //! tasks; between nodes they are frames. It decides nothing itself: it routes.
 
+mod access;
 mod clients;
 mod config;
 mod directory;
@@ -101,7 +102,13 @@ impl Node {
             control,
         };
         let agent = Agent::new(agent, &mut random);
-        let links = Links::new(config.node, config.cluster, config.newest, config.links);
+        let links = Links::new(
+            config.node,
+            config.cluster,
+            config.newest,
+            config.links,
+            config.access.clone(),
+        );
         // On a suspect journal nothing is written, so no coordinator can be hosted either.
         let (hosted, former) = match config.coordinator {
             CoordinatorAt::Here(_) if !replicas.is_suspect() => {
@@ -151,7 +158,11 @@ impl Body {
             self.start(cx);
         }
         match input {
-            Input::Opened { conn, .. } => self.links.on_opened(cx, conn),
+            Input::Opened { conn, identity } => {
+                self.with_links(|links, events| {
+                    links.on_opened(cx, conn, identity.as_ref(), events);
+                });
+            }
             Input::Received { conn, frame } => {
                 self.with_links(|links, events| links.on_received(cx, conn, frame, events));
             }

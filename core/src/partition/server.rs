@@ -273,7 +273,8 @@ impl PartitionServer {
             }
             ClientRequest::Describe
             | ClientRequest::Status { .. }
-            | ClientRequest::Inspect { .. } => {}
+            | ClientRequest::Inspect { .. }
+            | ClientRequest::Authenticate { .. } => {}
         }
         self.settle_mounts(cx, said, outputs);
     }

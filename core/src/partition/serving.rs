@@ -206,6 +206,8 @@ impl Serving {
             AppendRefusal::Limit(_) => refused.limit += 1,
             AppendRefusal::Ahead { .. } => refused.ahead += 1,
             AppendRefusal::Busy => refused.busy += 1,
+            // Who may not append is refused before it comes to a partition.
+            AppendRefusal::Access(_) => {}
         }
     }
 

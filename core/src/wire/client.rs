@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::access::AccessRefusal;
 use crate::id::{
     Generation, Mark, MountId, NodeId, PartitionId, ReplicaSet, SessionId, SetVersion, StorageId,
     TransactionId,
@@ -94,6 +95,12 @@ pub enum ClientRequest {
         /// Numbers the call.
         call: u64,
     },
+    /// Who asks presents a token, before anything that takes a role. There is no answer, unless the
+    /// token has none: then the connection is closed with a refusal.
+    Authenticate {
+        /// The token.
+        token: String,
+    },
 }
 
 impl ClientRequest {
@@ -101,7 +108,7 @@ impl ClientRequest {
     pub fn since(&self) -> Version {
         match self {
             Self::Operate { request, .. } => request.since(),
-            Self::Inspect { .. } => Version::OPERATIONS,
+            Self::Inspect { .. } | Self::Authenticate { .. } => Version::OPERATIONS,
             Self::Describe
             | Self::Mount { .. }
             | Self::Credit { .. }
@@ -240,6 +247,13 @@ pub enum ServerReply {
         /// What was found.
         inspection: NodeInspection,
     },
+    /// Who asked may not ask this.
+    Denied {
+        /// The call.
+        call: u64,
+        /// Why not.
+        refusal: AccessRefusal,
+    },
 }
 
 impl ServerReply {
@@ -247,7 +261,9 @@ impl ServerReply {
     pub fn since(&self) -> Version {
         match self {
             Self::Operated { result: Err(refusal), .. } => refusal.since(),
-            Self::Inspected { .. } => Version::OPERATIONS,
+            Self::Inspected { .. }
+            | Self::Denied { .. }
+            | Self::AppendRefused { reason: AppendRefusal::Access(_), .. } => Version::OPERATIONS,
             Self::Operated { result: Ok(()), .. }
             | Self::Cluster(_)
             | Self::Mounted { .. }
@@ -326,6 +342,9 @@ pub enum AppendRefusal {
         /// The last committed transaction.
         log: Mark,
     },
+    /// Who sent it may not append. Told only to who knows [`Version::OPERATIONS`].
+    #[error("access denied: {0}")]
+    Access(AccessRefusal),
 }
 
 /// Why a record or a mark could not be had.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::access::AccessRefusal;
 use crate::id::{ClientId, ClusterKey, NodeId};
 
 /// A version of the wire protocol. [`Message::since`](super::Message::since) says which messages
@@ -107,6 +108,10 @@ pub enum Refusal {
     /// The dialler said or asked something that its role or the protocol does not allow.
     #[error("the connection broke the protocol")]
     Protocol,
+    /// The dialler may not do what it said or asked. Told only to who knows
+    /// [`Version::OPERATIONS`]; others are told that they broke the protocol.
+    #[error("access denied: {0}")]
+    Access(AccessRefusal),
 }
 
 /// The version that the dialler and a node that speaks up to `newest` talk in: the newest that both

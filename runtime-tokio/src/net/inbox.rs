@@ -2,7 +2,8 @@
 //!
 //! Bounded for each connection: one whose frames the loop has not taken waits, so that its socket
 //! fills up and the peer has to wait too. Each taking empties the inbox, so it is enough for a
-//! connection to know how much it left there since the last one.
+//! connection to know how much it left there since the last one. What all of them left is bounded,
+//! too.
 
 use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,12 +44,15 @@ pub(super) struct Untaken {
 #[derive(Debug)]
 pub(super) struct Inbox {
     bytes_per_connection: usize,
+    bytes_in_all: usize,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     arrivals: Vec<Arrival>,
+    /// What the frames among them take.
+    bytes: usize,
     /// How often the loop emptied the inbox.
     takings: u64,
     /// The loop, when it found nothing.
@@ -58,8 +62,8 @@ struct State {
 }
 
 impl Inbox {
-    pub(super) fn new(bytes_per_connection: usize) -> Self {
-        Self { bytes_per_connection, state: Mutex::default() }
+    pub(super) fn new(bytes_per_connection: usize, bytes_in_all: usize) -> Self {
+        Self { bytes_per_connection, bytes_in_all, state: Mutex::default() }
     }
 
     /// Leaves what takes no room to speak of.
@@ -82,11 +86,15 @@ impl Inbox {
             if untaken.taking != state.takings {
                 *untaken = Untaken { taking: state.takings, bytes: 0 };
             }
-            if untaken.bytes > 0 && untaken.bytes + bytes > self.bytes_per_connection {
+            let is_over = |left: usize, most| left > 0 && left + bytes > most;
+            if is_over(untaken.bytes, self.bytes_per_connection)
+                || is_over(state.bytes, self.bytes_in_all)
+            {
                 state.full.push(cx.waker().clone());
                 return Poll::Pending;
             }
             untaken.bytes += bytes;
+            state.bytes += bytes;
             if let Some(arrival) = arrival.take() {
                 self.leave_locked(state, arrival);
             }
@@ -107,6 +115,7 @@ impl Inbox {
         }
         std::mem::swap(&mut state.arrivals, arrivals);
         state.takings += 1;
+        state.bytes = 0;
         let full = std::mem::take(&mut state.full);
         drop(state);
         full.into_iter().for_each(Waker::wake);
@@ -144,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_connection_waits_when_its_share_is_full_and_no_other_does() {
-        let inbox = Inbox::new(BOUND);
+        let inbox = Inbox::new(BOUND, usize::MAX);
         let (mut fast, mut slow) = (Untaken::default(), Untaken::default());
         assert!(poll_once(leave(&inbox, &mut fast, BOUND)).is_ready());
         assert!(poll_once(leave(&inbox, &mut fast, 1)).is_pending());
@@ -156,8 +165,20 @@ mod tests {
     }
 
     #[test]
+    fn all_wait_when_all_together_have_left_too_much() {
+        let inbox = Inbox::new(BOUND, 2 * BOUND);
+        let mut untaken: [_; 3] = std::array::from_fn(|_| Untaken::default());
+        assert!(poll_once(leave(&inbox, &mut untaken[0], BOUND)).is_ready());
+        assert!(poll_once(leave(&inbox, &mut untaken[1], BOUND)).is_ready());
+        assert!(poll_once(leave(&inbox, &mut untaken[2], 1)).is_pending());
+        let mut taken = Vec::new();
+        assert!(inbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut taken).is_ready());
+        assert!(poll_once(leave(&inbox, &mut untaken[2], 1)).is_ready());
+    }
+
+    #[test]
     fn more_than_a_whole_share_goes_alone() {
-        let inbox = Inbox::new(BOUND);
+        let inbox = Inbox::new(BOUND, usize::MAX);
         let mut untaken = Untaken::default();
         assert!(poll_once(leave(&inbox, &mut untaken, 10 * BOUND)).is_ready());
         assert!(poll_once(leave(&inbox, &mut untaken, 1)).is_pending());
@@ -165,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_waiting_connection_and_a_waiting_loop_are_woken() {
-        let inbox = std::sync::Arc::new(Inbox::new(BOUND));
+        let inbox = std::sync::Arc::new(Inbox::new(BOUND, usize::MAX));
         let writer = inbox.clone();
         let task = tokio::spawn(async move {
             let mut untaken = Untaken::default();

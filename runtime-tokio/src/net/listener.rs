@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use waltz_core::io::ConnectionId;
 
 use super::NetConfig;
+use super::admission::{Admission, Place};
 use super::inbox::{Arrival, Inbox};
 use super::reader::receive;
 use super::stream::Stream;
@@ -21,12 +22,23 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections for ever, numbered from 0.
 pub(super) async fn accept(listener: TcpListener, inbox: Arc<Inbox>, config: Arc<NetConfig>) {
+    let admission = Admission::new(config.connections, config.connections_per_address);
+    let handshakes = Arc::new(Semaphore::new(config.handshakes));
     let mut accepted = 0;
     loop {
+        let permit = handshakes.clone().acquire_owned().await;
+        let permit = permit.expect("nobody closes the semaphore");
         match listener.accept().await {
             Ok((stream, from)) => {
-                admit(ConnectionId::accepted(accepted), stream, from, &inbox, &config);
+                let conn = ConnectionId::accepted(accepted);
                 accepted += 1;
+                match admission.admit(from.ip()) {
+                    Ok(place) => {
+                        let admitted = Admitted { conn, stream, from, place, permit };
+                        admit(admitted, &inbox, &config);
+                    }
+                    Err(reason) => tracing::debug!(%from, "closed a connection: {reason}"),
+                }
             }
             // That connection was gone before it was accepted; others are not concerned.
             Err(error) if is_about_one_connection(error.kind()) => {}
@@ -38,26 +50,42 @@ pub(super) async fn accept(listener: TcpListener, inbox: Arc<Inbox>, config: Arc
     }
 }
 
-fn admit(
+/// A connection that may go on, and what it takes up of what there may be.
+struct Admitted {
     conn: ConnectionId,
     stream: TcpStream,
     from: SocketAddr,
-    inbox: &Arc<Inbox>,
-    config: &Arc<NetConfig>,
-) {
+    place: Place,
+    /// Until its handshake is over.
+    permit: OwnedSemaphorePermit,
+}
+
+fn admit(admitted: Admitted, inbox: &Arc<Inbox>, config: &Arc<NetConfig>) {
+    let Admitted { conn, stream, from, place, permit } = admitted;
     if stream.set_nodelay(true).is_err() {
         return; // It is gone already.
     }
     let (inbox, config) = (inbox.clone(), config.clone());
     match config.tls.clone() {
-        None => tokio::spawn(take_in(conn, Stream::Plain(stream), inbox, config)),
+        None => {
+            let reading = take_in(conn, Stream::Plain(stream), inbox, config);
+            tokio::spawn(keeping(place, reading))
+        }
         Some(tls) => tokio::spawn(async move {
-            match secure(stream, &tls, config.handshake_timeout).await {
-                Ok(stream) => take_in(conn, stream, inbox, config).await,
+            let secured = secure(stream, &tls, config.handshake_timeout).await;
+            drop(permit);
+            match secured {
+                Ok(stream) => keeping(place, take_in(conn, stream, inbox, config)).await,
                 Err(reason) => tracing::warn!(%from, "refused a connection: {reason}"),
             }
         }),
     };
+}
+
+/// Keeps a connection's place for as long as it is read.
+async fn keeping(place: Place, reading: impl Future<Output = ()>) {
+    reading.await;
+    drop(place);
 }
 
 async fn secure(stream: TcpStream, tls: &Tls, timeout: Duration) -> Result<Stream, String> {

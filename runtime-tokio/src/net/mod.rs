@@ -9,8 +9,11 @@
 //!   socket ◀──────────── flush ◀── outgoing ◀── send ◀──┘
 //! ```
 
+mod admission;
 mod connection;
 mod inbox;
+#[cfg(test)]
+mod limit_tests;
 mod listener;
 mod outgoing;
 mod reader;
@@ -49,6 +52,15 @@ pub struct NetConfig {
     /// The most bytes of frames a connection may have waiting for the loop before it is no longer
     /// read; a single read may exceed it alone.
     pub incoming_bytes: usize,
+    /// The most bytes of frames that all connections together may have waiting for the loop before
+    /// none of them is read; a single read may exceed it alone.
+    pub incoming_bytes_in_all: usize,
+    /// How many connections may be accepted at the same time; more are closed at once.
+    pub connections: usize,
+    /// How many of them may come from one address.
+    pub connections_per_address: usize,
+    /// How many TLS handshakes of accepted connections may be under way; more wait to be accepted.
+    pub handshakes: usize,
     /// What secures every connection; none: they are plain.
     pub tls: Option<Tls>,
     /// How long a dial may take, its TLS handshake included.
@@ -65,6 +77,10 @@ impl Default for NetConfig {
             limits: Limits::default(),
             outgoing_bytes: 64 << 20,
             incoming_bytes: 1 << 20,
+            incoming_bytes_in_all: 256 << 20,
+            connections: 10_000,
+            connections_per_address: 2_000,
+            handshakes: 128,
             tls: None,
             connect_timeout: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
@@ -102,7 +118,7 @@ impl TcpNet {
     pub fn dialing(config: impl Into<NetConfig>) -> Self {
         let config = config.into();
         Self {
-            inbox: Arc::new(Inbox::new(config.incoming_bytes)),
+            inbox: Arc::new(Inbox::new(config.incoming_bytes, config.incoming_bytes_in_all)),
             config: Arc::new(config),
             connections: HashMap::new(),
             queued: Vec::new(),

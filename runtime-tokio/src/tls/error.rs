@@ -40,6 +40,16 @@ pub enum TlsError {
     },
 }
 
+impl TlsError {
+    /// It and its causes.
+    pub fn in_one_line(&self) -> String {
+        match self {
+            Self::Read { source, .. } => format!("{self}: {source}"),
+            Self::Content { .. } | Self::Pair { .. } => self.to_string(),
+        }
+    }
+}
+
 /// Why a dialled connection could not be secured, for people.
 pub(super) fn explain_dialled(error: &io::Error) -> String {
     match cause(error) {

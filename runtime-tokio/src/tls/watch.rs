@@ -1,6 +1,5 @@
 //! Looks at the files now and then, so that certificates are renewed without a restart.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,26 +43,11 @@ fn tell(looked: Result<bool, TlsError>, complaint: Option<String>) -> Option<Str
             None
         }
         Err(error) => {
-            let text = format!("{:#}", Chain(&error));
+            let text = error.in_one_line();
             if complaint.as_ref() != Some(&text) {
                 tracing::error!("new certificates can't be used, the former stay in use: {text}");
             }
             Some(text)
         }
-    }
-}
-
-/// An error and its causes in one line.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }

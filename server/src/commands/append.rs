@@ -16,7 +16,7 @@ use waltz_core::limits::Limits;
 use super::connect::{config, connect, require_partition};
 use super::window::Window;
 use crate::args::{LockName, ServerArgs, parse_mark};
-use crate::exit::Exit;
+use crate::exit::{Exit, is_denied_append};
 use crate::output::Output;
 
 /// Lines of standard input that are under way at once.
@@ -193,11 +193,13 @@ impl Appender {
             Ok(id) => printed.id = Some(id.0),
             Err(AppendError::Conflict { id, lock, .. }) => {
                 printed.conflict = Some(PrintedConflict { id: id.0, lock: self.lock_name(lock) });
-                self.exit = if self.exit == Exit::Failure { self.exit } else { Exit::Conflict };
+                if !matches!(self.exit, Exit::Failure | Exit::Denied) {
+                    self.exit = Exit::Conflict;
+                }
             }
             Err(error) => {
                 printed.error = Some(error.to_string());
-                self.exit = Exit::Failure;
+                self.exit = if is_denied_append(&error) { Exit::Denied } else { Exit::Failure };
             }
         }
         if self.args.server.json {

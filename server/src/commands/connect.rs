@@ -1,10 +1,12 @@
 //! What the commands that speak to a cluster share.
 
 use anyhow::{Context, bail};
-use waltz_client::{Client, ClientCallbacks, ClientConfig, ClusterKey, ClusterView, PartitionId};
+use waltz_client::{
+    Client, ClientCallbacks, ClientConfig, ClusterKey, ClusterView, PartitionId, TlsFiles,
+};
 use waltz_core::lock::LockId;
 
-use crate::args::ServerArgs;
+use crate::args::{ServerArgs, TokenFile};
 
 /// The key of the cluster with this name.
 pub fn cluster_key(name: &str) -> ClusterKey {
@@ -17,8 +19,19 @@ pub fn config(args: &ServerArgs) -> ClientConfig {
         .connect_timeout(args.timeout)
         .mount_timeout(args.timeout)
         .request_timeout(args.timeout);
-    match &args.cluster {
+    let config = match &args.cluster {
         Some(name) => config.cluster(cluster_key(name)),
+        None => config,
+    };
+    let config = match (&args.tls_ca, &args.tls_cert, &args.tls_key) {
+        (Some(authorities), Some(certificate), Some(key)) => {
+            config.tls(TlsFiles::new(authorities).certificate(certificate, key))
+        }
+        (Some(authorities), ..) => config.tls(TlsFiles::new(authorities)),
+        _ => config,
+    };
+    match &args.token {
+        Some(TokenFile(token)) => config.token(token),
         None => config,
     }
 }

@@ -13,6 +13,7 @@ pub mod replay;
 pub mod serve;
 pub mod status;
 pub mod survey;
+pub mod token;
 pub mod window;
 
 use std::future::Future;
@@ -36,6 +37,7 @@ pub fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Status(args) => on_this_thread(status::run(args)),
         Command::Admin(command) => on_this_thread(admin::run(command)),
         Command::Consumer(command) => on_this_thread(consumer::run(command)),
+        Command::Token(args) => token::run(&args),
         Command::Replay(args) => replay::run(args),
         Command::Demo(demo::DemoCommand::Bank(args)) => {
             on_all_threads(interruptible(demo::run(args)))

@@ -37,11 +37,12 @@ pub use key::{Flag, Initial, Key, Section};
 use layers::Layer;
 pub use problem::{Problem, Problems};
 pub use sections::{
-    ClusterSettings, DEFAULT_CLUSTER, HealthSettings, LimitSettings, LogSettings, NodeSettings,
-    RecorderSettings, RetentionSettings, SECTIONS, Settings,
+    AccessSettings, ClusterSettings, DEFAULT_CLUSTER, HealthSettings, LimitSettings, LogSettings,
+    NodeSettings, RecorderSettings, RetentionSettings, SECTIONS, Settings, TlsSettings,
 };
 pub use values::{
-    Address, Bytes, LogFilter, LogFormat, Period, Protocol, RecordBytes, Role, Roles,
+    Address, Bytes, LogFilter, LogFormat, Names, Period, Protocol, RecordBytes, Role, Roles,
+    TlsClients, UnknownsRole,
 };
 
 /// A node's settings, and where each of them was set.

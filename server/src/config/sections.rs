@@ -5,13 +5,17 @@
 //! [`SECTIONS`]. A type of its own reads itself from what people write (`values.rs`).
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::Section;
 use super::key::section;
-use super::values::{Address, Bytes, LogFilter, LogFormat, Period, Protocol, RecordBytes, Roles};
+use super::values::{
+    Address, Bytes, LogFilter, LogFormat, Names, Period, Protocol, RecordBytes, Roles, TlsClients,
+    UnknownsRole,
+};
 use crate::args::Coordinator;
 
 /// The cluster that nodes form unless told another name.
@@ -25,6 +29,10 @@ pub struct Settings {
     pub node: NodeSettings,
     /// The cluster it is of.
     pub cluster: ClusterSettings,
+    /// What secures connections.
+    pub tls: TlsSettings,
+    /// Who may do what.
+    pub access: AccessSettings,
     /// What is trimmed.
     pub retention: RetentionSettings,
     /// What is refused.
@@ -41,6 +49,8 @@ pub struct Settings {
 pub const SECTIONS: &[Section] = &[
     NodeSettings::SECTION,
     ClusterSettings::SECTION,
+    TlsSettings::SECTION,
+    AccessSettings::SECTION,
     RetentionSettings::SECTION,
     LimitSettings::SECTION,
     RecorderSettings::SECTION,
@@ -88,6 +98,46 @@ section! {
 }
 
 section! {
+    /// TLS, for all connections of the node: to others and from them. The three files go together;
+    /// they are PEM, are looked at every few seconds, and are used anew when they have changed.
+    "tls" => TlsSettings {
+        /// The node's certificate, followed by those between it and an authority. Both ends of
+        /// connections between nodes present it.
+        certificate: Option<PathBuf>, such as "/etc/waltz/node.pem", flag "tls-cert" "FILE";
+        /// The certificate's private key.
+        key: Option<PathBuf>, such as "/etc/waltz/node.key", flag "tls-key" "FILE";
+        /// The certificates of the authorities that others are checked against.
+        authorities: Option<PathBuf>, such as "/etc/waltz/ca.pem", flag "tls-ca" "FILE";
+        /// Whether who connects has to have a certificate: required, or optional for clients that
+        /// have a token instead.
+        clients: TlsClients = "required", flag "tls-clients" "WHETHER";
+    }
+}
+
+section! {
+    /// Who may do what. Without any of this everyone may do everything, which is for loopback only;
+    /// with some of it, nobody may do anything else. Names are those in certificates: the subject's
+    /// common name, DNS names and URIs.
+    "access" => AccessSettings {
+        /// Who may speak as a node of the cluster.
+        nodes: Names = "[]", flag "allow-node" "NAME...";
+        /// Who may operate the cluster, append and read.
+        admins: Names = "[]", flag "allow-admin" "NAME...";
+        /// Who may append and read.
+        writers: Names = "[]", flag "allow-writer" "NAME...";
+        /// Who may read.
+        readers: Names = "[]", flag "allow-reader" "NAME...";
+        /// What everyone else may do: be a reader, writer or admin; nothing if nothing is said.
+        anyone: Option<UnknownsRole>, such as "reader", flag "allow-anyone" "ROLE";
+        /// A file with a line ROLE HASH for each token, as `waltz token` prints it. It is read when
+        /// the node starts.
+        tokens: Option<PathBuf>, such as "/etc/waltz/tokens", flag "tokens" "FILE";
+        /// Listen beyond loopback although everyone could read and change everything there.
+        insecure: bool = "false", flag "insecure";
+    }
+}
+
+section! {
     /// What of the partitions served here is trimmed. With nothing set, nothing is.
     "retention" => RetentionSettings {
         /// Keep about so many bytes of each partition, and trim what is older. Units: K, M, G, T.
@@ -104,6 +154,15 @@ section! {
     "limits" => LimitSettings {
         /// The largest record to take, in bytes with its header and locks; 256 to 8M.
         record: RecordBytes = "1M", flag "max-record" "BYTES";
+        /// How many connections the node accepts at the same time; more are closed at once.
+        connections: NonZeroU32 = "10000";
+        /// How many of them may come from one address.
+        connections_per_address: NonZeroU32 = "2000";
+        /// How many TLS handshakes may be under way; more connections wait to be accepted.
+        handshakes: NonZeroU32 = "128";
+        /// How many bytes of what came may wait for the node in all; beyond that it reads nothing
+        /// more until it has caught up. Units: K, M, G.
+        incoming: Bytes = "256M";
     }
 }
 

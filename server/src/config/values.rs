@@ -11,6 +11,7 @@ use serde::de::{IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use waltz_core::limits::Limits;
 use waltz_core::wire::Version;
+use waltz_runtime_tokio::ClientCertificates;
 
 use crate::args::{
     Coordinator, parse_address, parse_bytes, parse_coordinator, parse_duration,
@@ -42,6 +43,14 @@ read_from_text! {
     RecordBytes: RecordBytes::read;
     Role: |text| Role::from_str(text, false)
         .map_err(|_| format!("{text:?} is no role; use coordinator, server and storage"));
+    TlsClients: |text| TlsClients::from_str(text, false)
+        .map_err(|_| format!("{text:?} is neither required nor optional"));
+    UnknownsRole: |text| match text.parse()? {
+        waltz_core::access::Role::Node => {
+            Err("nodes are known by their certificates; name those in access.nodes".to_owned())
+        }
+        role => Ok(UnknownsRole(role)),
+    };
 }
 
 /// Where something listens: a host name or an IP address, and a port.
@@ -120,6 +129,61 @@ impl<'de> Visitor<'de> for RolesVisitor {
         Ok(Roles(roles))
     }
 }
+
+/// Names in certificates, as a list or separated by commas.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Names(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NamesVisitor)
+    }
+}
+
+struct NamesVisitor;
+
+impl<'de> Visitor<'de> for NamesVisitor {
+    type Value = Names;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of names")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Names, E> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        Ok(Names(names.map(str::to_owned).collect()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<Names, A::Error> {
+        let mut read = Vec::new();
+        while let Some(Text(name)) = names.next_element()? {
+            read.push(name);
+        }
+        Ok(Names(read))
+    }
+}
+
+/// Whether who connects has to have a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TlsClients {
+    /// It has to.
+    Required,
+    /// It may do without.
+    Optional,
+}
+
+impl From<TlsClients> for ClientCertificates {
+    fn from(clients: TlsClients) -> Self {
+        match clients {
+            TlsClients::Required => Self::Required,
+            TlsClients::Optional => Self::Optional,
+        }
+    }
+}
+
+/// What those may do whom no rule is about: any role but that of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownsRole(pub waltz_core::access::Role);
 
 /// How lines of the log are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -175,7 +175,7 @@ impl Stage<'_> {
             partitions: PARTITIONS,
             coordinator: Some(CoordinatorServer::address_of(members)),
             places,
-            arguments: vec![format!("--storages={NODES}")],
+            arguments: vec![format!("--storages={NODES}"), "--insecure".to_owned()],
             ..ClusterPlan::new(WALTZ, directory)
         })
         .await?;

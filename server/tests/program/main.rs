@@ -11,4 +11,5 @@ mod health;
 mod load;
 mod recording;
 mod replicas;
+mod security;
 mod support;

@@ -82,6 +82,11 @@ impl ClientMachine {
                 self.requests.on_operated(base, conn, call, result);
                 self.stirred = true;
             }
+            ServerReply::Denied { call, refusal } => {
+                let marked = self.requests.on_denied(base, conn, call, refusal);
+                self.on_marked(marked);
+                self.stirred = true;
+            }
             reply => return self.on_partition_reply(conn, reply, payload),
         }
         Ok(())
@@ -131,7 +136,8 @@ impl ClientMachine {
             | ServerReply::Current { .. }
             | ServerReply::Status { .. }
             | ServerReply::Operated { .. }
-            | ServerReply::Inspected { .. } => Ok(()),
+            | ServerReply::Inspected { .. }
+            | ServerReply::Denied { .. } => Ok(()),
         }
     }
 }
@@ -150,6 +156,7 @@ fn partition_of(reply: &ServerReply) -> Option<PartitionId> {
         | ServerReply::Current { .. }
         | ServerReply::Status { .. }
         | ServerReply::Operated { .. }
-        | ServerReply::Inspected { .. } => None,
+        | ServerReply::Inspected { .. }
+        | ServerReply::Denied { .. } => None,
     }
 }

@@ -295,6 +295,7 @@ fn message_words(message: &Message, payload: &Bytes) -> String {
             ClientRequest::Status { call } => format!("status {call}"),
             ClientRequest::Inspect { call } => format!("inspect {call}"),
             ClientRequest::Operate { call, request } => format!("operate {call} {request:?}"),
+            ClientRequest::Authenticate { .. } => "authenticate".to_owned(),
         },
         other => format!("{other:?}").to_lowercase(),
     }

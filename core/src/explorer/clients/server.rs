@@ -127,6 +127,7 @@ impl Server {
             ClientRequest::Fetch { .. }
             | ClientRequest::Status { .. }
             | ClientRequest::Inspect { .. }
+            | ClientRequest::Authenticate { .. }
             | ClientRequest::Operate { .. } => {}
         }
     }

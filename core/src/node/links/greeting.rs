@@ -18,11 +18,15 @@ impl Links {
         let version = foreign.map_or_else(|| agree(&hello, self.newest), Err);
         match version {
             Ok(version) => {
+                let rights = self.rights(conn);
                 let state = match hello.who {
                     Who::Node(_) => State::Node,
                     Who::Client(client) => State::Client(client),
                 };
-                self.links.insert(conn, Link::new(state, version, cx.now));
+                self.links.insert(conn, Link::new(state, version, rights, cx.now));
+                if let Err(refusal) = self.may_greet(conn, hello.who, version) {
+                    return self.turn_away(cx, conn, refusal, events);
+                }
                 let welcome = Welcome { version, cluster: self.cluster, node: self.node };
                 self.send(cx, conn, &Message::Welcome(welcome));
             }
@@ -62,7 +66,8 @@ impl Links {
         };
         wanted.up = Some(version);
         wanted.pause = self.config.redial_min;
-        self.links.insert(conn, Link::new(State::Ours(peer), version, cx.now));
+        let rights = self.rights(conn);
+        self.links.insert(conn, Link::new(State::Ours(peer), version, rights, cx.now));
         events.push(LinkEvent::Up(peer, version));
     }
 }

@@ -6,47 +6,54 @@ use crate::io::Tickets;
 use crate::time::Random;
 use crate::wire::{FromReplica, ReplicaAnswer, ReplicaRequest, ToReplica, Welcome};
 
-const CLUSTER: ClusterKey = ClusterKey(7);
-const DIALLER: NodeId = NodeId(1);
-const ACCEPTOR: NodeId = NodeId(2);
+pub(super) const CLUSTER: ClusterKey = ClusterKey(7);
+pub(super) const DIALLER: NodeId = NodeId(1);
+pub(super) const ACCEPTOR: NodeId = NodeId(2);
 
 /// The dialler's end of the one connection.
-fn dialled_end() -> ConnectionId {
+pub(super) fn dialled_end() -> ConnectionId {
     ConnectionId::dialed(0)
 }
 
 /// The acceptor's end.
-fn accepted_end() -> ConnectionId {
+pub(super) fn accepted_end() -> ConnectionId {
     ConnectionId::accepted(0)
 }
 
 /// The links of one node, and what they want done.
-struct Rig {
-    links: Links,
+pub(super) struct Rig {
+    pub(super) links: Links,
     random: Random,
     tickets: Tickets,
-    effects: Vec<Effect>,
+    pub(super) effects: Vec<Effect>,
     events: Vec<LinkEvent>,
 }
 
 impl Rig {
     fn new(node: NodeId, newest: Version) -> Self {
-        let links = Links::new(node, CLUSTER, newest, LinkConfig::default());
+        Self::with_access(node, newest, AccessConfig::default())
+    }
+
+    pub(super) fn with_access(node: NodeId, newest: Version, access: AccessConfig) -> Self {
+        let links = Links::new(node, CLUSTER, newest, LinkConfig::default(), access);
         let (random, tickets) = (Random::new(1), Tickets::default());
         Self { links, random, tickets, effects: Vec::new(), events: Vec::new() }
     }
 
-    fn step(&mut self, act: impl FnOnce(&mut Links, &mut Context<'_>, &mut Vec<LinkEvent>)) {
+    pub(super) fn step(
+        &mut self,
+        act: impl FnOnce(&mut Links, &mut Context<'_>, &mut Vec<LinkEvent>),
+    ) {
         let Self { links, random, tickets, effects, events } = self;
         act(links, &mut Context { now: Time(1), random, tickets, effects }, events);
     }
 
-    fn receive(&mut self, conn: ConnectionId, message: &Message) {
+    pub(super) fn receive(&mut self, conn: ConnectionId, message: &Message) {
         self.step(|links, cx, events| links.on_received(cx, conn, message.frame(), events));
     }
 
     /// What was sent since this was asked last.
-    fn sent(&mut self) -> Vec<Message> {
+    pub(super) fn sent(&mut self) -> Vec<Message> {
         let sent = self.effects.drain(..).filter_map(|effect| match effect {
             Effect::Send { frame, .. } => Some(Message::decode(&frame.head).expect("sound")),
             _ => None,
@@ -55,7 +62,7 @@ impl Rig {
     }
 
     /// Why connections were closed since anything was asked last.
-    fn closed(&mut self) -> Vec<String> {
+    pub(super) fn closed(&mut self) -> Vec<String> {
         let closed = self.effects.drain(..).filter_map(|effect| match effect {
             Effect::Close { reason, .. } => Some(reason),
             _ => None,
@@ -67,10 +74,10 @@ impl Rig {
 /// A node that has dialled another one, and said hello.
 fn dialled(newest: Version) -> (Rig, Message) {
     let mut dialler = Rig::new(DIALLER, newest);
-    dialler.step(|links, cx, _| {
-        let events = links.want(cx, Peer::Node(ACCEPTOR), &Address("there".to_owned()));
-        assert_eq!(events, []);
-        links.on_opened(cx, dialled_end());
+    dialler.step(|links, cx, events| {
+        let wanted = links.want(cx, Peer::Node(ACCEPTOR), &Address("there".to_owned()));
+        assert_eq!(wanted, []);
+        links.on_opened(cx, dialled_end(), None, events);
     });
     let hello = dialler.sent().pop().expect("it says hello");
     (dialler, hello)
@@ -79,7 +86,7 @@ fn dialled(newest: Version) -> (Rig, Message) {
 /// A dialler and an acceptor that speak up to these versions, after their hello.
 fn connected(dialler: Version, acceptor: Version) -> (Rig, Rig) {
     let ((mut dialler, hello), mut acceptor) = (dialled(dialler), Rig::new(ACCEPTOR, acceptor));
-    acceptor.step(|links, cx, _| links.on_opened(cx, accepted_end()));
+    acceptor.step(|links, cx, events| links.on_opened(cx, accepted_end(), None, events));
     acceptor.receive(accepted_end(), &hello);
     let welcome = acceptor.sent().pop().expect("it is welcomed");
     dialler.receive(dialled_end(), &welcome);
@@ -136,7 +143,7 @@ fn what_is_newer_than_agreed_is_refused_and_its_connection_closed() {
 
 #[test]
 fn a_welcome_in_a_version_that_was_not_offered_is_not_taken() {
-    for version in [0, 2, 3] {
+    for version in [0, 2, 4] {
         let (mut dialler, _) = dialled(Version::FIRST);
         let welcome = Welcome { version: Version(version), cluster: CLUSTER, node: ACCEPTOR };
         dialler.receive(dialled_end(), &Message::Welcome(welcome));

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
-use waltz_client::{Client, NoDatabase, OperatorRequest, Partitions};
+use waltz_client::{Client, NoDatabase, OperateError, OperatorRequest, Partitions};
 
 use super::requests::words;
 use crate::args::ServerArgs;
@@ -127,6 +127,9 @@ impl Operator {
             Ok(()) => self.tell("granted", &request, None)?,
             Err(error) => {
                 self.tell("refused", &request, Some(error.to_string()))?;
+                if matches!(error, OperateError::Denied(_)) {
+                    return Err(error.into());
+                }
                 tracing::error!("{}: {error}", words(&request));
                 return Ok(false);
             }

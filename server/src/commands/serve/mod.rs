@@ -2,6 +2,7 @@
 
 mod journal;
 mod node;
+mod security;
 mod stop;
 
 use std::net::{SocketAddr, TcpListener};
@@ -11,6 +12,7 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, bail};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
+use tokio::runtime::Handle;
 use waltz_coordinators::Port;
 use waltz_core::id::NodeId;
 use waltz_core::io::{Level, Report};
@@ -19,12 +21,14 @@ use waltz_core::recorder::Recorder;
 use waltz_runtime::node::{World, run_recorded_node};
 use waltz_runtime::recorder::FlightRecorder;
 use waltz_runtime::{CoordinatorPort, Observer};
-use waltz_runtime_tokio::{JournalThread, TcpNet, TokioTimer, run_shard};
+use waltz_runtime_tokio::{JournalThread, NetConfig, TcpNet, Tls, TokioTimer, run_shard};
 
 use super::recording::{Recordings, flight_recorder, refuse_requests};
 use crate::args::{Cli, Coordinator};
 use crate::cluster::Ready;
-use crate::config::{Flags, LogFormat, RecorderSettings, Settings, environment, load};
+use crate::config::{
+    Flags, LimitSettings, LogFormat, RecorderSettings, Settings, environment, load,
+};
 use crate::exit::Exit;
 use crate::health::{HealthListener, observer};
 use crate::output::Output;
@@ -67,27 +71,33 @@ pub fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let listener = TcpListener::bind(settings.node.listen)
         .with_context(|| format!("could not listen on {}", settings.node.listen))?;
     let listen = listener.local_addr().context("could not tell where this node listens")?;
-    let config = node_config(&settings, listen).map_err(usage)?;
+    let mut config = node_config(&settings, listen).map_err(usage)?;
+    config.access = security::access(&settings.access)?;
+    let tls = security::tls(&settings.tls)?;
     let health = settings.health.listen.map(HealthListener::bind).transpose()?;
     let (node, journal) = journal::open(&settings.node.data, config)?;
     let open = |path: &PathBuf| Recordings::open(path, NodeId(settings.node.id));
     let recordings = settings.recorder.directory.as_ref().map(open).transpose()?;
     announce(&settings, listen, health.as_ref().map(HealthListener::address), args.json)?;
     let observer = health.map(|health| watch(health, &settings, &journal)).transpose()?;
-    let outcome = run_shard(serve(settings, listener, node, journal, recordings, observer));
+    let outcome = run_shard(serve(settings, listener, tls, node, journal, recordings, observer));
     outcome.context("could not start the node's loop")?
 }
 
 async fn serve(
     settings: Settings,
     listener: TcpListener,
+    tls: Option<Tls>,
     node: Node,
     journal: JournalThread,
     recordings: Option<Recordings>,
     observer: Option<Box<dyn Observer>>,
 ) -> anyhow::Result<Exit> {
-    let limits = limits(&settings.limits);
-    let net = TcpNet::listening(listener, limits).context("could not listen")?;
+    if let Some(tls) = &tls {
+        tls.keep_watch(&Handle::current());
+    }
+    let net = TcpNet::listening(listener, connections(&settings.limits, tls))
+        .context("could not listen")?;
     let coordinator: Option<Box<dyn CoordinatorPort>> = match &settings.cluster.coordinator {
         Some(Coordinator::Outside(address)) => {
             Some(Box::new(Port::connect(address, &settings.cluster.name)))
@@ -120,6 +130,18 @@ fn watch(
     let (port, watcher) = observer(settings.health.patience.0);
     health.start(settings, watcher, journal.statistics())?;
     Ok(Box::new(port))
+}
+
+/// What bounds the node's connections, and secures them.
+fn connections(settings: &LimitSettings, tls: Option<Tls>) -> NetConfig {
+    NetConfig {
+        incoming_bytes_in_all: usize::try_from(settings.incoming.0).unwrap_or(usize::MAX),
+        connections: settings.connections.get() as usize,
+        connections_per_address: settings.connections_per_address.get() as usize,
+        handshakes: settings.handshakes.get() as usize,
+        tls,
+        ..limits(settings).into()
+    }
 }
 
 fn recorder(

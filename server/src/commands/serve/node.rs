@@ -10,6 +10,7 @@ use waltz_core::node::{CoordinatorAt, NodeConfig, Roles};
 use waltz_core::partition::retention::RetentionConfig;
 use waltz_core::wire::Version;
 
+use super::security;
 use crate::args::Coordinator;
 use crate::commands::connect::cluster_key;
 use crate::config::{ClusterSettings, LimitSettings, Role, Settings};
@@ -20,7 +21,7 @@ use crate::config::{ClusterSettings, LimitSettings, Role, Settings};
 pub struct Conflict(String);
 
 impl Conflict {
-    fn new(reason: impl std::fmt::Display) -> Self {
+    pub(super) fn new(reason: impl std::fmt::Display) -> Self {
         Self(reason.to_string())
     }
 }
@@ -41,6 +42,7 @@ pub fn node_config(settings: &Settings, listen: SocketAddr) -> Result<NodeConfig
             "other machines can't reach {listen}; say with --advertise (node.advertise) how they can"
         )));
     }
+    security::check(settings, listen)?;
     let address = node.advertise.as_ref().map_or_else(|| listen.to_string(), |to| to.0.clone());
     let (id, cluster) = (NodeId(node.id), cluster_key(&settings.cluster.name));
     let coordinator = coordinator(settings)?;

@@ -104,7 +104,10 @@ impl Window {
                     }
                 }
                 (
-                    AppendRefusal::Busy | AppendRefusal::Limit(_) | AppendRefusal::Ahead { .. },
+                    AppendRefusal::Busy
+                    | AppendRefusal::Limit(_)
+                    | AppendRefusal::Ahead { .. }
+                    | AppendRefusal::Access(_),
                     _,
                 ) => {
                     self.fail(base, &attempt, Failure::Refused(reason.clone()));

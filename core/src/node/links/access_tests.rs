@@ -1,0 +1,75 @@
+//! Who is let in, and who is turned away.
+
+use super::tests::{ACCEPTOR, CLUSTER, DIALLER, Rig, accepted_end, dialled_end};
+use super::*;
+use crate::access::{AccessRefusal, Bearer, TokenHash};
+
+fn rules() -> AccessConfig {
+    let mut access = AccessConfig::default();
+    access.allow(Bearer::Name("n1".into()), Role::Node);
+    access.allow(Bearer::Name("reader".into()), Role::Reader);
+    access.allow(Bearer::Token(TokenHash::of("secret")), Role::Admin);
+    access
+}
+
+/// What an acceptor with rules answers to a hello by whoever has this certificate.
+fn greeted(name: Option<&str>, who: Who, newest: Version) -> (Rig, Message) {
+    let mut rig = Rig::with_access(ACCEPTOR, Version::NEWEST, rules());
+    let identity = name.map(|name| [name].into_iter().collect());
+    rig.step(|links, cx, events| links.on_opened(cx, accepted_end(), identity.as_ref(), events));
+    let hello = Hello { oldest: Version::OLDEST, newest, cluster: Some(CLUSTER), who };
+    rig.receive(accepted_end(), &Message::Hello(hello));
+    let answer = rig.effects.iter().find_map(|effect| match effect {
+        Effect::Send { frame, .. } => Some(Message::decode(&frame.head).expect("sound")),
+        _ => None,
+    });
+    (rig, answer.expect("a hello is answered"))
+}
+
+#[test]
+fn only_who_has_the_role_speaks_as_a_node() {
+    let node = Who::Node(DIALLER);
+    let (_, answer) = greeted(Some("n1"), node, Version::NEWEST);
+    assert!(matches!(answer, Message::Welcome(_)), "{answer:?}");
+    for name in [None, Some("reader")] {
+        let (mut rig, answer) = greeted(name, node, Version::NEWEST);
+        let refusal = AccessRefusal::NotANode;
+        assert_eq!(answer, Message::Refused(Refusal::Access(refusal)));
+        assert_eq!(rig.closed(), [refusal.to_string()]);
+        // What comes after it is not heard.
+        rig.receive(accepted_end(), &Message::Ping);
+        assert_eq!(rig.sent(), []);
+    }
+}
+
+#[test]
+fn a_client_without_a_role_is_let_in_only_if_it_can_present_a_token() {
+    let client = Who::Client(ClientId(5));
+    let (_, answer) = greeted(Some("reader"), client, Version::FIRST);
+    assert!(matches!(answer, Message::Welcome(_)), "{answer:?}");
+    let (_, answer) = greeted(None, client, Version::FIRST);
+    assert_eq!(answer, Message::Refused(Refusal::Protocol), "it does not know the reason");
+    let (mut rig, answer) = greeted(None, client, Version::NEWEST);
+    assert!(matches!(answer, Message::Welcome(_)), "{answer:?}");
+    assert!(!rig.links.rights(accepted_end()).is_client());
+
+    rig.step(|links, cx, events| links.authenticate(cx, accepted_end(), "secret", events));
+    assert!(rig.links.rights(accepted_end()).may(Role::Admin));
+    assert!(!rig.links.rights(accepted_end()).may(Role::Node));
+    rig.step(|links, cx, events| links.authenticate(cx, accepted_end(), "secre", events));
+    assert_eq!(rig.closed(), [AccessRefusal::Token.to_string()]);
+    assert!(!rig.links.rights(accepted_end()).is_client(), "it is gone");
+}
+
+#[test]
+fn no_hello_is_said_to_who_is_no_node() {
+    for (name, hellos) in [("n1", 1), ("reader", 0)] {
+        let mut rig = Rig::with_access(DIALLER, Version::NEWEST, rules());
+        let identity: Identity = [name].into_iter().collect();
+        rig.step(|links, cx, events| {
+            events.extend(links.want(cx, Peer::Node(ACCEPTOR), &Address("there".to_owned())));
+            links.on_opened(cx, dialled_end(), Some(&identity), events);
+        });
+        assert_eq!(rig.sent().len(), hellos, "{name}");
+    }
+}
