@@ -54,24 +54,27 @@ pub struct Ended {
 pub struct Service<R> {
     runtime: R,
     client: Client,
+    partitions: u32,
     database: Database,
     tally: Tally,
 }
 
 impl<R: Runtime> Service<R> {
-    /// Connects; from now on the database follows the log.
+    /// Connects; from now on the database follows the log. `partitions` is how many the cluster had
+    /// when the bank was founded: accounts stay in these when it grows.
     ///
     /// # Errors
     /// When no cluster is found.
     pub async fn connect(
         runtime: R,
         config: ClientConfig,
+        partitions: u32,
         database: Database,
         tally: Tally,
     ) -> Result<Self, ConnectError> {
         let callbacks = Bookkeeper { runtime: runtime.clone(), database: database.clone() };
         let client = Client::connect_on(runtime.clone(), config, callbacks).await?;
-        Ok(Self { runtime, client, database, tally })
+        Ok(Self { runtime, client, partitions, database, tally })
     }
 
     /// Its client.
@@ -114,8 +117,8 @@ impl<R: Runtime> Service<R> {
     }
 
     fn parts(&self) -> Parts<R> {
-        let Self { runtime, database, tally, .. } = self.clone();
-        Parts { runtime, database, tally }
+        let Self { runtime, partitions, database, tally, .. } = self.clone();
+        Parts { runtime, partitions, database, tally }
     }
 }
 
@@ -123,6 +126,7 @@ impl<R: Runtime> Service<R> {
 #[derive(Debug)]
 struct Parts<R> {
     runtime: R,
+    partitions: u32,
     database: Database,
     tally: Tally,
 }
@@ -148,8 +152,9 @@ impl<R> OperationContext<R> {
 }
 
 impl<R: Runtime> TransactionContext for OperationContext<R> {
-    fn partition(&self, partitions: u32) -> PartitionId {
-        self.operation.account().partition(partitions)
+    /// Accounts stay where they are when the cluster grows.
+    fn partition(&self, _: u32) -> PartitionId {
+        self.operation.account().partition(self.service.partitions)
     }
 
     /// The database may be ahead of this client's mark, never behind it: what it read and another

@@ -327,6 +327,7 @@ impl Cluster {
         if self.lock().old.contains(&index) {
             config.newest = Version::OLDEST;
         }
+        config.locality.zone = Some(format!("zone-{}", index % ZONES));
         config.lease = self.plan.lease;
         config.partition.locks = self.plan.locks;
         config.storage = self.storage_config();
@@ -344,6 +345,9 @@ impl Cluster {
         config
     }
 }
+
+/// In how many zones the nodes stand, by turns.
+const ZONES: u32 = 3;
 
 /// How much each node's scrub reads in a second: enough for all of a run's records.
 const SCRUB_BYTES: u32 = 16 << 20;

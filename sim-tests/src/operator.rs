@@ -3,6 +3,8 @@
 //! Invariant: of every replica set that may count, a majority is left, in whatever order the
 //! changes that were asked for happen.
 
+mod nodes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +40,8 @@ struct State {
     client: Option<Client>,
     /// For each partition all that is or may be wanted, what was asked for last at the end.
     wanted: BTreeMap<PartitionId, Vec<Wanted>>,
+    /// How many partitions were added, or may have been.
+    added: u32,
 }
 
 /// Replicas that were asked for: the nodes, and the disks that they had then.
@@ -168,6 +172,7 @@ impl Operator {
         let mut unsettled = Vec::new();
         for _ in 0..LOOKS {
             self.replace_suspects();
+            self.add_again().await;
             unsettled = self.partitions().filter(|one| !self.is_settled(*one)).collect();
             if unsettled.is_empty() {
                 break;
@@ -211,7 +216,11 @@ impl Operator {
     }
 
     async fn want_again(&self, partition: PartitionId) {
-        self.want(partition, &self.nodes(partition)).await;
+        let nodes = self.nodes(partition);
+        // An added partition has no replicas to ask for before it is there.
+        if !nodes.is_empty() {
+            self.want(partition, &nodes).await;
+        }
     }
 
     fn replace_suspects(&self) {
@@ -281,7 +290,7 @@ impl Operator {
     }
 
     fn partitions(&self) -> impl Iterator<Item = PartitionId> {
-        (0..self.plan.shape.partitions).map(PartitionId)
+        (0..self.plan.shape.partitions + self.lock().added).map(PartitionId)
     }
 
     async fn ask(&self, request: OperatorRequest) {

@@ -15,11 +15,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::id::{CreationId, Generation, Member, NodeId, PartitionId, ReplicaSet, SetVersion};
+use crate::id::{CreationId, Generation, NodeId, PartitionId, ReplicaSet, SetVersion};
 use crate::io::{Context, Level};
 use crate::membership::mirror::Mirror;
 use crate::membership::{
-    Assignment, Cluster, Directory, Fact, MAX_PARTITIONS, MAX_REPLICAS, Name, PartitionMeta, assign,
+    Assignment, Cluster, Directory, Fact, MAX_PARTITIONS, MAX_REPLICAS, Name, PartitionMeta,
+    PlacementWish, assign, place,
 };
 use crate::time::Time;
 
@@ -230,33 +231,40 @@ fn preferences(directory: &Directory) -> BTreeMap<NodeId, BTreeSet<PartitionId>>
     preferences
 }
 
-/// The disks that new replicas go to: without drained ones, while there are enough others.
-fn placeable(directory: &Directory, replicas: usize) -> Vec<Member> {
-    let is_drained =
-        |node: &NodeId| directory.operations(*node).is_some_and(|of| of.storage_drained);
-    let storages = &directory.storages;
-    let enough = storages.keys().filter(|node| !is_drained(node)).count() >= replicas;
-    let chosen = storages.iter().filter(|(node, _)| !enough || !is_drained(node));
-    chosen.map(|(&node, record)| Member { node, storage: record.storage }).collect()
-}
-
-/// The partitions that are not there yet, with replicas spread over the storage nodes.
+/// The partitions that are not there yet, with replicas placed as widely as the storages stand.
+/// Drained and dead storages get some only if there are too few others.
 fn create_partitions(cx: &mut Context<'_>, mirror: &Mirror, cluster: Cluster) -> Vec<Fact> {
-    let replicas = cluster.replicas as usize;
-    let members = placeable(&mirror.directory, replicas);
-    if members.len() < replicas {
+    let directory = &mirror.directory;
+    let missing = |partition: &PartitionId| mirror.revision(Name::Partition(*partition)).is_none();
+    let missing = (0..cluster.partitions).map(PartitionId).filter(missing);
+    let wishes: Vec<_> = missing
+        .map(|partition| {
+            let current = ReplicaSet(Vec::new());
+            PlacementWish { partition, replicas: cluster.replicas, current }
+        })
+        .collect();
+    if wishes.is_empty() {
         return Vec::new();
     }
-    (0..cluster.partitions)
-        .map(PartitionId)
-        .filter(|partition| mirror.revision(Name::Partition(*partition)).is_none())
-        .map(|partition| {
+    let mut load = BTreeMap::new();
+    for node in directory.partitions().flat_map(|(_, meta)| meta.replicas.nodes()) {
+        *load.entry(node).or_default() += 1;
+    }
+    let mut storages = directory.placement();
+    if storages.iter().filter(|one| one.takes).count() < cluster.replicas as usize {
+        storages.iter_mut().for_each(|one| one.takes = true);
+    }
+    place(&storages, &load, &wishes)
+        .into_iter()
+        .filter_map(|(partition, set)| {
+            let mut members = set.ok()?.0;
+            // The first is asked first: by turns another one.
             let first = partition.0 as usize % members.len();
-            let members = members.iter().cycle().skip(first).take(replicas).copied().collect();
+            members.rotate_left(first);
             let creation = CreationId(cx.random.bits());
             let (version, replicas) = (SetVersion::FIRST, ReplicaSet(members));
             let meta = PartitionMeta { creation, version, replicas };
-            Fact::Partition(partition, meta)
+            Some(Fact::Partition(partition, meta))
         })
         .collect()
 }

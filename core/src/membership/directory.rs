@@ -8,7 +8,7 @@ use crate::id::{Generation, Member, NodeId, PartitionId};
 use crate::io::Address;
 use crate::membership::{
     Assignment, Cluster, Consumers, Fact, Locality, Name, NodeRecord, Operations, PartitionMeta,
-    StorageRecord, Target,
+    PlacementStorage, StorageRecord, Target,
 };
 use crate::wire::{ClusterView, NodeView, PartitionView};
 
@@ -113,6 +113,17 @@ impl Directory {
     /// The highest generation of each partition that was seen, ascending.
     pub fn generations(&self) -> impl Iterator<Item = (PartitionId, Generation)> {
         self.generations.iter().map(|(partition, generation)| (*partition, *generation))
+    }
+
+    /// The registered disks, as replicas may be placed on them.
+    pub fn placement(&self) -> Vec<PlacementStorage> {
+        let storage = |(&node, record): (&NodeId, &StorageRecord)| {
+            let member = Member { node, storage: record.storage };
+            let drained = self.operations(node).is_some_and(|of| of.storage_drained);
+            let locality = self.locality(node).cloned().unwrap_or_default();
+            PlacementStorage::registered(member, locality, self.is_live(node), drained)
+        };
+        self.storages.iter().map(storage).collect()
     }
 
     /// Every node that is recorded in some way, or that was live.

@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    CreationId, Generation, Mark, NodeId, PartitionId, ReplicaSet, SessionId, SetVersion, StorageId,
+    CreationId, Generation, Mark, Member, NodeId, PartitionId, ReplicaSet, SessionId, SetVersion,
+    StorageId,
 };
 use crate::io::Address;
-use crate::membership::{Cluster, Locality, Operations};
+use crate::membership::{Cluster, Locality, Operations, PlacementStorage};
 
 /// What a node knows of its cluster, and what it keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,15 @@ pub struct NodeRegistration {
     pub preferred: BTreeSet<PartitionId>,
 }
 
+impl NodeRegistration {
+    /// The node as replicas may be placed on it, if it has a disk.
+    pub fn placement(&self) -> Option<PlacementStorage> {
+        let member = Member { node: self.node, storage: self.storage? };
+        let (locality, drained) = (self.locality.clone(), self.operations.storage_drained);
+        Some(PlacementStorage::registered(member, locality, self.live, drained))
+    }
+}
+
 /// One replica, as its own node sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaInspection {
@@ -91,7 +101,7 @@ pub struct ReplicaInspection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{Epoch, MAX_MEMBERS, Member, TransactionId};
+    use crate::id::{Epoch, MAX_MEMBERS, TransactionId};
     use crate::limits::Limits;
     use crate::membership::{MAX_LOCALITY_NAME, MAX_PARTITIONS};
     use crate::wire::{Message, ServerReply};

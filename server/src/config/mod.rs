@@ -41,8 +41,8 @@ pub use sections::{
     NodeSettings, RecorderSettings, RetentionSettings, SECTIONS, Settings, TlsSettings,
 };
 pub use values::{
-    Address, Bytes, LogFilter, LogFormat, Names, Period, Protocol, RecordBytes, Role, Roles,
-    TlsClients, UnknownsRole,
+    Address, Bytes, LocalityName, LogFilter, LogFormat, Names, Period, Protocol, RecordBytes, Role,
+    Roles, TlsClients, UnknownsRole,
 };
 
 /// A node's settings, and where each of them was set.

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use super::Section;
 use super::key::section;
 use super::values::{
-    Address, Bytes, LogFilter, LogFormat, Names, Period, Protocol, RecordBytes, Roles, TlsClients,
-    UnknownsRole,
+    Address, Bytes, LocalityName, LogFilter, LogFormat, Names, Period, Protocol, RecordBytes,
+    Roles, TlsClients, UnknownsRole,
 };
 use crate::args::Coordinator;
 
@@ -72,6 +72,13 @@ section! {
         /// What the node does: any of coordinator, server and storage. If there is none, it does
         /// everything; with a coordinator elsewhere, everything else.
         roles: Roles = "[]", flag "roles" "ROLES...";
+        /// The region that the node is in: partitions can be preferred to be served there.
+        region: Option<LocalityName>, such as "eu-west", flag "region" "NAME";
+        /// The zone within the region, such as a data center: what fails together. Replicas of a
+        /// partition are placed in as many zones as there are.
+        zone: Option<LocalityName>, such as "eu-west-1a", flag "zone" "NAME";
+        /// How much the node's disk is to keep; replicas are placed in proportion. Units: K, M, G, T.
+        capacity: Option<Bytes>, such as "500G", flag "capacity" "BYTES";
         /// The newest version of the protocol to speak, unless it is the newest that is known; held
         /// back while a cluster is upgraded, so that the former release can still come back.
         protocol_version: Option<Protocol>, such as "1", flag "protocol-version" "N";

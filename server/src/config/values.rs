@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use serde::de::{IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use waltz_core::limits::Limits;
+use waltz_core::membership::{MAX_LOCALITY_NAME, is_locality_name};
 use waltz_core::wire::Version;
 use waltz_runtime_tokio::ClientCertificates;
 
@@ -35,6 +36,7 @@ read_from_text! {
     Address: |text| parse_address(text).map(Address);
     Bytes: |text| parse_bytes(text).map(Bytes);
     Coordinator: parse_coordinator;
+    LocalityName: LocalityName::read;
     LogFilter: LogFilter::read;
     LogFormat: |text| LogFormat::from_str(text, false)
         .map_err(|_| format!("{text:?} is no format of logs; use text or json"));
@@ -60,6 +62,21 @@ pub struct Address(pub String);
 /// A number of bytes, written as `1500`, `64M` or `10G`; the units are powers of 1024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bytes(pub u64);
+
+/// The name of a region or zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalityName(pub String);
+
+impl LocalityName {
+    fn read(text: &str) -> Result<Self, String> {
+        match is_locality_name(text) {
+            true => Ok(Self(text.to_owned())),
+            false => {
+                Err(format!("the name of a region or zone has 1 to {MAX_LOCALITY_NAME} bytes"))
+            }
+        }
+    }
+}
 
 /// A time, written as `3s`, `500ms` or `7d`; a bare number is in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use waltz_bank::{
     Database, Ended, Ending, Job, Jobs, Ledger, Projection, Service, Tally, Transfers,
 };
-use waltz_client::ClientConfig;
+use waltz_client::{Client, ClientConfig, NoDatabase, PartitionId, Partitions};
 use waltz_runtime_tokio::TokioRuntime;
 
 use super::PATIENCE;
@@ -111,8 +111,10 @@ impl Bank {
             Database::open(&path, projection, plan.opening_cents)
                 .with_context(|| format!("could not open the database {}", path.display()))
         };
+        let partitions = count_partitions(&runtime, &config).await?;
         let connect = |database: &Database| {
-            Service::connect(runtime.clone(), config.clone(), database.clone(), tally.clone())
+            let (config, tally) = (config.clone(), tally.clone());
+            Service::connect(runtime.clone(), config, partitions, database.clone(), tally)
         };
         let mut services = Vec::new();
         for _ in 0..plan.services {
@@ -211,4 +213,14 @@ fn progress_bar(operations: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} operations, {per_sec}, {eta}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::with_draw_target(Some(operations), target).with_style(style)
+}
+
+/// How many partitions the cluster has when the bank is founded.
+async fn count_partitions(runtime: &TokioRuntime, config: &ClientConfig) -> anyhow::Result<u32> {
+    // Who mounts a partition waits until there is one.
+    let config = config.clone().partitions(Partitions::from_iter([PartitionId(0)]));
+    let client = Client::connect_on(runtime.clone(), config, NoDatabase::newest()).await?;
+    let partitions = client.cluster().await?.partitions.len();
+    client.close().await;
+    u32::try_from(partitions).context("more partitions than can be numbered")
 }

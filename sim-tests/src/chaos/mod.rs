@@ -138,6 +138,8 @@ impl Injector {
             FaultKind::Smear => self.smear(),
             FaultKind::Move => self.operator.move_replicas(&mut self.random).await,
             FaultKind::Trim => self.operator.trim(&mut self.random).await,
+            FaultKind::Operate => self.operator.operate_node(&mut self.random).await,
+            FaultKind::Grow => self.operator.add_partitions(&mut self.random).await,
             FaultKind::Loss
             | FaultKind::Duplication
             | FaultKind::Forgetting

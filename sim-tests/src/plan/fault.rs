@@ -96,9 +96,18 @@ kinds! {
     Delay "delay" 40 1_000..=20_000;
     /// Clocks run up to so many parts per million too fast or too slow.
     Drift "drift" 40 1_000..=200_000;
+    /// An operator drains a node or lets it work again, or prefers one, or no longer.
+    Operate "operate" 35 300..=4_000;
+    /// An operator adds partitions.
+    Grow "grow" 25 1_500..=6_000;
 }
 
 impl FaultKind {
+    /// Whether it came when plans of others had been kept: it must not change what those draw.
+    pub(super) fn came_later(self) -> bool {
+        matches!(self, Self::Operate | Self::Grow)
+    }
+
     /// The kind of this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)

@@ -15,6 +15,9 @@ pub use overrides::Overrides;
 
 use crate::workloads::WorkloadKind;
 
+/// Sets what is drawn for faults that came later apart from all else.
+const LATER: u64 = 0x6f70_6572_6174_6f72;
+
 /// How much a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
@@ -125,8 +128,12 @@ impl Plan {
             Size::Long => (between(random, 300, 800), between(random, 20, 60)),
         };
         let small_window = LockWindow { records: 16, locks: 24 };
-        let faults: BTreeMap<_, _> =
-            FaultKind::ALL.iter().filter_map(|kind| draw_fault(random, *kind)).collect();
+        let later = &mut Random::new(seed ^ LATER);
+        let draw = |kind: &FaultKind| match kind.came_later() {
+            true => draw_fault(later, *kind),
+            false => draw_fault(random, *kind),
+        };
+        let faults: BTreeMap<_, _> = FaultKind::ALL.iter().filter_map(draw).collect();
         let old = below(random, 100) < 30 && faults.contains_key(&FaultKind::Roll);
         Self {
             shape,
@@ -149,8 +156,8 @@ impl Plan {
 
     /// Whether there is anything for an operator to do.
     pub(crate) fn is_operated(&self) -> bool {
-        use FaultKind::{Death, Move, Smear, Trim, Wipe};
-        let kinds = [Wipe, Smear, Death, Move, Trim];
+        use FaultKind::{Death, Grow, Move, Operate, Smear, Trim, Wipe};
+        let kinds = [Wipe, Smear, Death, Move, Trim, Operate, Grow];
         self.story || kinds.iter().any(|kind| self.faults.contains_key(kind))
     }
 

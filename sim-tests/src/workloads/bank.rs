@@ -81,8 +81,9 @@ async fn connect(
 ) -> Service<SimRuntime> {
     let (sender, receiver) = oneshot::channel();
     let (config, tally) = (stage.client_config(), tally.clone());
+    let partitions = stage.plan.shape.partitions;
     drop(stage.world.start(&host, move |host| async move {
-        let service = Service::connect(host.runtime(), config, database, tally).await;
+        let service = Service::connect(host.runtime(), config, partitions, database, tally).await;
         // Nobody waits any more if the run is over.
         let _ = sender.send(service.expect("nobody gives up"));
         std::future::pending::<()>().await;

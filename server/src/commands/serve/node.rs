@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use waltz_core::id::NodeId;
 use waltz_core::io::Address;
 use waltz_core::limits::Limits;
-use waltz_core::membership::ControllerConfig;
+use waltz_core::membership::{ControllerConfig, Locality};
 use waltz_core::node::{CoordinatorAt, NodeConfig, Roles};
 use waltz_core::partition::retention::RetentionConfig;
 use waltz_core::wire::Version;
@@ -13,7 +13,7 @@ use waltz_core::wire::Version;
 use super::security;
 use crate::args::Coordinator;
 use crate::commands::connect::cluster_key;
-use crate::config::{ClusterSettings, LimitSettings, Role, Settings};
+use crate::config::{ClusterSettings, LimitSettings, LocalityName, NodeSettings, Role, Settings};
 
 /// Settings that don't go together, each of which could be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,10 +53,23 @@ pub fn node_config(settings: &Settings, listen: SocketAddr) -> Result<NodeConfig
         age: retention.age.map(|age| age.0),
         consumed: retention.consumed,
     };
+    config.locality = locality(node)?;
     config.newest = node.protocol_version.map_or(Version::NEWEST, |version| version.0);
     config.roles =
         Roles { server: has(settings, Role::Server), storage: has(settings, Role::Storage) };
     Ok(config)
+}
+
+/// Where the node stands.
+fn locality(settings: &NodeSettings) -> Result<Locality, Conflict> {
+    let name = |name: &Option<LocalityName>| name.as_ref().map(|name| name.0.clone());
+    let (region, zone) = (name(&settings.region), name(&settings.zone));
+    let capacity = settings.capacity.map(|bytes| bytes.0);
+    let locality = Locality { region, zone, capacity };
+    match locality.check() {
+        Ok(()) => Ok(locality),
+        Err(error) => Err(Conflict::new(format_args!("{error}; see [node] in the configuration"))),
+    }
 }
 
 /// Whether a node has a role: by its list, or because there is none.
