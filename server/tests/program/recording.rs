@@ -166,7 +166,7 @@ fn what_is_damaged_or_cut_is_refused() {
     let mut damaged = bytes.clone();
     damaged[bytes.len() / 2] ^= 1;
     let mut later = bytes.clone();
-    later[8] = 2;
+    later[8] = 3;
     for (bytes, expected) in [
         (&damaged[..], "the recording is damaged in the part at byte"),
         (&bytes[..bytes.len() - 1], "the recording ends early, in the part at byte"),
