@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
@@ -62,6 +62,8 @@ pub(super) struct Progress {
     pub(super) retries: u64,
     /// Submissions that failed for certain, in this life.
     pub(super) failed: u64,
+    /// The longest that a partition committed nothing, in milliseconds, since it last said so.
+    pub(super) longest_pause_ms: u64,
     /// What it has read of each partition, in all lives.
     pub(super) read: BTreeMap<u32, Prefix>,
     /// Whether that is all.
@@ -95,6 +97,7 @@ pub async fn run(args: SmokeClientArgs) -> anyhow::Result<Exit> {
         first: (u64::from(args.client) << 56) | (u64::from(args.life) << 40),
         submissions: AtomicU64::new(0),
         written: AtomicU64::new(0),
+        pauses: Pauses::new(partitions),
         retries: AtomicU64::new(0),
         failed: AtomicU64::new(0),
         is_over: AtomicBool::new(false),
@@ -145,6 +148,7 @@ struct Work {
     first: u64,
     submissions: AtomicU64,
     written: AtomicU64,
+    pauses: Pauses,
     retries: AtomicU64,
     failed: AtomicU64,
     is_over: AtomicBool,
@@ -165,6 +169,7 @@ impl Work {
             match client.submit_when_ready(write, SubmitOptions::default()).await.await {
                 Outcome::Committed(id) => {
                     self.written.fetch_add(1, Ordering::Relaxed);
+                    self.pauses.end(partition);
                     self.diary().write(Told { partition, id, submission })?;
                 }
                 _ => drop(self.failed.fetch_add(1, Ordering::Relaxed)),
@@ -178,6 +183,7 @@ impl Work {
             written: self.written.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
+            longest_pause_ms: self.pauses.longest().as_millis() as u64,
             read: book.read(),
             finished: false,
         }
@@ -185,6 +191,43 @@ impl Work {
 
     fn diary(&self) -> MutexGuard<'_, Diary> {
         self.diary.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// For how long each partition has committed nothing.
+#[derive(Debug)]
+struct Pauses(Mutex<Vec<Pause>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Pause {
+    /// The last commit.
+    since: Instant,
+    /// The longest pause that has ended since it was asked for.
+    longest: Duration,
+}
+
+impl Pauses {
+    fn new(partitions: u32) -> Self {
+        let pause = Pause { since: Instant::now(), longest: Duration::ZERO };
+        Self(Mutex::new(vec![pause; partitions as usize]))
+    }
+
+    /// Something was committed.
+    fn end(&self, partition: PartitionId) {
+        let pause = &mut self.lock()[partition.0 as usize];
+        pause.longest = pause.longest.max(pause.since.elapsed());
+        pause.since = Instant::now();
+    }
+
+    /// The longest of all since this was asked last, those that go on included.
+    fn longest(&self) -> Duration {
+        let longest =
+            |pause: &mut Pause| std::mem::take(&mut pause.longest).max(pause.since.elapsed());
+        self.lock().iter_mut().map(longest).max().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Pause>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

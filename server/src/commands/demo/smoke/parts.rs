@@ -286,6 +286,7 @@ impl ClientProcess {
             written: earlier.written + now.written,
             retries: earlier.retries + now.retries,
             failed: earlier.failed + now.failed,
+            longest_pause_ms: now.longest_pause_ms,
             read: if now.read.is_empty() { earlier.read.clone() } else { now.read },
             finished: now.finished,
         }
