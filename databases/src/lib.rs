@@ -33,4 +33,5 @@ mod zookeeper;
 pub use coordinator::{CoordinatorKind, CoordinatorServer};
 pub use error::ServerError;
 pub use place::Place;
+pub use programs::find_or_install;
 pub use server::{Kind, Server};

@@ -14,8 +14,11 @@ const MORE_DIRECTORIES: [&str; 4] =
 /// Where Debian keeps PostgreSQL, in a directory for each version.
 const POSTGRES_DIRECTORY: &str = "/usr/lib/postgresql";
 
-/// Finds a program; its package is installed if that is what it takes.
-pub(crate) fn find_or_install(
+/// Finds a program on this machine; its Debian package is installed if that is what it takes.
+///
+/// # Errors
+/// When it is not there and can't be installed.
+pub fn find_or_install(
     program: &'static str,
     package: &'static str,
 ) -> Result<PathBuf, ServerError> {

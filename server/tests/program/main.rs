@@ -5,6 +5,7 @@ mod bad_input;
 mod commands;
 mod config;
 mod crash;
+mod day;
 mod demo;
 mod failover;
 mod health;

@@ -14,19 +14,19 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use waltz_client::{
-    CallbackError, Client, ClientCallbacks, ClientConfig, Conflict, FeedMode, Mark, Outcome,
-    PartitionId, PartitionLocalLock, SubmitOptions, Transaction, TransactionBuilder,
-    TransactionContext, TransactionId,
+    CallbackError, Client, ClientCallbacks, Conflict, FeedMode, Mark, Outcome, PartitionId,
+    PartitionLocalLock, SubmitOptions, Transaction, TransactionBuilder, TransactionContext,
+    TransactionId,
 };
 use waltz_core::time::Random;
 
 use super::told::{Diary, Told};
+use crate::args::{ServerArgs, parse_duration};
+use crate::commands::connect::{config, connect};
 use crate::exit::Exit;
 use crate::output::Output;
-use crate::trial::{Contents, PATIENCE};
+use crate::trial::Contents;
 
-/// Submissions under way in each partition.
-const WORKERS: u32 = 200;
 /// Few enough that submissions conflict now and then.
 const KEYS: u64 = 100_000;
 const DATA_BYTES: usize = 100;
@@ -36,9 +36,8 @@ const SAY_EVERY: Duration = Duration::from_millis(200);
 /// A client of the smoke test, started by it.
 #[derive(Debug, Args)]
 pub struct SmokeClientArgs {
-    /// Where nodes listen
-    #[arg(long, value_delimiter = ',', required = true)]
-    servers: Vec<String>,
+    #[command(flatten)]
+    server: ServerArgs,
 
     /// Where it keeps what it knows
     #[arg(long)]
@@ -51,6 +50,14 @@ pub struct SmokeClientArgs {
     /// How often it was started before
     #[arg(long)]
     life: u32,
+
+    /// Submissions under way in each partition
+    #[arg(long, default_value_t = 200)]
+    workers: u32,
+
+    /// How long each of them waits before the next one
+    #[arg(long, default_value = "0s", value_parser = parse_duration)]
+    pause: Duration,
 }
 
 /// How far a client is; a line of JSON each.
@@ -85,12 +92,8 @@ pub(super) struct Prefix {
 /// When the cluster is not found, or something can't be written.
 pub async fn run(args: SmokeClientArgs) -> anyhow::Result<Exit> {
     let book = Book::open(&args)?;
-    let config = ClientConfig::new(args.servers.clone())
-        .connect_timeout(PATIENCE)
-        .mount_timeout(PATIENCE)
-        .request_timeout(PATIENCE)
-        .feed(FeedMode::Records);
-    let client = Client::connect(config, book.clone()).await.context("could not connect")?;
+    let config = config(&args.server).feed(FeedMode::Records);
+    let client = connect(config, book.clone()).await?;
     let partitions = client.cluster().await?.partitions.len() as u32;
     let diary = Diary::create(&args.directory, args.client, args.life);
     let work = Arc::new(Work {
@@ -101,11 +104,12 @@ pub async fn run(args: SmokeClientArgs) -> anyhow::Result<Exit> {
         retries: AtomicU64::new(0),
         failed: AtomicU64::new(0),
         is_over: AtomicBool::new(false),
+        pause: args.pause,
         diary: Mutex::new(diary.context("could not make a file for what is committed")?),
     });
     stop_with_stdin(work.clone());
     let mut workers = JoinSet::new();
-    for worker in 0..partitions * WORKERS {
+    for worker in 0..partitions * args.workers {
         let random = Random::new(work.first | u64::from(worker));
         let partition = PartitionId(worker % partitions);
         workers.spawn(work.clone().go_on(client.clone(), partition, random));
@@ -152,6 +156,7 @@ struct Work {
     retries: AtomicU64,
     failed: AtomicU64,
     is_over: AtomicBool,
+    pause: Duration,
     diary: Mutex<Diary>,
 }
 
@@ -173,6 +178,9 @@ impl Work {
                     self.diary().write(Told { partition, id, submission })?;
                 }
                 _ => drop(self.failed.fetch_add(1, Ordering::Relaxed)),
+            }
+            if !self.pause.is_zero() {
+                tokio::time::sleep(self.pause).await;
             }
         }
         Ok(())

@@ -252,7 +252,8 @@ impl ClientProcess {
         let log = self.directory.join(format!("client-{}.log", self.number));
         let log = File::options().create(true).append(true).open(log)?;
         let mut child = Command::new(&self.program)
-            .args(["demo", "smoke-client", "--servers", &self.servers])
+            .args(["demo", "smoke-client", "--server", &self.servers])
+            .arg(format!("--timeout={}s", PATIENCE.as_secs()))
             .arg(format!("--directory={}", self.directory.display()))
             .arg(format!("--client={}", self.number))
             .arg(format!("--life={}", self.life))
