@@ -164,7 +164,7 @@ fn certificates_change_while_appends_run() {
     let directory = tempfile::tempdir().unwrap();
     let node = Node::start(directory.path(), &flags);
     let mut appending = Command::new(WALTZ)
-        .args(["append", "--partition=0", "--json", &format!("--server={}", node.address)])
+        .args(["append", "--partition=0", "--json", "-", &format!("--server={}", node.address)])
         .args(ours.flags("writer"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,7 +1,7 @@
 //! `waltz admin`: what operators do to a cluster, one file a command.
 //!
 //! A command looks at the cluster, plans requests, shows them, and has them granted; `--dry-run`
-//! ends after showing. Plans are pure functions of what the nodes say ([`plan`]) and leave out what
+//! ends after showing. Plans are pure functions of what the nodes say (`plan`) and leave out what
 //! is so already, so that a command that was interrupted is run again to go on. Nothing here decides
 //! about the log: a plan may be out of date, and the cluster refuses what can't be.
 
