@@ -1,5 +1,6 @@
-//! One client of the smoke test: a process that submits until its standard input ends, and keeps a
-//! checksum of all it reads in a database of its own.
+//! One client of the smoke test: a process that submits until it is told to stop by a line on its
+//! standard input, reads on until that ends, and keeps a checksum of all it reads in a database of its
+//! own.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -12,6 +13,7 @@ use anyhow::Context;
 use clap::Args;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use waltz_client::{
     CallbackError, Client, ClientCallbacks, Conflict, FeedMode, Mark, Outcome, PartitionId,
@@ -73,7 +75,9 @@ pub(super) struct Progress {
     pub(super) longest_pause_ms: u64,
     /// What it has read of each partition, in all lives.
     pub(super) read: BTreeMap<u32, Prefix>,
-    /// Whether that is all.
+    /// Whether it submits nothing more.
+    pub(super) stopped: bool,
+    /// Whether it has read everything, too.
     pub(super) finished: bool,
 }
 
@@ -107,7 +111,7 @@ pub async fn run(args: SmokeClientArgs) -> anyhow::Result<Exit> {
         pause: args.pause,
         diary: Mutex::new(diary.context("could not make a file for what is committed")?),
     });
-    stop_with_stdin(work.clone());
+    let ended = stop_with_stdin(work.clone());
     let mut workers = JoinSet::new();
     for worker in 0..partitions * args.workers {
         let random = Random::new(work.first | u64::from(worker));
@@ -128,21 +132,31 @@ pub async fn run(args: SmokeClientArgs) -> anyhow::Result<Exit> {
             }
         }
     }
+    output.json(&Progress { stopped: true, ..work.progress(&book) })?;
+    output.flush()?;
+    // The others may still have submissions under way. Whoever held the other end may be gone.
+    let _ = ended.await;
     client.flush().await.context("could not read to the end of the log")?;
     client.close().await;
     work.diary().flush()?;
-    output.json(&Progress { finished: true, ..work.progress(&book) })?;
+    output.json(&Progress { stopped: true, finished: true, ..work.progress(&book) })?;
     output.flush()?;
     Ok(Exit::Success)
 }
 
-/// Whoever started it has the other end, and closes it when it has seen enough, or dies.
-fn stop_with_stdin(work: Arc<Work>) {
+/// Whoever started it has the other end: it writes there when it has seen enough, and closes it when
+/// nobody submits any more, or dies. Ready when it is closed.
+fn stop_with_stdin(work: Arc<Work>) -> oneshot::Receiver<()> {
+    let (end, ended) = oneshot::channel();
     std::thread::spawn(move || {
+        let mut stdin = std::io::stdin();
         // However it ends, it has ended.
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        let _ = stdin.read(&mut [0]);
         work.is_over.store(true, Ordering::Relaxed);
+        let _ = stdin.read_to_end(&mut Vec::new());
+        drop(end);
     });
+    ended
 }
 
 /// What all workers share.
@@ -193,6 +207,7 @@ impl Work {
             failed: self.failed.load(Ordering::Relaxed),
             longest_pause_ms: self.pauses.longest().as_millis() as u64,
             read: book.read(),
+            stopped: false,
             finished: false,
         }
     }

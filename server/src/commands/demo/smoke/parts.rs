@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 use waltz_core::time::Random;
@@ -21,6 +21,8 @@ use crate::trial::PATIENCE;
 const CLIENTS: u32 = 2;
 const SHORTEST_ABSENCE: Duration = Duration::from_millis(20);
 const LONGEST_ABSENCE: Duration = Duration::from_millis(1500);
+/// How often it is looked whether all clients have stopped.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// So many parts may be away at once.
 const MOST_AWAY: usize = 2;
 
@@ -94,16 +96,27 @@ impl Parts {
         self.clients.iter_mut().try_for_each(ClientProcess::check)
     }
 
-    /// Lets the clients end what they have begun and read everything.
+    /// Lets the clients end what they have begun, and read everything once nobody submits any more.
     ///
     /// # Errors
     /// When one fails.
     pub(super) async fn finish(&mut self) -> anyhow::Result<()> {
         for client in &mut self.clients {
-            client.ask_to_stop();
+            client.tell_to_stop().await?;
+        }
+        let stopping = async {
+            while !self.clients.iter().all(|client| client.total().stopped) {
+                self.check()?;
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            anyhow::Ok(())
+        };
+        timeout(PATIENCE, stopping).await.context("a client goes on submitting")??;
+        for client in &mut self.clients {
+            client.ask_to_end();
         }
         for client in &mut self.clients {
-            client.stopped().await?;
+            client.ended().await?;
             if !client.total().finished {
                 bail!("client {} did not come to its end", client.number);
             }
@@ -122,8 +135,8 @@ impl Parts {
                 let client = &mut self.clients[index - outside];
                 match kindly {
                     true => {
-                        client.ask_to_stop();
-                        client.stopped().await?;
+                        client.ask_to_end();
+                        client.ended().await?;
                     }
                     false => client.kill().await?,
                 }
@@ -289,6 +302,7 @@ impl ClientProcess {
             failed: earlier.failed + now.failed,
             longest_pause_ms: now.longest_pause_ms,
             read: if now.read.is_empty() { earlier.read.clone() } else { now.read },
+            stopped: now.stopped,
             finished: now.finished,
         }
     }
@@ -301,11 +315,18 @@ impl ClientProcess {
         }
     }
 
-    fn ask_to_stop(&mut self) {
+    async fn tell_to_stop(&mut self) -> anyhow::Result<()> {
+        let stdin = self.child.as_mut().and_then(|child| child.stdin.as_mut());
+        let stdin = stdin.with_context(|| format!("client {} does not run", self.number))?;
+        let written = stdin.write_all(b"stop\n").await;
+        written.with_context(|| format!("could not tell client {} to stop", self.number))
+    }
+
+    fn ask_to_end(&mut self) {
         drop(self.child.as_mut().and_then(|child| child.stdin.take()));
     }
 
-    async fn stopped(&mut self) -> anyhow::Result<()> {
+    async fn ended(&mut self) -> anyhow::Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         let ended = timeout(PATIENCE, child.wait()).await;
         let status = ended.with_context(|| format!("client {} does not end", self.number))??;
