@@ -202,7 +202,7 @@ fn other_formats_and_builds_are_named() {
     let mut later = bytes.clone();
     later[8] = 9;
     let error = Recording::decode(&later).unwrap_err();
-    assert_eq!(error, RecordingError::Format { found: 9, known: 1 });
+    assert_eq!(error, RecordingError::Format { found: 9, known: 2 });
     let other = file::with_build(&bytes, "9.9.9");
     let error = Recording::decode(&other).unwrap_err();
     assert!(matches!(error, RecordingError::OtherBuild { found, .. } if found == "9.9.9"));
