@@ -139,8 +139,7 @@ fn a_node_is_not_ready_without_a_quorum_and_ready_again_with_one() {
     let metrics = get(&first, "/metrics").1;
     assert_eq!(total(&metrics, "waltz_partition_quorum"), 0.0);
 
-    let listen = format!("--listen={}", second.address);
-    let _second = Node::start(&directory(2), &[&flags[..], &[&listen]].concat());
+    let _second = Node::start(&directory(2), &flags);
     is_ready(&first);
 }
 
