@@ -53,7 +53,7 @@ pub use edit::{Edit, Operation};
 pub use edits::EditId;
 pub use operations::{Locality, LocalityError, MAX_LOCALITY_NAME, Operations, is_locality_name};
 pub use orders::edits_of;
-pub use placement::{Placed, PlacementError, PlacementStorage, PlacementWish, place};
+pub use placement::{Placed, PlacementError, PlacementStorage, PlacementWish, place, relieve};
 pub use schema::{
     Assignment, Cluster, Fact, MAX_PARTITIONS, MAX_REPLICAS, Name, NodeRecord, PartitionMeta,
     SchemaError, StorageRecord, Target,

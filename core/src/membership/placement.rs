@@ -108,6 +108,31 @@ pub fn place(
     placed
 }
 
+/// The replica of a set that another storage should rather have: that storage would still be less full
+/// than the one it comes from, and the set stand no narrower. `load` counts all replicas on each node.
+///
+/// [`place`] copies no log because disks became uneven; this is for operators who want that, as
+/// after adding a node. It returns the node that the replica leaves, if one should.
+pub fn relieve(
+    storages: &[PlacementStorage],
+    load: &BTreeMap<NodeId, u64>,
+    current: &ReplicaSet,
+    onto: NodeId,
+) -> Option<NodeId> {
+    let onto = storages.iter().find(|one| one.node == onto && one.takes)?;
+    let now: Vec<_> = storages.iter().filter(|one| current.contains(one.member())).collect();
+    if now.len() < current.0.len() || now.iter().any(|one| one.node == onto.node) {
+        return None;
+    }
+    let spread = Spread::of(now.iter().copied());
+    let is_fit = |from: &&PlacementStorage| {
+        let others = now.iter().copied().filter(|one| one.node != from.node);
+        Spread::of(others.chain([onto])) >= spread && onto.fill_with(load, 1) < from.fill(load)
+    };
+    let fit = now.iter().copied().filter(is_fit);
+    fit.max_by_key(|one| (one.fill(load), Reverse(one.node))).map(|one| one.node)
+}
+
 /// One partition: begins with what is kept, fills up, and then exchanges single replicas for as
 /// long as that makes the set wider.
 fn place_one(
@@ -218,9 +243,14 @@ impl PlacementStorage {
 
     /// How full it is, in replicas for what it can keep: only for comparisons.
     fn fill(&self, load: &BTreeMap<NodeId, u64>) -> u128 {
+        self.fill_with(load, 0)
+    }
+
+    /// The same with so many replicas more.
+    fn fill_with(&self, load: &BTreeMap<NodeId, u64>, more: u64) -> u128 {
         let capacity = self.locality.capacity.unwrap_or(USUAL_CAPACITY).max(1);
         let load = load.get(&self.node).copied().unwrap_or_default();
-        (u128::from(load) << 64) / u128::from(capacity)
+        (u128::from(load + more) << 64) / u128::from(capacity)
     }
 }
 

@@ -93,10 +93,12 @@ pub(super) fn encoded(frame: &Frame) -> BytesMut {
     bytes
 }
 
-#[tokio::test]
-async fn frames_of_all_sizes_go_both_ways_in_order_while_sockets_fill_up() {
-    let (mut client, to_server, mut server, to_client) = pair(NetConfig::default()).await;
-    let sizes = [0, 1, 100, 511, 512, 70_000, 8 << 20, 3, 4096, 5 << 20, 0];
+/// Sends frames of all sizes both ways at once, more than sockets hold, and checks what comes.
+pub(super) async fn exchange_frames_of_all_sizes(
+    (client, to_server): (&mut End, ConnectionId),
+    (server, to_client): (&mut End, ConnectionId),
+) {
+    let sizes = [0, 1, 100, 511, 512, 70_000, 8 << 20, 3, 4096, 16_384, 5 << 20, 0];
     for (number, size) in sizes.into_iter().enumerate() {
         client.net.send(to_server, frame(number as u32, size));
         server.net.send(to_client, frame(number as u32, size));
@@ -108,6 +110,32 @@ async fn frames_of_all_sizes_go_both_ways_in_order_while_sockets_fill_up() {
         assert_eq!(client.while_polled(server.received()).await, (to_client, expected.clone()));
         assert_eq!(server.while_polled(client.received()).await, (to_server, expected));
     }
+}
+
+/// Has the server close a connection with much queued; all of it comes. Says how the client was told
+/// of the end.
+pub(super) async fn close_with_frames_queued(
+    (client, to_server): (&mut End, ConnectionId),
+    (server, to_client): (&mut End, ConnectionId),
+) -> (ConnectionId, String) {
+    // Unread bytes at the closing end must not turn the close into a reset.
+    client.net.send(to_server, frame(7, 100));
+    client.net.flush();
+    for number in 0..20 {
+        server.net.send(to_client, frame(number, 1 << 20));
+    }
+    server.net.close(to_client);
+    for number in 0..20 {
+        let received = server.while_polled(client.received()).await;
+        assert_eq!(received, (to_server, frame(number, 1 << 20)));
+    }
+    server.while_polled(client.closed()).await
+}
+
+#[tokio::test]
+async fn frames_of_all_sizes_go_both_ways_in_order_while_sockets_fill_up() {
+    let (mut client, to_server, mut server, to_client) = pair(NetConfig::default()).await;
+    exchange_frames_of_all_sizes((&mut client, to_server), (&mut server, to_client)).await;
 }
 
 #[tokio::test]
@@ -257,18 +285,8 @@ async fn idle() {
 #[tokio::test]
 async fn closing_writes_what_was_queued_and_tells_only_the_peer() {
     let (mut client, to_server, mut server, to_client) = pair(NetConfig::default()).await;
-    // Unread bytes at the closing end must not turn the close into a reset.
-    client.net.send(to_server, frame(7, 100));
-    client.net.flush();
-    for number in 0..20 {
-        server.net.send(to_client, frame(number, 1 << 20));
-    }
-    server.net.close(to_client);
-    for number in 0..20 {
-        let received = server.while_polled(client.received()).await;
-        assert_eq!(received, (to_server, frame(number, 1 << 20)));
-    }
-    assert_eq!(server.while_polled(client.closed()).await.0, to_server);
+    let closed = close_with_frames_queued((&mut client, to_server), (&mut server, to_client)).await;
+    assert_eq!(closed.0, to_server);
     assert!(server.events.is_empty(), "{:?}", server.events);
     assert!(server.net.connections.is_empty());
 }

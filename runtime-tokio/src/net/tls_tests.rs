@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use waltz_core::tls::TlsFiles;
 
-use super::tests::{End, encoded, frame};
+use super::tests::{End, close_with_frames_queued, encoded, exchange_frames_of_all_sizes, frame};
 use super::*;
 use crate::tls::testing::{Authority, load};
 use crate::tls::{ClientCertificates, Tls};
@@ -64,35 +64,15 @@ async fn refused(server: NetConfig, client: NetConfig) -> String {
 async fn frames_of_all_sizes_go_both_ways_in_order() {
     let authority = Authority::new("ours");
     let (mut client, to_server, mut server, to_client) = pair(&authority).await;
-    let sizes = [0, 1, 511, 512, 70_000, 8 << 20, 3, 16_384, 5 << 20, 0];
-    for (number, size) in sizes.into_iter().enumerate() {
-        client.net.send(to_server, frame(number as u32, size));
-        server.net.send(to_client, frame(number as u32, size));
-    }
-    client.net.flush();
-    server.net.flush();
-    for (number, size) in sizes.into_iter().enumerate() {
-        let expected = frame(number as u32, size);
-        assert_eq!(client.while_polled(server.received()).await, (to_client, expected.clone()));
-        assert_eq!(server.while_polled(client.received()).await, (to_server, expected));
-    }
+    exchange_frames_of_all_sizes((&mut client, to_server), (&mut server, to_client)).await;
 }
 
 #[tokio::test]
 async fn closing_writes_what_was_queued_and_says_goodbye() {
     let authority = Authority::new("ours");
     let (mut client, to_server, mut server, to_client) = pair(&authority).await;
-    client.net.send(to_server, frame(7, 100));
-    client.net.flush();
-    for number in 0..20 {
-        server.net.send(to_client, frame(number, 1 << 20));
-    }
-    server.net.close(to_client);
-    for number in 0..20 {
-        let received = server.while_polled(client.received()).await;
-        assert_eq!(received, (to_server, frame(number, 1 << 20)));
-    }
-    let (conn, reason) = server.while_polled(client.closed()).await;
+    let (conn, reason) =
+        close_with_frames_queued((&mut client, to_server), (&mut server, to_client)).await;
     assert_eq!((conn, reason.as_str()), (to_server, "the peer closed the connection"));
 }
 

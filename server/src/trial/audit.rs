@@ -10,6 +10,7 @@ use super::logs::Digest;
 use super::replicas::{compare_logs, wait_until_whole};
 use super::work::{Bank, Plan};
 use crate::cluster::LocalCluster;
+use crate::output::Output;
 
 /// One thing that must hold, and what speaks against it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -18,6 +19,26 @@ pub struct Check {
     pub name: &'static str,
     /// Nothing, when it does.
     pub violations: Vec<String>,
+}
+
+impl Check {
+    /// Shows it: whether it holds, and some of what speaks against it.
+    ///
+    /// # Errors
+    /// When it can't be printed.
+    pub fn print(&self, output: &mut Output) -> std::io::Result<()> {
+        const SHOWN: usize = 5;
+        let Self { name, violations } = self;
+        let verdict = if violations.is_empty() { "ok  " } else { "FAIL" };
+        output.line(format_args!("{verdict}  {name}"))?;
+        for violation in violations.iter().take(SHOWN) {
+            output.line(format_args!("      {violation}"))?;
+        }
+        match violations.len().checked_sub(SHOWN) {
+            Some(more @ 1..) => output.line(format_args!("      and {more} more")),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Everything that can be known after a run.

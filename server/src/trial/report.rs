@@ -9,9 +9,6 @@ use super::work::Plan;
 use crate::measure::latency::{Latencies, Percentiles};
 use crate::output::{Output, Table};
 
-/// Of each check, so many violations are shown.
-const SHOWN: usize = 5;
-
 /// What was done, how fast, and what was checked.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -126,16 +123,7 @@ impl Report {
             logs.row([partition.to_string(), transactions.to_string(), hash.clone()]);
         }
         output.line(format_args!("{logs}\n"))?;
-        for Check { name, violations } in &self.checks {
-            let verdict = if violations.is_empty() { "ok  " } else { "FAIL" };
-            output.line(format_args!("{verdict}  {name}"))?;
-            for violation in violations.iter().take(SHOWN) {
-                output.line(format_args!("      {violation}"))?;
-            }
-            if violations.len() > SHOWN {
-                output.line(format_args!("      and {} more", violations.len() - SHOWN))?;
-            }
-        }
+        self.checks.iter().try_for_each(|check| check.print(output))?;
         let verdict = match self.sound {
             true => "every check holds",
             false => "VIOLATED: the nodes' data and logs were kept",

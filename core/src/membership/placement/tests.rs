@@ -54,6 +54,25 @@ fn a_drained_storage_is_emptied_and_a_dead_one_gets_nothing() {
 }
 
 #[test]
+fn an_empty_storage_relieves_the_fullest_of_its_zone_until_it_has_its_share() {
+    let storages = zones(&[0, 0, 1, 1, 2, 2]);
+    let current = set(&storages, &[1, 3, 5]);
+    let mut load: BTreeMap<_, _> = [1, 3, 5].map(|node| (NodeId(node), 4)).into();
+    let mut relieved = Vec::new();
+    while let Some(from) = relieve(&storages, &load, &current, NodeId(2)) {
+        *load.entry(from).or_default() -= 1;
+        *load.entry(NodeId(2)).or_default() += 1;
+        relieved.push(from.0);
+    }
+    assert_eq!(relieved, [1, 1], "two each, and no other zone's");
+    let mut drained = storages.clone();
+    drained[1].takes = false;
+    let load = [(NodeId(1), 9)].into();
+    assert_eq!(relieve(&drained, &load, &current, NodeId(2)), None);
+    assert_eq!(relieve(&storages, &load, &current, NodeId(3)), None, "it is in the set");
+}
+
+#[test]
 fn new_partitions_fill_disks_in_proportion_to_what_they_can_keep() {
     let mut storages = zones(&[0, 1, 0, 1]);
     storages[0].locality.capacity = Some(3 << 40);

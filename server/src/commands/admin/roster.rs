@@ -1,6 +1,6 @@
 //! All nodes that a cluster has recorded, and where and how full they are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::Context;
 use waltz_client::{Client, NodeId, NodeRegistration};
@@ -33,13 +33,5 @@ impl Roster {
     /// A node, if it was ever registered.
     pub(super) fn node(&self, node: NodeId) -> Option<&NodeRegistration> {
         self.0.get(&node)
-    }
-
-    /// The nodes that may get new replicas.
-    pub(super) fn open_storages(&self) -> BTreeSet<NodeId> {
-        let open = self
-            .iter()
-            .filter(|node| node.live && node.storage.is_some() && !node.operations.storage_drained);
-        open.map(|node| node.node).collect()
     }
 }

@@ -3,15 +3,13 @@
 //! A new replica copies the log and is added when it has it; those that are not wanted any more are
 //! removed at last. The partition goes on meanwhile.
 
-use std::collections::BTreeSet;
-
 use clap::Args;
-use waltz_client::{NodeId, PartitionId};
+use waltz_client::NodeId;
 use waltz_core::membership::MAX_REPLICAS;
 
 use super::super::moves::{MovesArgs, carry_out};
 use super::super::operator::{ChangeArgs, Operator};
-use super::super::plan::{Layout, Move, PlanError, Spread};
+use super::super::plan::{Layout, Placing};
 use super::super::ranges::PartitionRanges;
 use super::super::roster::Roster;
 use crate::commands::survey::Survey;
@@ -77,7 +75,7 @@ pub async fn assign(args: &AssignArgs) -> anyhow::Result<Exit> {
     let (layout, partitions) = (Layout::of(&survey), args.partition.resolve(&survey.view)?);
     let moves = if args.auto {
         let roster = Roster::take(&operator.client).await?;
-        chosen(&layout, &roster, &partitions, args.replicas)?
+        Placing::new(&roster, &layout).sets(partitions, args.replicas)?
     } else {
         let nodes = layout.named(&args.set)?;
         let planned = partitions.iter().map(|partition| layout.set(*partition, &nodes));
@@ -85,24 +83,6 @@ pub async fn assign(args: &AssignArgs) -> anyhow::Result<Exit> {
     };
     let exit = carry_out(&mut operator, moves, &args.moves).await?;
     operator.leave(exit).await
-}
-
-/// Sets that are as wide as the nodes allow.
-fn chosen(
-    layout: &Layout,
-    roster: &Roster,
-    partitions: &BTreeSet<PartitionId>,
-    replicas: Option<u32>,
-) -> Result<Vec<Move>, PlanError> {
-    let mut spread = Spread::new(roster, layout);
-    let mut moves = Vec::new();
-    for &partition in partitions {
-        let now = layout.wanted(partition);
-        let count = replicas.map_or(now.len(), |count| count as usize);
-        let nodes = spread.improve(&now, count).ok_or(PlanError::NoNode(partition))?;
-        moves.extend(layout.set(partition, &nodes)?);
-    }
-    Ok(moves)
 }
 
 /// Brings the replicas on one node to another.

@@ -3,14 +3,15 @@
 //! What is so already is never planned, and what is under way is planned as it was begun: a command
 //! that was interrupted goes on when it is run again.
 
-mod spread;
+mod placing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) use spread::Spread;
+pub(super) use placing::Placing;
 use thiserror::Error;
 use waltz_client::{NodeId, PartitionId};
 use waltz_core::id::{Member, ReplicaSet, StorageId};
+use waltz_core::membership::PlacementError;
 
 use crate::commands::survey::Survey;
 
@@ -39,12 +40,9 @@ pub(super) enum PlanError {
     /// It was named twice.
     #[error("node {node} is named twice; a node keeps one replica of a partition", node = .0.0)]
     Repeated(NodeId),
-    /// Every node that could have one has one.
-    #[error(
-        "partition {partition}: there are too few storage nodes that are up and not drained",
-        partition = .0.0
-    )]
-    NoNode(PartitionId),
+    /// Too few nodes could have one.
+    #[error("{0}: that are up and not drained")]
+    Placement(#[from] PlacementError),
     /// It has one already.
     #[error("partition {partition} has a replica on node {node} already", partition = partition.0, node = node.0)]
     AlreadyThere {
@@ -103,10 +101,15 @@ impl Layout {
     }
 
     /// The nodes that a partition has replicas on, or will have when what was asked for is done.
-    pub(super) fn wanted(&self, partition: PartitionId) -> BTreeSet<NodeId> {
+    fn wanted(&self, partition: PartitionId) -> BTreeSet<NodeId> {
+        self.wanted_set(partition).nodes().collect()
+    }
+
+    /// The same with the disks.
+    fn wanted_set(&self, partition: PartitionId) -> ReplicaSet {
         let current = self.partitions.get(&partition).into_iter();
         let sets = current.map(|current| current.target.as_ref().unwrap_or(&current.members));
-        sets.flatten().map(|member| member.node).collect()
+        ReplicaSet(sets.flatten().copied().collect())
     }
 
     /// Whether a replica of a partition is on a node, with the disk that the node has now.

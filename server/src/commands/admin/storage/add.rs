@@ -7,7 +7,7 @@ use waltz_client::NodeId;
 
 use super::super::moves::{MovesArgs, carry_out};
 use super::super::operator::{ChangeArgs, Operator};
-use super::super::plan::{Layout, Move, PlanError, Spread};
+use super::super::plan::{Layout, Placing, PlanError};
 use super::super::roster::Roster;
 use crate::commands::survey::Survey;
 use crate::exit::Exit;
@@ -47,7 +47,7 @@ pub async fn run(args: &AddArgs) -> anyhow::Result<Exit> {
     }
     let exit = if args.rebalance {
         let layout = Layout::of(&Survey::take(&operator.client).await?);
-        let moves = arriving(&layout, &roster, node)?;
+        let moves = Placing::new(&roster, &layout).relieving(node)?;
         carry_out(&mut operator, moves, &args.moves).await?
     } else {
         Exit::Success
@@ -77,19 +77,4 @@ async fn registered(operator: &mut Operator, node: NodeId) -> anyhow::Result<Ros
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-}
-
-/// Replicas of fuller nodes on this one, as long as that makes the cluster more even.
-fn arriving(layout: &Layout, roster: &Roster, node: NodeId) -> Result<Vec<Move>, PlanError> {
-    let mut spread = Spread::new(roster, layout);
-    let mut moves = Vec::new();
-    for partition in layout.partitions() {
-        if let Some(from) = spread.relieve(layout, partition, node) {
-            moves.extend(layout.exchange(partition, from, node)?);
-        } else if layout.wanted(partition).contains(&node) {
-            // Asked for before, and not done.
-            moves.extend(layout.set(partition, &layout.wanted(partition))?);
-        }
-    }
-    Ok(moves)
 }

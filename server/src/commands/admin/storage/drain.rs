@@ -5,7 +5,7 @@ use waltz_client::{NodeId, OperatorRequest};
 
 use super::super::moves::{MovesArgs, carry_out};
 use super::super::operator::{ChangeArgs, Operator};
-use super::super::plan::{Layout, Move, PlanError, Spread};
+use super::super::plan::{Layout, Move, Placing, PlanError};
 use super::super::roster::Roster;
 use crate::commands::survey::Survey;
 use crate::exit::Exit;
@@ -50,25 +50,12 @@ pub async fn run(args: &DrainArgs) -> anyhow::Result<Exit> {
     operator.leave(exit).await
 }
 
-/// Every replica on a node moved to the best other one.
+/// Every replica on a node moved to the best other one. What was asked to leave before and has not
+/// left is asked for again.
 pub(super) fn leaving(
     layout: &Layout,
     roster: &Roster,
     node: NodeId,
 ) -> Result<Vec<Move>, PlanError> {
-    let mut spread = Spread::new(roster, layout);
-    let mut moves = Vec::new();
-    for partition in layout.on(node) {
-        let mut kept = layout.wanted(partition);
-        let planned = match kept.remove(&node) {
-            true => {
-                let to = spread.choose(&kept, Some(node)).ok_or(PlanError::NoNode(partition))?;
-                layout.exchange(partition, node, to)?
-            }
-            // It was asked to leave before, and has not left.
-            false => layout.set(partition, &kept)?,
-        };
-        moves.extend(planned);
-    }
-    Ok(moves)
+    Placing::new(roster, layout).without(node).sets(layout.on(node), None)
 }

@@ -13,9 +13,6 @@ use super::told::{Told, read_all};
 use crate::output::{Output, Table};
 use crate::trial::{Check, Contents, Digest, PATIENCE, compare_logs, wait_until_whole};
 
-/// Of each check, so many violations are shown.
-const SHOWN: usize = 5;
-
 /// The report.
 #[derive(Debug, Serialize)]
 pub(super) struct Verdict {
@@ -139,17 +136,7 @@ impl Verdict {
             logs.row([partition.to_string(), transactions.to_string(), checksum.clone()]);
         }
         output.line(format_args!("{logs}\n"))?;
-        for Check { name, violations } in &self.checks {
-            let verdict = if violations.is_empty() { "ok  " } else { "FAIL" };
-            output.line(format_args!("{verdict}  {name}"))?;
-            for violation in violations.iter().take(SHOWN) {
-                output.line(format_args!("      {violation}"))?;
-            }
-            if violations.len() > SHOWN {
-                output.line(format_args!("      and {} more", violations.len() - SHOWN))?;
-            }
-        }
-        Ok(())
+        self.checks.iter().try_for_each(|check| check.print(output))
     }
 }
 
