@@ -190,6 +190,12 @@ pub enum Effect {
     /// Ask a coordinator outside of the cluster, in order after what was asked before; answered by
     /// `Coordinator`.
     Coordinate(ToCoordinator),
+    /// Bound an accepted connection no longer in what clients' ones are bounded in: a node of the
+    /// cluster is at its other end.
+    LiftBounds {
+        /// The connection.
+        conn: ConnectionId,
+    },
 }
 
 /// An event worth a line in the operator's log.

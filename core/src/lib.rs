@@ -23,6 +23,7 @@ pub mod membership;
 pub mod node;
 pub mod partition;
 pub mod planted;
+pub mod rate;
 pub mod record;
 pub mod recorder;
 pub mod sequencer;

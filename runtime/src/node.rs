@@ -163,6 +163,7 @@ fn perform<N: Net, J: JournalPort, T: Timer>(
                 let coordinator = world.coordinator.as_mut();
                 coordinator.expect("a node with a coordinator outside has a port").ask(request);
             }
+            Effect::LiftBounds { conn } => world.net.lift_bounds(conn),
         }
     }
     // The journal first: its thread can write while this one is busy with sockets.

@@ -49,6 +49,9 @@ pub trait Net: Send + 'static {
     fn send(&mut self, conn: ConnectionId, frame: Frame);
     /// Closes after what was queued is written. No `Closed` event follows.
     fn close(&mut self, conn: ConnectionId);
+    /// Bounds a connection no longer in what it may bring: a node of the cluster is at its other
+    /// end. A transport that bounds nobody has nothing to do.
+    fn lift_bounds(&mut self, _conn: ConnectionId) {}
     /// Writes what was queued: one vectored write a connection, the rest when it is writable.
     fn flush(&mut self);
     /// Ready as soon as at least one event was pushed to `events`.

@@ -56,6 +56,7 @@ pub fn effect_text(effect: &Effect) -> String {
         Effect::Report(report) => report_text(report),
         Effect::Stop { reason } => format!("stop: {reason}"),
         Effect::Coordinate(request) => format!("ask the coordinator {request:?}"),
+        Effect::LiftBounds { conn } => format!("lift the bounds of {}", connection(*conn)),
     }
 }
 

@@ -78,7 +78,7 @@ pub enum FrameError {
 /// Takes the first whole frame off `buffer`, without copying it. `None`: more bytes are needed.
 ///
 /// # Errors
-/// When the bytes can't be a frame; lengths are checked before space is reserved for them.
+/// When the bytes can't be a frame. No space is reserved for what is missing.
 pub fn split_frame(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<Frame>, FrameError> {
     if buffer.len() < FRAME_HEADER_BYTES {
         return Ok(None);
@@ -100,13 +100,31 @@ pub fn split_frame(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<Fram
     }
     let whole = head_end + payload as usize;
     if buffer.len() < whole {
-        buffer.reserve(whole - buffer.len());
         return Ok(None);
     }
     let mut frame = buffer.split_to(whole).freeze();
     frame.advance(FRAME_HEADER_BYTES);
     let head = frame.split_to(head as usize);
     Ok(Some(Frame { head, payload: frame }))
+}
+
+/// How long the frame that begins here says it is on the wire, once that much of it has come. Nothing
+/// was verified: [`split_frame`] does that.
+///
+/// ```
+/// use bytes::{Bytes, BytesMut};
+/// use waltz_core::wire::{Frame, announced_frame_bytes};
+///
+/// let frame = Frame { head: Bytes::from_static(b"head"), payload: Bytes::new() };
+/// let mut bytes = BytesMut::new();
+/// frame.encode(&mut bytes);
+/// assert_eq!(announced_frame_bytes(&bytes[..12]), Some(frame.encoded_bytes()));
+/// assert_eq!(announced_frame_bytes(&bytes[..11]), None);
+/// ```
+pub fn announced_frame_bytes(bytes: &[u8]) -> Option<usize> {
+    let mut header = bytes.get(..FRAME_HEADER_BYTES)?;
+    let (head, payload) = (header.get_u32_le() as usize, header.get_u32_le() as usize);
+    Some(FRAME_HEADER_BYTES.saturating_add(head).saturating_add(payload))
 }
 
 fn checksum(head_length: u32, payload_length: u32, head: &[u8]) -> u32 {

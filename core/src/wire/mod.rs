@@ -21,7 +21,7 @@ pub use client::{
     NodeView, PartitionStatus, PartitionView, ReplicaStatus, ServerReply,
 };
 pub use coordinator::{CoordinatorRefusal, FromCoordinator, ToCoordinator};
-pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, split_frame};
+pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, announced_frame_bytes, split_frame};
 pub use hello::{Hello, Refusal, Unspoken, Version, Welcome, Who, agree};
 pub use inspection::{NodeInspection, NodeRegistration, ReplicaInspection};
 pub use operator::{KnownPartition, OperatorRefusal, OperatorRequest};

@@ -256,6 +256,7 @@ impl Rig {
             }
             Effect::WakeAt(time) => self.hosts[index].wake_at = Some(time),
             Effect::Report(report) => self.reports.push(report.text),
+            Effect::LiftBounds { .. } => {}
             other => panic!("unexpected {other:?}"),
         }
     }

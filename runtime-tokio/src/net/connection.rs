@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::net::tcp::OwnedWriteHalf;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use waltz_core::wire::Frame;
 
 use super::outgoing::Outgoing;
@@ -20,6 +20,8 @@ pub(super) struct Connection {
     blocked: bool,
     /// Dropped to tell the task that nothing it reads is wanted any more.
     stop: Option<oneshot::Sender<()>>,
+    /// Tells the task that it is bound no longer; one that was dialled never is.
+    lifted: Option<watch::Sender<bool>>,
 }
 
 #[derive(Debug)]
@@ -36,11 +38,22 @@ enum Socket {
 impl Connection {
     pub(super) fn dialing(stop: oneshot::Sender<()>) -> Self {
         let outgoing = Outgoing::default();
-        Self { socket: Socket::Dialing, outgoing, blocked: false, stop: Some(stop) }
+        let socket = Socket::Dialing;
+        Self { socket, outgoing, blocked: false, stop: Some(stop), lifted: None }
     }
 
-    pub(super) fn accepted(write: WriteHalf, stop: oneshot::Sender<()>) -> Self {
-        Self { socket: Socket::Open(write), ..Self::dialing(stop) }
+    pub(super) fn accepted(
+        write: WriteHalf,
+        stop: oneshot::Sender<()>,
+        lifted: watch::Sender<bool>,
+    ) -> Self {
+        Self { socket: Socket::Open(write), lifted: Some(lifted), ..Self::dialing(stop) }
+    }
+
+    pub(super) fn lift_bounds(&self) {
+        if let Some(lifted) = &self.lifted {
+            lifted.send_replace(true);
+        }
     }
 
     pub(super) fn opened(&mut self, write: WriteHalf) {

@@ -3,13 +3,13 @@
 //! Bounded for each connection: one whose frames the loop has not taken waits, so that its socket
 //! fills up and the peer has to wait too. Each taking empties the inbox, so it is enough for a
 //! connection to know how much it left there since the last one. What all of them left is bounded,
-//! too.
+//! too; what is no whole frame yet is not here (`bounds.rs`).
 
 use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use waltz_core::access::Identity;
 use waltz_core::io::ConnectionId;
 use waltz_core::wire::Frame;
@@ -25,6 +25,7 @@ pub(super) enum Arrival {
         write: WriteHalf,
         identity: Option<Identity>,
         stop: oneshot::Sender<()>,
+        lifted: watch::Sender<bool>,
     },
     /// A dial succeeded.
     Dialed { conn: ConnectionId, write: WriteHalf, identity: Option<Identity> },

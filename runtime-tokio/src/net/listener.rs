@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use waltz_core::io::ConnectionId;
 
 use super::NetConfig;
 use super::admission::{Admission, Place};
+use super::bounds::{Bounds, FrameRoom};
 use super::inbox::{Arrival, Inbox};
-use super::reader::receive;
+use super::reader::{Reader, receive};
 use super::stream::Stream;
 use crate::tls::Tls;
 
@@ -21,7 +22,8 @@ use crate::tls::Tls;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections for ever, numbered from 0.
-pub(super) async fn accept(listener: TcpListener, inbox: Arc<Inbox>, config: Arc<NetConfig>) {
+pub(super) async fn accept(listener: TcpListener, accepting: Accepting) {
+    let config = &accepting.config;
     let admission = Admission::new(config.connections, config.connections_per_address);
     let handshakes = Arc::new(Semaphore::new(config.handshakes));
     let mut accepted = 0;
@@ -35,7 +37,7 @@ pub(super) async fn accept(listener: TcpListener, inbox: Arc<Inbox>, config: Arc
                 match admission.admit(from.ip()) {
                     Ok(place) => {
                         let admitted = Admitted { conn, stream, from, place, permit };
-                        admit(admitted, &inbox, &config);
+                        admit(admitted, accepting.clone());
                     }
                     Err(reason) => tracing::debug!(%from, "closed a connection: {reason}"),
                 }
@@ -50,6 +52,14 @@ pub(super) async fn accept(listener: TcpListener, inbox: Arc<Inbox>, config: Arc
     }
 }
 
+/// What all accepted connections have to do with.
+#[derive(Debug, Clone)]
+pub(super) struct Accepting {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) config: Arc<NetConfig>,
+    pub(super) room: Arc<FrameRoom>,
+}
+
 /// A connection that may go on, and what it takes up of what there may be.
 struct Admitted {
     conn: ConnectionId,
@@ -60,22 +70,21 @@ struct Admitted {
     permit: OwnedSemaphorePermit,
 }
 
-fn admit(admitted: Admitted, inbox: &Arc<Inbox>, config: &Arc<NetConfig>) {
+fn admit(admitted: Admitted, accepting: Accepting) {
     let Admitted { conn, stream, from, place, permit } = admitted;
     if stream.set_nodelay(true).is_err() {
         return; // It is gone already.
     }
-    let (inbox, config) = (inbox.clone(), config.clone());
-    match config.tls.clone() {
+    match accepting.config.tls.clone() {
         None => {
-            let reading = take_in(conn, Stream::Plain(stream), inbox, config);
+            let reading = take_in(conn, Stream::Plain(stream), accepting);
             tokio::spawn(keeping(place, reading))
         }
         Some(tls) => tokio::spawn(async move {
-            let secured = secure(stream, &tls, config.handshake_timeout).await;
+            let secured = secure(stream, &tls, accepting.config.handshake_timeout).await;
             drop(permit);
             match secured {
-                Ok(stream) => keeping(place, take_in(conn, stream, inbox, config)).await,
+                Ok(stream) => keeping(place, take_in(conn, stream, accepting)).await,
                 Err(reason) => tracing::warn!(%from, "refused a connection: {reason}"),
             }
         }),
@@ -96,17 +105,15 @@ async fn secure(stream: TcpStream, tls: &Tls, timeout: Duration) -> Result<Strea
 }
 
 /// Tells the loop of a connection, and reads it. Only now does the loop have to do with it.
-fn take_in(
-    conn: ConnectionId,
-    stream: Stream,
-    inbox: Arc<Inbox>,
-    config: Arc<NetConfig>,
-) -> impl Future<Output = ()> {
+fn take_in(conn: ConnectionId, stream: Stream, accepting: Accepting) -> impl Future<Output = ()> {
+    let Accepting { inbox, config, room } = accepting;
     let identity = stream.identity();
     let (read, write) = stream.split();
     let (stop, stopped) = oneshot::channel();
-    inbox.leave(Arrival::Accepted { conn, write, identity, stop });
-    receive(conn, read, stopped, inbox, config)
+    let (lifted, is_lifted) = watch::channel(false);
+    let bounds = Bounds::new(config.rates, room, is_lifted);
+    inbox.leave(Arrival::Accepted { conn, write, identity, stop, lifted });
+    async move { receive(Reader::bound(conn, read, &inbox, &config, bounds), stopped).await }
 }
 
 fn is_about_one_connection(kind: ErrorKind) -> bool {

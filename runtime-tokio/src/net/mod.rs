@@ -2,7 +2,8 @@
 //!
 //! Each connection has a task that reads and splits frames; the loop writes by itself, so that a
 //! frame leaves without a detour. What one connection may hold is bounded both ways: one whose
-//! frames are not taken is not read, one that does not read is closed.
+//! frames are not taken is not read, one that does not read is closed. Clients are bound in how fast
+//! they may send, and in what they may hold of frames that are not whole (`bounds.rs`).
 //!
 //! ```text
 //!   socket ─▶ task of the connection ─▶ inbox ─▶ poll ─▶ loop
@@ -10,6 +11,9 @@
 //! ```
 
 mod admission;
+mod bounds;
+#[cfg(test)]
+mod bounds_tests;
 mod connection;
 mod inbox;
 #[cfg(test)]
@@ -34,11 +38,14 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use waltz_core::io::{Address, ConnectionId};
 use waltz_core::limits::Limits;
+use waltz_core::rate::Rates;
 use waltz_core::wire::Frame;
 use waltz_runtime::{Net, NetEvent};
 
+use bounds::FrameRoom;
 use connection::Connection;
 use inbox::{Arrival, Inbox};
+use listener::Accepting;
 
 use crate::tls::Tls;
 
@@ -52,9 +59,13 @@ pub struct NetConfig {
     /// The most bytes of frames a connection may have waiting for the loop before it is no longer
     /// read; a single read may exceed it alone.
     pub incoming_bytes: usize,
-    /// The most bytes of frames that all connections together may have waiting for the loop before
-    /// none of them is read; a single read may exceed it alone.
+    /// The most bytes that all connections together may have waiting for the loop. Where others
+    /// dial, half of it is for frames: when they wait for the loop, no connection is read, though a
+    /// single read may exceed it alone. The other half is for what accepted connections have of
+    /// frames that are not whole, beyond 32 KiB each.
     pub incoming_bytes_in_all: usize,
+    /// How fast an accepted connection is read, until its bounds are lifted.
+    pub rates: Rates,
     /// How many connections may be accepted at the same time; more are closed at once.
     pub connections: usize,
     /// How many of them may come from one address.
@@ -78,6 +89,7 @@ impl Default for NetConfig {
             outgoing_bytes: 64 << 20,
             incoming_bytes: 1 << 20,
             incoming_bytes_in_all: 256 << 20,
+            rates: Rates::default(),
             connections: 10_000,
             connections_per_address: 2_000,
             handshakes: 128,
@@ -111,14 +123,22 @@ pub struct TcpNet {
     /// What was taken from the inbox; empty between polls, kept for its memory.
     arrivals: Vec<Arrival>,
     accepting: Option<JoinHandle<()>>,
+    /// What accepted connections share for long frames.
+    room: Arc<FrameRoom>,
 }
 
 impl TcpNet {
     /// Connections of a process that only dials.
     pub fn dialing(config: impl Into<NetConfig>) -> Self {
         let config = config.into();
+        Self::new(config.incoming_bytes_in_all, 0, config)
+    }
+
+    /// So many bytes may wait in whole frames, and so many in what is none yet.
+    fn new(whole_bytes: usize, unfinished_bytes: usize, config: NetConfig) -> Self {
         Self {
-            inbox: Arc::new(Inbox::new(config.incoming_bytes, config.incoming_bytes_in_all)),
+            inbox: Arc::new(Inbox::new(config.incoming_bytes, whole_bytes)),
+            room: Arc::new(FrameRoom::new(unfinished_bytes)),
             config: Arc::new(config),
             connections: HashMap::new(),
             queued: Vec::new(),
@@ -143,9 +163,12 @@ impl TcpNet {
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
-        let mut net = Self::dialing(config);
-        let accepting = listener::accept(listener, net.inbox.clone(), net.config.clone());
-        net.accepting = Some(tokio::spawn(accepting));
+        let config = config.into();
+        let half = config.incoming_bytes_in_all / 2;
+        let mut net = Self::new(config.incoming_bytes_in_all - half, half, config);
+        let (inbox, config, room) = (net.inbox.clone(), net.config.clone(), net.room.clone());
+        let accepting = Accepting { inbox, config, room };
+        net.accepting = Some(tokio::spawn(listener::accept(listener, accepting)));
         Ok(net)
     }
 
@@ -159,8 +182,8 @@ impl TcpNet {
 
     fn take_in(&mut self, arrival: Arrival, events: &mut Vec<NetEvent>) {
         match arrival {
-            Arrival::Accepted { conn, write, identity, stop } => {
-                self.connections.insert(conn, Connection::accepted(write, stop));
+            Arrival::Accepted { conn, write, identity, stop, lifted } => {
+                self.connections.insert(conn, Connection::accepted(write, stop, lifted));
                 events.push(NetEvent::Opened { conn, identity });
             }
             Arrival::Dialed { conn, write, identity } => {
@@ -210,6 +233,12 @@ impl Net for TcpNet {
     fn close(&mut self, conn: ConnectionId) {
         if let Some(connection) = self.connections.remove(&conn) {
             connection.close(self.config.close_timeout);
+        }
+    }
+
+    fn lift_bounds(&mut self, conn: ConnectionId) {
+        if let Some(connection) = self.connections.get(&conn) {
+            connection.lift_bounds();
         }
     }
 

@@ -4,15 +4,16 @@ use std::io;
 use std::mem::size_of;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use waltz_core::io::{Address, ConnectionId};
 use waltz_core::limits::Limits;
-use waltz_core::wire::{Frame, FrameError, split_frame};
+use waltz_core::wire::{Frame, FrameError, announced_frame_bytes, split_frame};
 
 use super::NetConfig;
+use super::bounds::{ALLOWANCE_BYTES, Bounds};
 use super::inbox::{Arrival, Inbox, Untaken};
 use super::stream::{ReadHalf, Stream};
 
@@ -43,7 +44,7 @@ pub(super) async fn dial(
             let identity = stream.identity();
             let (read, write) = stream.split();
             inbox.leave(Arrival::Dialed { conn, write, identity });
-            return receive(conn, read, stop, inbox, config).await;
+            return receive(Reader::free(conn, read, &inbox, &config), stop).await;
         }
         Ok(Err(reason)) => reason,
         Err(_) => format!("no answer within {:?}", config.connect_timeout),
@@ -65,62 +66,150 @@ async fn connect(address: &Address, config: &NetConfig) -> Result<Stream, String
 }
 
 /// Reads until the connection ends or the loop has dropped its end of `stop`.
-pub(super) async fn receive(
-    conn: ConnectionId,
-    mut read: ReadHalf,
-    mut stop: oneshot::Receiver<()>,
-    inbox: Arc<Inbox>,
-    config: Arc<NetConfig>,
-) {
+pub(super) async fn receive(mut reader: Reader<'_>, mut stop: oneshot::Receiver<()>) {
     tokio::select! {
         biased;
         _ = &mut stop => {}
-        reason = receive_frames(conn, &mut read, &inbox, &config) => {
-            return inbox.leave(Arrival::Closed { conn, reason });
+        reason = reader.receive_frames() => {
+            return reader.inbox.leave(Arrival::Closed { conn: reader.conn, reason });
         }
     }
     // Closing a socket that holds unread bytes resets the connection, and a reset may overtake
     // the last frames sent on it.
-    let _ = tokio::time::timeout(config.close_timeout, discard(&mut read)).await;
+    let close_timeout = reader.config.close_timeout;
+    let mut read = reader.into_read_half();
+    let _ = tokio::time::timeout(close_timeout, discard(&mut read)).await;
 }
 
-/// Hands over frames until there can be no more; tells why.
-async fn receive_frames(
+/// What is read of one connection.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
     conn: ConnectionId,
-    read: &mut ReadHalf,
-    inbox: &Inbox,
-    config: &NetConfig,
-) -> String {
-    let mut buffer = BytesMut::new();
-    let mut read_bytes = SMALLEST_READ_BYTES;
-    let mut untaken = Untaken::default();
-    let mut is_first = true;
-    loop {
-        if buffer.capacity() - buffer.len() < read_bytes / 2 {
-            buffer.reserve(read_bytes);
+    read: ReadHalf,
+    inbox: &'a Inbox,
+    config: &'a NetConfig,
+    /// What it is bound by, if it is.
+    bounds: Option<Bounds>,
+    /// What came and is no whole frame yet.
+    buffer: BytesMut,
+    /// Where [`SMALLEST_READ_BYTES`] and [`LARGEST_READ_BYTES`] have got it.
+    read_bytes: usize,
+    untaken: Untaken,
+}
+
+impl<'a> Reader<'a> {
+    /// One that is not bound: this end has dialled.
+    pub(super) fn free(
+        conn: ConnectionId,
+        read: ReadHalf,
+        inbox: &'a Inbox,
+        config: &'a NetConfig,
+    ) -> Self {
+        let (bounds, buffer, untaken) = (None, BytesMut::new(), Untaken::default());
+        let read_bytes = SMALLEST_READ_BYTES;
+        Self { conn, read, inbox, config, bounds, buffer, read_bytes, untaken }
+    }
+
+    /// One that is bound until that is lifted.
+    pub(super) fn bound(
+        conn: ConnectionId,
+        read: ReadHalf,
+        inbox: &'a Inbox,
+        config: &'a NetConfig,
+        bounds: Bounds,
+    ) -> Self {
+        Self { bounds: Some(bounds), ..Self::free(conn, read, inbox, config) }
+    }
+
+    /// What is left to be read; it holds nothing any more.
+    fn into_read_half(self) -> ReadHalf {
+        self.read
+    }
+
+    /// Hands over frames until there can be no more; tells why.
+    async fn receive_frames(&mut self) -> String {
+        let mut is_first = true;
+        loop {
+            let room = self.make_room().await;
+            let count = match self.read.read_buf(&mut (&mut self.buffer).limit(room)).await {
+                Ok(count) if count > 0 => count,
+                end => return ended(&end, &self.buffer),
+            };
+            if is_first && is_tls(&self.buffer) {
+                return OTHER_SPEAKS_TLS.into();
+            }
+            if count == room {
+                self.read_bytes = (self.read_bytes * 2).min(LARGEST_READ_BYTES);
+            } else if count < self.read_bytes / 8 {
+                self.read_bytes = (self.read_bytes / 2).max(SMALLEST_READ_BYTES);
+            }
+            let (frames, outcome) = split_frames(&mut self.buffer, &self.config.limits);
+            if !frames.is_empty() {
+                self.hand_over(frames).await;
+                is_first = false;
+            }
+            if let Err(error) = outcome {
+                return error.to_string();
+            }
         }
-        let room = buffer.capacity() - buffer.len();
-        let count = match read.read_buf(&mut buffer).await {
-            Ok(count) if count > 0 => count,
-            end => return ended(&end, &buffer),
+    }
+
+    /// Makes room in the buffer once more may be read, and tells how much may be.
+    async fn make_room(&mut self) -> usize {
+        let announced = announced_frame_bytes(&self.buffer).unwrap_or(0);
+        let missing = announced.saturating_sub(self.buffer.len());
+        if let Some(bounds) = &mut self.bounds {
+            bounds.due().await;
+            if announced > ALLOWANCE_BYTES {
+                bounds.make_room(announced).await;
+            }
+            if bounds.are_lifted() {
+                self.bounds = None;
+            }
+        }
+        if missing > 0 {
+            self.buffer.reserve(missing);
+        }
+        if self.bounds.is_none() {
+            if self.buffer.capacity() - self.buffer.len() < self.read_bytes / 2 {
+                self.buffer.reserve(self.read_bytes);
+            }
+            return self.buffer.capacity() - self.buffer.len();
+        }
+        // No more than the frame that there is room for, or than the allowance.
+        let room = match announced > ALLOWANCE_BYTES {
+            true => missing,
+            false => self.read_bytes.min(ALLOWANCE_BYTES - self.buffer.len()),
         };
-        if is_first && is_tls(&buffer) {
-            return OTHER_SPEAKS_TLS.into();
+        self.buffer.reserve(room);
+        room
+    }
+
+    /// Leaves frames for the loop, as fast as the connection may bring them.
+    async fn hand_over(&mut self, frames: Vec<Frame>) {
+        let mut due = Vec::with_capacity(frames.len());
+        for frame in frames {
+            if self.bounds.as_ref().is_some_and(|bounds| !bounds.wait().is_zero()) {
+                self.leave(std::mem::take(&mut due)).await;
+            }
+            if let Some(bounds) = &mut self.bounds {
+                bounds.due().await;
+                bounds.on_frame(frame.encoded_bytes());
+            }
+            due.push(frame);
         }
-        if count == room {
-            read_bytes = (read_bytes * 2).min(LARGEST_READ_BYTES);
-        } else if count < read_bytes / 8 {
-            read_bytes = (read_bytes / 2).max(SMALLEST_READ_BYTES);
+        self.leave(due).await;
+        if let Some(bounds) = &mut self.bounds {
+            bounds.release_room();
         }
-        let (frames, outcome) = split_frames(&mut buffer, &config.limits);
-        if !frames.is_empty() {
-            let bytes = frames.iter().map(|f| f.encoded_bytes() + size_of::<Frame>()).sum();
-            inbox.leave_frames(conn, frames, bytes, &mut untaken).await;
-            is_first = false;
+    }
+
+    async fn leave(&mut self, frames: Vec<Frame>) {
+        if frames.is_empty() {
+            return;
         }
-        if let Err(error) = outcome {
-            return error.to_string();
-        }
+        let bytes = frames.iter().map(|f| f.encoded_bytes() + size_of::<Frame>()).sum();
+        self.inbox.leave_frames(self.conn, frames, bytes, &mut self.untaken).await;
     }
 }
 

@@ -276,7 +276,7 @@ async fn a_connection_whose_frames_are_not_taken_is_not_read() {
 }
 
 /// Ready once all other tasks of this thread, and the sockets, have had many turns.
-async fn idle() {
+pub(super) async fn idle() {
     for _ in 0..2000 {
         tokio::task::yield_now().await;
     }

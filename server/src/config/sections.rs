@@ -168,8 +168,16 @@ section! {
         /// How many TLS handshakes may be under way; more connections wait to be accepted.
         handshakes: NonZeroU32 = "128";
         /// How many bytes of what came may wait for the node in all; beyond that it reads nothing
-        /// more until it has caught up. Units: K, M, G.
+        /// more until it has caught up. Half of it is for messages longer than 32K that have not
+        /// come as a whole; clients wait for room there. Units: K, M, G.
         incoming: Bytes = "256M";
+        /// How many bytes a client may send on a connection in a second; the connection is read no
+        /// faster, so that the client waits. At least 1M and the largest record. Nodes of the cluster
+        /// are not bound. Units: K, M, G.
+        bytes_per_second: Option<Bytes>, such as "16M";
+        /// How many messages, such as appends, a client may send on a connection in a second; the
+        /// connection is read no faster. Nodes of the cluster are not bound.
+        messages_per_second: Option<NonZeroU32>, such as "5000";
     }
 }
 

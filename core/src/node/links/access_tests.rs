@@ -73,3 +73,18 @@ fn no_hello_is_said_to_who_is_no_node() {
         assert_eq!(rig.sent().len(), hellos, "{name}");
     }
 }
+
+#[test]
+fn only_a_node_that_is_let_in_is_bounded_no_longer() {
+    let (node, client) = (Who::Node(DIALLER), Who::Client(ClientId(5)));
+    for (name, who, is_lifted) in [
+        ("n1", node, true),
+        ("reader", node, false),
+        ("reader", client, false),
+        ("n1", client, false),
+    ] {
+        let (rig, answer) = greeted(Some(name), who, Version::NEWEST);
+        let lifted = Effect::LiftBounds { conn: accepted_end() };
+        assert_eq!(rig.effects.contains(&lifted), is_lifted, "{name} as {who:?}: {answer:?}");
+    }
+}

@@ -2,7 +2,7 @@
 //! else is said over it before.
 
 use super::{Link, LinkEvent, Links, Peer, State};
-use crate::io::{ConnectionId, Context, Level};
+use crate::io::{ConnectionId, Context, Effect, Level};
 use crate::wire::{Hello, Message, Refusal, Version, Welcome, Who, agree};
 
 impl Links {
@@ -26,6 +26,9 @@ impl Links {
                 self.links.insert(conn, Link::new(state, version, rights, cx.now));
                 if let Err(refusal) = self.may_greet(conn, hello.who, version) {
                     return self.turn_away(cx, conn, refusal, events);
+                }
+                if state == State::Node {
+                    cx.effects.push(Effect::LiftBounds { conn });
                 }
                 let welcome = Welcome { version, cluster: self.cluster, node: self.node };
                 self.send(cx, conn, &Message::Welcome(welcome));

@@ -2,6 +2,7 @@
 
 mod journal;
 mod node;
+mod rates;
 mod security;
 mod stop;
 
@@ -139,6 +140,7 @@ fn connections(settings: &LimitSettings, tls: Option<Tls>) -> NetConfig {
         connections: settings.connections.get() as usize,
         connections_per_address: settings.connections_per_address.get() as usize,
         handshakes: settings.handshakes.get() as usize,
+        rates: rates::of(settings),
         tls,
         ..limits(settings).into()
     }

@@ -10,7 +10,7 @@ use waltz_core::node::{CoordinatorAt, NodeConfig, Roles};
 use waltz_core::partition::retention::RetentionConfig;
 use waltz_core::wire::Version;
 
-use super::security;
+use super::{rates, security};
 use crate::args::Coordinator;
 use crate::commands::connect::cluster_key;
 use crate::config::{ClusterSettings, LimitSettings, LocalityName, NodeSettings, Role, Settings};
@@ -43,6 +43,7 @@ pub fn node_config(settings: &Settings, listen: SocketAddr) -> Result<NodeConfig
         )));
     }
     security::check(settings, listen)?;
+    rates::check(&settings.limits)?;
     let address = node.advertise.as_ref().map_or_else(|| listen.to_string(), |to| to.0.clone());
     let (id, cluster) = (NodeId(node.id), cluster_key(&settings.cluster.name));
     let coordinator = coordinator(settings)?;
