@@ -175,8 +175,8 @@ section! {
         /// faster, so that the client waits. At least 1M and the largest record. Nodes of the cluster
         /// are not bound. Units: K, M, G.
         bytes_per_second: Option<Bytes>, such as "16M";
-        /// How many messages, such as appends, a client may send on a connection in a second; the
-        /// connection is read no faster. Nodes of the cluster are not bound.
+        /// How many messages a client may send on a connection in a second; the connection is read no
+        /// faster. One message may append many records. Nodes of the cluster are not bound.
         messages_per_second: Option<NonZeroU32>, such as "5000";
     }
 }
