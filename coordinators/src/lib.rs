@@ -20,10 +20,14 @@ pub mod conformance;
 #[cfg(feature = "engines")]
 mod desk;
 #[cfg(feature = "engines")]
+mod dial;
+#[cfg(feature = "engines")]
 mod etcd;
 mod memory;
 #[cfg(feature = "engines")]
 mod port;
+#[cfg(feature = "engines")]
+mod security;
 #[cfg(feature = "engines")]
 mod seen;
 #[cfg(feature = "engines")]
@@ -35,3 +39,5 @@ pub use address::{AddressError, CoordinatorAddress, Engine};
 pub use memory::{MemoryCoordinator, MemoryPort};
 #[cfg(feature = "engines")]
 pub use port::Port;
+#[cfg(feature = "engines")]
+pub use security::{Login, LoginError, Security};

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use waltz_core::io::CoordinatorEvent;
 use waltz_core::wire::ToCoordinator;
@@ -10,6 +11,7 @@ use waltz_runtime::CoordinatorPort;
 
 use crate::address::{CoordinatorAddress, Engine};
 use crate::desk::{Asked, Backend, Desk, run};
+use crate::security::Security;
 
 /// How many events wait for the node; a session with more of them stops reading.
 const EVENTS: usize = 1024;
@@ -35,10 +37,25 @@ impl Port {
     /// # }
     /// ```
     pub fn connect(address: &CoordinatorAddress, cluster: &str) -> Self {
+        Self::connect_secured(address, cluster, Security::default())
+    }
+
+    /// Connects as [`connect`](Self::connect) does, to a coordinator that is secured. Files of
+    /// certificates are looked at every few seconds, and connections that are made after a change use
+    /// the new ones.
+    pub fn connect_secured(
+        address: &CoordinatorAddress,
+        cluster: &str,
+        security: Security,
+    ) -> Self {
+        if let Some(tls) = &security.tls {
+            tls.keep_watch(&Handle::current());
+        }
+        let members = address.members();
         match address.engine() {
-            Engine::Etcd => Self::serve(crate::etcd::Etcd::new(address.members(), cluster)),
+            Engine::Etcd => Self::serve(crate::etcd::Etcd::new(members, cluster, security)),
             Engine::ZooKeeper => {
-                Self::serve(crate::zookeeper::ZooKeeper::new(address.members(), cluster))
+                Self::serve(crate::zookeeper::ZooKeeper::new(members, cluster, security))
             }
         }
     }

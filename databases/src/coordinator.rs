@@ -10,6 +10,7 @@ use crate::etcd::Etcd;
 use crate::place::Place;
 use crate::process::ServerProcess;
 use crate::running::{Running, directory};
+use crate::tls::ServerTls;
 use crate::zookeeper::ZooKeeper;
 
 /// Which coordinator.
@@ -59,6 +60,15 @@ impl CoordinatorServer {
         Ok(members.remove(0))
     }
 
+    /// Starts a coordinator whose clients have to speak TLS.
+    ///
+    /// # Errors
+    /// When there is no such server on this machine, or it does not start.
+    pub fn start_secured(kind: CoordinatorKind, tls: ServerTls) -> Result<Self, ServerError> {
+        let mut members = Self::start_all(kind, &[Place::default()], Some(&tls))?;
+        Ok(members.remove(0))
+    }
+
     /// Starts a coordinator of several members, each at its place. Nobody waits until they are
     /// ready, neither now nor when one of them is restarted: what one waits for the others may not
     /// be there to give.
@@ -69,10 +79,20 @@ impl CoordinatorServer {
         kind: CoordinatorKind,
         places: &[Place],
     ) -> Result<Vec<Self>, ServerError> {
+        Self::start_all(kind, places, None)
+    }
+
+    fn start_all(
+        kind: CoordinatorKind,
+        places: &[Place],
+        tls: Option<&ServerTls>,
+    ) -> Result<Vec<Self>, ServerError> {
         let engines: Vec<Engine> = match kind {
-            CoordinatorKind::Etcd => Etcd::make(places)?.into_iter().map(Engine::Etcd).collect(),
+            CoordinatorKind::Etcd => {
+                Etcd::make(places, tls)?.into_iter().map(Engine::Etcd).collect()
+            }
             CoordinatorKind::ZooKeeper => {
-                ZooKeeper::make(places)?.into_iter().map(Engine::ZooKeeper).collect()
+                ZooKeeper::make(places, tls)?.into_iter().map(Engine::ZooKeeper).collect()
             }
         };
         let start = |engine| {
@@ -96,6 +116,36 @@ impl CoordinatorServer {
     /// Where it is, such as `etcd://127.0.0.1:40001`; the same as long as it exists.
     pub fn address(&self) -> String {
         Self::address_of(std::slice::from_ref(self))
+    }
+
+    /// Makes a user who may read and write everything below a prefix. From then on nobody is
+    /// answered who has not logged in, except by ZooKeeper, which knows no users: what a client makes
+    /// there in somebody's name is that one's alone.
+    ///
+    /// # Errors
+    /// When etcd does not do it.
+    pub fn require_login(
+        &self,
+        user: &str,
+        password: &str,
+        prefix: &str,
+    ) -> Result<(), ServerError> {
+        match &self.engine {
+            Engine::Etcd(etcd) => etcd.require_login(user, password, prefix),
+            Engine::ZooKeeper(_) => Ok(()),
+        }
+    }
+
+    /// Makes a user of [`require_login`](Self::require_login) anew: whoever has logged in has to do
+    /// so again. In ZooKeeper nobody has.
+    ///
+    /// # Errors
+    /// When etcd does not do it.
+    pub fn replace_user(&self, user: &str, password: &str) -> Result<(), ServerError> {
+        match &self.engine {
+            Engine::Etcd(etcd) => etcd.replace_user(user, password),
+            Engine::ZooKeeper(_) => Ok(()),
+        }
     }
 
     /// The port that it listens on.

@@ -28,6 +28,7 @@ mod process;
 mod programs;
 mod running;
 mod server;
+mod tls;
 mod zookeeper;
 
 pub use coordinator::{CoordinatorKind, CoordinatorServer};
@@ -35,3 +36,4 @@ pub use error::ServerError;
 pub use place::Place;
 pub use programs::find_or_install;
 pub use server::{Kind, Server};
+pub use tls::ServerTls;

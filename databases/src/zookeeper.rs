@@ -11,6 +11,7 @@ use crate::place::Place;
 use crate::port::Port;
 use crate::process::ServerProcess;
 use crate::programs::find_or_install;
+use crate::tls::ServerTls;
 
 const MAIN_CLASS: &str = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
 
@@ -25,6 +26,8 @@ pub(crate) struct ZooKeeper {
     ports: Ports,
     /// Its number in the ensemble, and the lines that name all of it; none when it is alone.
     ensemble: Option<(usize, String)>,
+    /// What secures the port for clients.
+    tls: Option<ServerTls>,
 }
 
 #[derive(Debug)]
@@ -44,13 +47,23 @@ impl Ports {
 
 impl ZooKeeper {
     /// Servers of one ensemble, each at its place.
-    pub(crate) fn make(places: &[Place]) -> Result<Vec<Self>, ServerError> {
+    pub(crate) fn make(
+        places: &[Place],
+        tls: Option<&ServerTls>,
+    ) -> Result<Vec<Self>, ServerError> {
         const PACKAGE: &str = "libzookeeper-java";
         let java = find_or_install("java", "default-jre-headless")?;
         let server = find_or_install("zookeeper.jar", PACKAGE)?;
         // Without it there is no log.
         let log = find_or_install("slf4j-simple.jar", PACKAGE)?;
-        let classes = format!("{}:{}", log.display(), server.display());
+        let mut classes = format!("{}:{}", log.display(), server.display());
+        if tls.is_some() {
+            // What TLS takes, and the server does not name itself.
+            for part in ["netty-codec.jar", "netty-resolver.jar"] {
+                classes =
+                    format!("{classes}:{}", find_or_install(part, "libnetty-java")?.display());
+            }
+        }
         let ports = places.iter().map(Ports::at).collect::<Result<Vec<_>, _>>()?;
         let line = |(index, (place, ports)): (usize, (&Place, &Ports))| {
             let Ports { followers, elections, .. } = ports;
@@ -65,6 +78,7 @@ impl ZooKeeper {
             place: Place::clone(place),
             ports,
             ensemble: lines.clone().map(|lines| (index + 1, lines)),
+            tls: tls.cloned(),
         };
         Ok(places.iter().zip(ports).enumerate().map(make).collect())
     }
@@ -105,8 +119,6 @@ impl ZooKeeper {
         let data = directory.join("data");
         let mut settings = vec![
             format!("dataDir={}", data.display()),
-            format!("clientPortAddress={}", self.place.host),
-            format!("clientPort={}", self.port()),
             format!("tickTime={TICK_MS}"),
             "minSessionTimeout=500".to_owned(),
             "maxSessionTimeout=60000".to_owned(),
@@ -114,11 +126,33 @@ impl ZooKeeper {
             "maxClientCnxns=0".to_owned(),
             "admin.enableServer=false".to_owned(),
         ];
+        let clients = match &self.tls {
+            None => "clientPort",
+            Some(tls) => {
+                settings.extend(Self::secured(directory, tls)?);
+                "secureClientPort"
+            }
+        };
+        settings.push(format!("{clients}Address={}", self.place.host));
+        settings.push(format!("{clients}={}", self.port()));
         if let Some((number, lines)) = &self.ensemble {
             settings.extend([lines.clone(), "initLimit=50".to_owned(), "syncLimit=25".to_owned()]);
             fs::create_dir_all(&data)?;
             fs::write(data.join("myid"), number.to_string())?;
         }
         fs::write(Self::configuration(directory), settings.join("\n"))
+    }
+
+    /// The settings of a port that TLS secures.
+    fn secured(directory: &Path, tls: &ServerTls) -> std::io::Result<[String; 3]> {
+        // The key and the certificate have to be in one file.
+        let both = fs::read_to_string(&tls.key)? + &fs::read_to_string(&tls.certificate)?;
+        let path = directory.join("server.pem");
+        fs::write(&path, both)?;
+        Ok([
+            "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory".to_owned(),
+            format!("ssl.keyStore.location={}", path.display()),
+            format!("ssl.trustStore.location={}", tls.authorities.display()),
+        ])
     }
 }

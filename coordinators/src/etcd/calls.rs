@@ -8,22 +8,28 @@ use prost::Message;
 use tokio::time::timeout;
 use tonic::client::Grpc;
 use tonic::metadata::MetadataValue;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status, Streaming};
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::api;
+use super::channel::{self, chain, described};
+use super::token::{Token, Tokens, request};
+use crate::security::Security;
 
 /// How long a call may take. A node prolongs its lease so often that nothing else has to probe the
 /// connection; etcd ends one that is probed more often than it likes.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The longest answer to take, in bytes.
 const MAX_ANSWER: usize = 32 << 20;
 
 /// A connection to a member.
 #[derive(Debug, Clone)]
-pub(crate) struct Calls(Grpc<Channel>);
+pub(crate) struct Calls {
+    grpc: Grpc<Channel>,
+    tokens: Tokens,
+}
 
 /// Why a call failed.
 #[derive(Debug)]
@@ -44,16 +50,12 @@ impl Fault {
 }
 
 impl Calls {
-    pub(super) async fn connect(member: &str) -> Result<Self, String> {
-        let unreachable = |error: tonic::transport::Error| format!("{member}: {}", chain(&error));
-        let channel = Endpoint::from_shared(format!("http://{member}"))
-            .map_err(unreachable)?
-            .connect_timeout(PATIENCE)
-            .tcp_nodelay(true)
-            .connect()
-            .await
-            .map_err(unreachable)?;
-        Ok(Self(Grpc::new(channel).max_decoding_message_size(MAX_ANSWER)))
+    pub(super) async fn connect(member: &str, security: &Security) -> Result<Self, String> {
+        let channel = channel::connect(member, security.tls.as_ref()).await?;
+        let mut grpc = Grpc::new(channel).max_decoding_message_size(MAX_ANSWER);
+        let tokens = in_time(Tokens::new(&mut grpc, security.login.clone()));
+        let tokens = tokens.await.map_err(|fault| format!("etcd at {member}: {}", fault.text()))?;
+        Ok(Self { grpc, tokens })
     }
 
     pub(super) async fn range(
@@ -78,12 +80,12 @@ impl Calls {
     }
 
     async fn prolong(&self, id: i64) -> Result<bool, Fault> {
-        let request = Request::new(stream::iter([api::LeaseKeepAliveRequest { id }]));
-        let prolonged = in_time(async {
-            let mut grpc = self.ready().await?;
+        let prolonged = self.authorized(move |mut grpc, token| async move {
+            let requests = stream::iter([api::LeaseKeepAliveRequest { id }]);
             let path = PathAndQuery::from_static(api::LEASE_KEEP_ALIVE);
             let codec = ProstCodec::<_, api::LeaseKeepAliveResponse>::default();
-            grpc.streaming(request, path, codec).await?.into_inner().message().await
+            let answers = grpc.streaming(request(requests, &token), path, codec).await?;
+            answers.into_inner().message().await
         });
         match prolonged.await? {
             Some(answer) => Ok(answer.ttl > 0),
@@ -105,34 +107,56 @@ impl Calls {
         create: api::WatchCreateRequest,
     ) -> Result<Streaming<api::WatchResponse>, Fault> {
         let create = api::WatchRequest { create: Some(create) };
-        // The requests never end: the watch would end with them.
-        let requests = stream::StreamExt::chain(stream::iter([create]), stream::pending());
-        let mut request = Request::new(requests);
-        request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
-        in_time(async {
-            let mut grpc = self.ready().await?;
+        self.authorized(|mut grpc, token| {
+            // The requests never end: the watch would end with them.
+            let requests =
+                stream::StreamExt::chain(stream::iter([create.clone()]), stream::pending());
+            let mut request = request(requests, &token);
+            request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
             let path = PathAndQuery::from_static(api::WATCH);
-            Ok(grpc.streaming(request, path, ProstCodec::default()).await?.into_inner())
+            async move {
+                Ok(grpc.streaming(request, path, ProstCodec::default()).await?.into_inner())
+            }
         })
         .await
     }
 
-    async fn call<Q, A>(&self, path: &'static str, request: Q) -> Result<A, Fault>
+    async fn call<Q, A>(&self, path: &'static str, message: Q) -> Result<A, Fault>
     where
-        Q: Message + 'static,
+        Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
-        in_time(async {
-            let mut grpc = self.ready().await?;
+        self.authorized(|mut grpc, token| {
+            let request = request(message.clone(), &token);
             let path = PathAndQuery::from_static(path);
-            let answer = grpc.unary(Request::new(request), path, ProstCodec::default()).await?;
-            Ok(answer.into_inner())
+            async move { Ok(grpc.unary(request, path, ProstCodec::default()).await?.into_inner()) }
+        })
+        .await
+    }
+
+    /// Makes a call in the user's name, once more if the token is not taken any more.
+    async fn authorized<T, F>(
+        &self,
+        attempt: impl Fn(Grpc<Channel>, Token) -> F,
+    ) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        in_time(async {
+            let token = self.tokens.current().await;
+            match attempt(self.ready().await?, token.clone()).await {
+                Err(refusal) if self.tokens.is_stale(&refusal) => {
+                    let token = self.tokens.renew(&mut self.ready().await?, &token).await?;
+                    attempt(self.ready().await?, token).await
+                }
+                answered => answered,
+            }
         })
         .await
     }
 
     async fn ready(&self) -> Result<Grpc<Channel>, Status> {
-        let mut grpc = self.0.clone();
+        let mut grpc = self.grpc.clone();
         grpc.ready().await.map_err(|error| Status::unavailable(chain(&error)))?;
         Ok(grpc)
     }
@@ -146,22 +170,4 @@ async fn in_time<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, 
         Ok(Err(status)) => Err(Fault::Broken(described(&status))),
         Err(_) => Err(Fault::Broken(format!("etcd did not answer for {} s", PATIENCE.as_secs()))),
     }
-}
-
-pub(super) fn described(status: &Status) -> String {
-    match status.message() {
-        "" => format!("etcd failed: {}", status.code()),
-        message => message.to_owned(),
-    }
-}
-
-/// An error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

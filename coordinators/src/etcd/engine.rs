@@ -5,7 +5,8 @@ use waltz_core::coordinator::{Key, Revision, Versioned};
 use waltz_core::wire::{FromCoordinator, ToCoordinator};
 
 use super::api;
-use super::calls::{Calls, Fault, described};
+use super::calls::{Calls, Fault};
+use super::channel::described;
 use super::keys::{Keys, lease_number, revision, versioned};
 use super::requests::{Change, Done, SetRequest, compare_and_set, keep_alive, read};
 use crate::seen::Seen;

@@ -6,15 +6,18 @@
 
 mod api;
 mod calls;
+mod channel;
 mod engine;
 mod keys;
 mod requests;
+mod token;
 
 use calls::Calls;
 use engine::EtcdSession;
 use keys::Keys;
 
 use crate::desk::{Backend, Desk, Ended};
+use crate::security::Security;
 use crate::session::serve;
 
 /// One cluster's keys in etcd.
@@ -24,11 +27,12 @@ pub(crate) struct Etcd {
     /// Which member to try next.
     next: usize,
     keys: Keys,
+    security: Security,
 }
 
 impl Etcd {
-    pub(crate) fn new(members: &[String], cluster: &str) -> Self {
-        Self { members: members.to_vec(), next: 0, keys: Keys::new(cluster) }
+    pub(crate) fn new(members: &[String], cluster: &str, security: Security) -> Self {
+        Self { members: members.to_vec(), next: 0, keys: Keys::new(cluster), security }
     }
 }
 
@@ -39,7 +43,7 @@ impl Backend for Etcd {
         let member = &self.members[self.next % self.members.len()];
         // Whatever ends the session, another member may do better.
         self.next += 1;
-        Calls::connect(member).await
+        Calls::connect(member, &self.security).await
     }
 
     async fn serve(&mut self, calls: Calls, desk: &mut Desk) -> Ended {

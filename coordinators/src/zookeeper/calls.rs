@@ -13,6 +13,7 @@ use zookeeper_client::{
 
 use super::envelope::{Content, Entry, Envelope};
 use super::place::{LeaseName, Place, key_named};
+use super::route::{Route, SHARED, everyone_adds};
 
 /// How long a call may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
@@ -27,11 +28,17 @@ const READS: usize = 64;
 /// Checks only that a znode is there.
 const ANY_VERSION: i32 = -1;
 
+/// ZooKeeper takes any password, and shows what belongs to it.
+const FORBIDDEN: &str =
+    "not authorized: the cluster's nodes there belong to another user, or to another password";
+
 /// A connection to a member.
 #[derive(Debug, Clone)]
 pub(super) struct Calls {
     client: Client,
     place: Place,
+    /// How znodes are made.
+    permanent: CreateOptions<'static>,
     member: String,
 }
 
@@ -54,18 +61,43 @@ pub(super) struct Written {
 }
 
 impl Calls {
-    pub(super) async fn connect(member: &str, place: Place) -> Result<Self, String> {
-        let connector = Client::connector()
+    /// Connects to one of the members.
+    pub(super) async fn connect(
+        route: &Route,
+        number: usize,
+        place: Place,
+    ) -> Result<Self, String> {
+        let member = route.member(number);
+        let connector = route
+            .connector()
             .with_session_timeout(SESSION_TIMEOUT)
             .with_connection_timeout(CONNECTION_TIMEOUT)
             .with_fail_eagerly();
-        let client = in_time(member, connector.connect(member)).await.map_err(Fault::text)?;
-        let calls = Self { client, place, member: member.to_owned() };
-        for directory in [calls.place.keys(), calls.place.leases()] {
-            let options = permanent();
-            calls.in_time(calls.client.mkdir(&directory, &options)).await.map_err(Fault::text)?;
-        }
+        let address = route.to(number).await?;
+        let client = match in_time(member, connector.connect(&address)).await {
+            Ok(client) => client,
+            // The client hears only that there is no connection.
+            Err(fault) => {
+                return Err(match route.failure(number) {
+                    Some(reason) => format!("ZooKeeper at {member}: {reason}"),
+                    None => fault.text(),
+                });
+            }
+        };
+        let permanent = CreateMode::Persistent.with_acls(route.owners());
+        let calls = Self { client, place, permanent, member: member.to_owned() };
+        calls.make_directories().await.map_err(Fault::text)?;
         Ok(calls)
+    }
+
+    async fn make_directories(&self) -> Result<(), Fault> {
+        let everyone = everyone_adds();
+        let shared = CreateMode::Persistent.with_acls(Acls::new(&everyone));
+        self.in_time(self.client.mkdir(SHARED, &shared)).await?;
+        for directory in [self.place.keys(), self.place.leases()] {
+            self.in_time(self.client.mkdir(&directory, &self.permanent)).await?;
+        }
+        Ok(())
     }
 
     pub(super) fn member(&self) -> &str {
@@ -158,8 +190,8 @@ impl Calls {
     /// Makes a znode that says that its key is not there: what a transaction creates has no number in
     /// some versions of ZooKeeper. Returns its version.
     async fn create(&self, path: &str) -> Result<i32, Fault> {
-        let (empty, options) = (Envelope::default().encode(), permanent());
-        match self.in_time(self.client.create(path, &empty, &options)).await {
+        let empty = Envelope::default().encode();
+        match self.in_time(self.client.create(path, &empty, &self.permanent)).await {
             Ok((stat, _)) => Ok(stat.version),
             Err(Fault::Missing) => {
                 Err(Fault::Broken(format!("{} is gone from ZooKeeper", self.place.keys())))
@@ -215,6 +247,7 @@ async fn in_time<T>(
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(Error::NoNode)) => Err(Fault::Missing),
         Ok(Err(Error::NodeExists | Error::BadVersion)) => Err(Fault::Unexpected),
+        Ok(Err(Error::NoAuth)) => Err(Fault::Broken(format!("ZooKeeper at {member}: {FORBIDDEN}"))),
         Ok(Err(error)) => Err(Fault::Broken(format!("ZooKeeper at {member}: {error}"))),
         Err(_) => Err(Fault::Broken(format!(
             "ZooKeeper at {member} did not answer for {} s",
@@ -231,10 +264,6 @@ impl Fault {
             Self::Broken(reason) => reason,
         }
     }
-}
-
-fn permanent() -> CreateOptions<'static> {
-    CreateMode::Persistent.with_acls(Acls::anyone_all())
 }
 
 fn revision(stat: &Stat) -> Revision {

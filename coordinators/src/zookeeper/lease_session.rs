@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio::try_join;
 use waltz_core::coordinator::LeaseId;
-use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Error, SessionInfo};
+use zookeeper_client::{Client, CreateMode, CreateOptions, Error, SessionInfo};
 
 use super::calls::PATIENCE;
 use super::place::{LeaseName, Place};
+use super::route::Route;
 
 /// Why a lease that nobody ended is over.
 pub(super) const OVER: &str = "its session has run out";
@@ -19,9 +20,10 @@ const ANY_VERSION: i32 = -1;
 /// Where a node's leases are kept.
 #[derive(Debug)]
 pub(super) struct Site {
-    /// All members, as the client wants them.
-    members: String,
+    route: Route,
     place: Place,
+    /// How the leases' znodes are made.
+    ephemeral: CreateOptions<'static>,
 }
 
 /// A lease's session, connected.
@@ -53,8 +55,9 @@ pub(super) struct LeaseSession<'a> {
 }
 
 impl Site {
-    pub(super) fn new(members: &[String], place: Place) -> Self {
-        Self { members: members.join(","), place }
+    pub(super) fn new(route: Route, place: Place) -> Self {
+        let ephemeral = CreateMode::Ephemeral.with_acls(route.owners());
+        Self { route, place, ephemeral }
     }
 }
 
@@ -65,7 +68,8 @@ impl<'a> LeaseSession<'a> {
 
     /// Connects: begins the session, or takes it over from the connection before.
     pub(super) async fn attach(&mut self) -> Result<Attached, Lapse> {
-        let client = in_time(self.connect()).await?;
+        let members = self.site.route.to_all().await.map_err(Lapse::Failed)?;
+        let client = in_time(self.connect(&members)).await?;
         if client.session_timeout() < self.ttl {
             return Err(Lapse::Failed(format!(
                 "ZooKeeper lets no session live for {:?}, only for {:?}: see its maxSessionTimeout",
@@ -88,8 +92,11 @@ impl<'a> LeaseSession<'a> {
         Ok(Attached { name, path: self.site.place.lease(&name), client })
     }
 
-    fn connect(&self) -> impl Future<Output = Result<Client, Error>> {
-        let mut connector = Client::connector()
+    fn connect(&self, members: &str) -> impl Future<Output = Result<Client, Error>> {
+        let mut connector = self
+            .site
+            .route
+            .connector()
             .with_session_timeout(self.ttl)
             .with_fail_eagerly()
             // The lease runs out by itself if this node just stops.
@@ -97,7 +104,7 @@ impl<'a> LeaseSession<'a> {
         if let Some(session) = &self.session {
             connector = connector.with_session(session.clone());
         }
-        connector.connect(&self.site.members)
+        connector.connect(members)
     }
 
     /// Makes the session's znode. It joins the lease's life if somebody else keeps it alive.
@@ -110,7 +117,7 @@ impl<'a> LeaseSession<'a> {
             // One of its own may have been made without the answer being heard.
             let Some(other) = others.max_by_key(|name| name.session == session) else {
                 let name = LeaseName { lease, life: session, session };
-                client.create(&place.lease(&name), &[], &ephemeral()).await?;
+                client.create(&place.lease(&name), &[], &self.site.ephemeral).await?;
                 return Ok(name);
             };
             if other.session == session {
@@ -118,7 +125,7 @@ impl<'a> LeaseSession<'a> {
             }
             let name = LeaseName { session, ..other };
             let mut writer = client.new_check_writer(&place.lease(&other), Some(ANY_VERSION))?;
-            writer.add_create(&place.lease(&name), &[], &ephemeral())?;
+            writer.add_create(&place.lease(&name), &[], &self.site.ephemeral)?;
             match writer.commit().await.map_err(Error::from) {
                 Ok(_) => return Ok(name),
                 // The other one ended just now.
@@ -144,8 +151,4 @@ async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, L
         Ok(Err(error)) => Err(Lapse::Failed(format!("ZooKeeper: {error}"))),
         Err(_) => Err(Lapse::Failed(format!("no answer for {} s", PATIENCE.as_secs()))),
     }
-}
-
-fn ephemeral() -> CreateOptions<'static> {
-    CreateMode::Ephemeral.with_acls(Acls::anyone_all())
 }

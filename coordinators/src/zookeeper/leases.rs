@@ -12,6 +12,7 @@ use super::calls::PATIENCE;
 use super::keeper::{Held, Order, PAUSE, keep};
 use super::lease_session::{Attached, Site};
 use super::place::{LeaseName, Place};
+use super::route::Route;
 
 /// Who keeps each lease. What is dropped without being let go runs out by itself.
 #[derive(Debug)]
@@ -28,8 +29,8 @@ struct Keeper {
 }
 
 impl Leases {
-    pub(super) fn new(members: &[String], place: Place) -> Self {
-        Self { site: Arc::new(Site::new(members, place)), keepers: HashMap::new() }
+    pub(super) fn new(route: Route, place: Place) -> Self {
+        Self { site: Arc::new(Site::new(route, place)), keepers: HashMap::new() }
     }
 
     /// Starts or prolongs a lease, in bounded time.

@@ -15,22 +15,27 @@ mod envelope;
 mod keeper;
 mod lease_session;
 mod leases;
+mod peer;
 mod place;
+mod route;
 mod sets;
+mod tunnel;
 mod view;
 
 use calls::Calls;
 use engine::{Opened, ZooKeeperSession};
 use leases::Leases;
 use place::Place;
+use route::Route;
 
 use crate::desk::{Backend, Desk, Ended};
+use crate::security::Security;
 use crate::session::serve;
 
 /// One cluster's keys in ZooKeeper.
 #[derive(Debug)]
 pub(crate) struct ZooKeeper {
-    members: Vec<String>,
+    route: Route,
     /// Which member to try next.
     next: usize,
     place: Place,
@@ -39,10 +44,10 @@ pub(crate) struct ZooKeeper {
 }
 
 impl ZooKeeper {
-    pub(crate) fn new(members: &[String], cluster: &str) -> Self {
-        let place = Place::new(cluster);
-        let leases = Leases::new(members, place.clone());
-        Self { members: members.to_vec(), next: 0, place, leases }
+    pub(crate) fn new(members: &[String], cluster: &str, security: Security) -> Self {
+        let (place, route) = (Place::new(cluster), Route::new(members, security));
+        let leases = Leases::new(route.clone(), place.clone());
+        Self { route, next: 0, place, leases }
     }
 }
 
@@ -50,10 +55,10 @@ impl Backend for ZooKeeper {
     type Session = Opened;
 
     async fn connect(&mut self) -> Result<Opened, String> {
-        let member = &self.members[self.next % self.members.len()];
+        let number = self.next;
         // Whatever ends the session, another member may do better.
         self.next += 1;
-        Opened::open(Calls::connect(member, self.place.clone()).await?).await
+        Opened::open(Calls::connect(&self.route, number, self.place.clone()).await?).await
     }
 
     async fn serve(&mut self, opened: Opened, desk: &mut Desk) -> Ended {

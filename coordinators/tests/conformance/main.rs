@@ -5,6 +5,7 @@ mod faults;
 mod memory;
 mod node;
 mod proxy;
+mod secured;
 mod zookeeper;
 
 use waltz_coordinators::conformance::{self, Subject};

@@ -26,10 +26,32 @@ pub(crate) struct Node {
 impl Node {
     /// A node that is connected.
     pub(crate) async fn open(address: &CoordinatorAddress) -> Self {
-        let port = Port::connect(address, "faults");
-        let mut node = Self { port, events: Vec::new(), last_request: 0 };
+        let mut node = Self::new(Port::connect(address, "faults"));
         node.connected().await;
         node
+    }
+
+    /// A node that may be connected some time.
+    pub(crate) fn new(port: Port) -> Self {
+        Self { port, events: Vec::new(), last_request: 0 }
+    }
+
+    /// Why it is not connected, or not for long once it asks for a key.
+    pub(crate) async fn refused(&mut self, key: &str) -> String {
+        let refused = async {
+            loop {
+                let request = self.number();
+                self.port.ask(ToCoordinator::Get { request, key: key.to_owned() });
+                let is_lost = |event: &CoordinatorEvent| match event {
+                    CoordinatorEvent::Lost { reason } => Some(reason.clone()),
+                    _ => None,
+                };
+                if let Ok(reason) = timeout(KEEP_ALIVE_EVERY, self.next(is_lost)).await {
+                    return reason;
+                }
+            }
+        };
+        timeout(PATIENCE, refused).await.expect("it is refused")
     }
 
     pub(crate) async fn connected(&mut self) {

@@ -110,11 +110,26 @@ impl Tls {
         address: &Address,
         stream: TcpStream,
     ) -> Result<client::TlsStream<TcpStream>, String> {
-        let host = host_of(&address.0);
+        self.secure(&address.0, stream, &[]).await
+    }
+
+    /// Secures a connection to something else than a node, dialled at `HOST:PORT`, once the other end
+    /// has proved that it is that host. What is to be spoken over it can be offered by ALPN.
+    ///
+    /// # Errors
+    /// Why it can't be secured, for people.
+    pub async fn secure(
+        &self,
+        address: &str,
+        stream: TcpStream,
+        protocols: &[&[u8]],
+    ) -> Result<client::TlsStream<TcpStream>, String> {
+        let host = host_of(address);
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| format!("{host:?} is no host name that a certificate can have"))?;
+        let protocols = protocols.iter().map(|name| name.to_vec()).collect();
         let connector = TlsConnector::from(self.loaded().client);
-        let secured = connector.connect(name, stream).await;
+        let secured = connector.with_alpn(protocols).connect(name, stream).await;
         secured.map_err(|error| error::explain_dialled(&error))
     }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 
-use super::serve::node_config;
-use crate::config::{Effective, Flags, Loaded, Problems, environment, example, load};
+use super::serve::{coordinator_security, node_config};
+use crate::config::{Effective, Flags, Loaded, Problems, Settings, environment, example, load};
 use crate::exit::Exit;
 use crate::output::{Output, Table};
 
@@ -65,13 +65,13 @@ pub fn run(command: ConfigCommand) -> anyhow::Result<Exit> {
 fn check(args: &CheckArgs, output: &mut Output) -> anyhow::Result<Exit> {
     let file = args.file.display();
     match load(Some(&args.file), std::iter::empty(), &Flags::default()) {
-        Ok(Loaded { settings, .. }) => match node_config(&settings, settings.node.listen) {
-            Ok(_) => {
+        Ok(Loaded { settings, .. }) => match try_out(&settings) {
+            Ok(()) => {
                 output.line(format_args!("{file}: ok"))?;
                 Ok(Exit::Success)
             }
-            Err(conflict) => {
-                output.line(format_args!("{file}: {conflict}"))?;
+            Err(reason) => {
+                output.line(format_args!("{file}: {reason:#}"))?;
                 Ok(Exit::Failure)
             }
         },
@@ -82,6 +82,13 @@ fn check(args: &CheckArgs, output: &mut Output) -> anyhow::Result<Exit> {
             Ok(Exit::Failure)
         }
     }
+}
+
+/// Whether a node could go by these settings, as far as files of this machine tell.
+fn try_out(settings: &Settings) -> anyhow::Result<()> {
+    node_config(settings, settings.node.listen)?;
+    coordinator_security(settings)?;
+    Ok(())
 }
 
 fn show(args: &ShowArgs, output: &mut Output) -> anyhow::Result<Exit> {

@@ -37,8 +37,9 @@ pub use key::{Flag, Initial, Key, Section};
 use layers::Layer;
 pub use problem::{Problem, Problems};
 pub use sections::{
-    AccessSettings, ClusterSettings, DEFAULT_CLUSTER, HealthSettings, LimitSettings, LogSettings,
-    NodeSettings, RecorderSettings, RetentionSettings, SECTIONS, Settings, TlsSettings,
+    AccessSettings, ClusterSettings, CoordinatorLoginSettings, CoordinatorTlsSettings,
+    DEFAULT_CLUSTER, HealthSettings, LimitSettings, LogSettings, NodeSettings, RecorderSettings,
+    RetentionSettings, SECTIONS, Settings, TlsSettings,
 };
 pub use values::{
     Address, Bytes, LocalityName, LogFilter, LogFormat, Names, Period, Protocol, RecordBytes, Role,

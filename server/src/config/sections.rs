@@ -9,6 +9,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::de::value::MapDeserializer;
 
 use super::Section;
 use super::key::section;
@@ -29,6 +31,12 @@ pub struct Settings {
     pub node: NodeSettings,
     /// The cluster it is of.
     pub cluster: ClusterSettings,
+    /// What secures connections to etcd or ZooKeeper.
+    #[serde(default = "unset")]
+    pub coordinator_tls: CoordinatorTlsSettings,
+    /// As whom etcd or ZooKeeper is asked.
+    #[serde(default = "unset")]
+    pub coordinator_login: CoordinatorLoginSettings,
     /// What secures connections.
     pub tls: TlsSettings,
     /// Who may do what.
@@ -45,10 +53,19 @@ pub struct Settings {
     pub health: HealthSettings,
 }
 
+/// A section of keys without defaults, none of which is set: it is nowhere then.
+fn unset<T: DeserializeOwned>() -> T {
+    let nothing =
+        MapDeserializer::<_, serde::de::value::Error>::new(std::iter::empty::<((), ())>());
+    T::deserialize(nothing).expect("its keys need not be set")
+}
+
 /// All sections, in the order in which they are shown.
 pub const SECTIONS: &[Section] = &[
     NodeSettings::SECTION,
     ClusterSettings::SECTION,
+    CoordinatorTlsSettings::SECTION,
+    CoordinatorLoginSettings::SECTION,
     TlsSettings::SECTION,
     AccessSettings::SECTION,
     RetentionSettings::SECTION,
@@ -101,6 +118,36 @@ section! {
         replicas: Option<u32>, such as "3", flag "replicas" "N";
         /// How many storage nodes a new cluster waits for; as many as replicas if nothing is said.
         storages: Option<u32>, such as "3", flag "storages" "N";
+    }
+}
+
+section! {
+    /// TLS, for connections to etcd or ZooKeeper. The files are PEM, are looked at every few seconds,
+    /// and are used anew when they have changed.
+    "coordinator_tls" => CoordinatorTlsSettings {
+        /// The certificates of the authorities that the coordinator's members are checked against.
+        /// With them TLS is spoken, without them not.
+        authorities: Option<PathBuf>, such as "/etc/waltz/etcd-ca.pem",
+            flag "coordinator-tls-ca" "FILE";
+        /// The certificate that this node presents, followed by those between it and an authority;
+        /// for members that ask for one.
+        certificate: Option<PathBuf>, such as "/etc/waltz/etcd-client.pem",
+            flag "coordinator-tls-cert" "FILE";
+        /// The certificate's private key.
+        key: Option<PathBuf>, such as "/etc/waltz/etcd-client.key",
+            flag "coordinator-tls-key" "FILE";
+    }
+}
+
+section! {
+    /// As whom etcd or ZooKeeper is asked: a user of etcd, or an identity of ZooKeeper's scheme
+    /// digest. What is made in ZooKeeper is that one's alone then. Both keys go together.
+    "coordinator_login" => CoordinatorLoginSettings {
+        /// The user's name, without a colon.
+        user: Option<String>, such as "waltz", flag "coordinator-user" "NAME";
+        /// A file whose one line is the user's password. It is read when the node starts.
+        password_file: Option<PathBuf>, such as "/etc/waltz/etcd-password",
+            flag "coordinator-password-file" "FILE";
     }
 }
 

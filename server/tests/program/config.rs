@@ -79,6 +79,52 @@ fn everything_wrong_with_a_file_is_listed() {
 }
 
 #[test]
+fn what_is_wrong_about_a_secured_coordinator_is_found_before_the_node_runs() {
+    const ETCD: &str = "[cluster]\ncoordinator = \"etcd://127.0.0.1:1\"\n";
+    for (text, expected) in [
+        ("[coordinator_tls]\nauthorities = \"ca.pem\"\n", "are about etcd and ZooKeeper"),
+        ("[coordinator_tls]\nkey = \"a.key\"\n", "(coordinator_tls.certificate and key)"),
+        (
+            "[coordinator_tls]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n",
+            "(coordinator_tls.authorities)",
+        ),
+        ("[coordinator_login]\nuser = \"a\"\n", "--coordinator-password-file"),
+    ] {
+        let file = File::new(text);
+        let checked = stdout(&waltz(["config", "check", &file.text()]));
+        assert!(checked.contains(expected), "{checked}");
+        assert_fails(&waltz(["serve", "--config", &file.text()]), 2, expected);
+    }
+    for (text, expected) in [
+        (
+            "[coordinator_tls]\nauthorities = \"/nowhere/ca.pem\"\n",
+            "could not read /nowhere/ca.pem",
+        ),
+        ("[coordinator_tls]\nauthorities = \"/dev/null\"\n", "/dev/null has no usable certificate"),
+        (
+            "[coordinator_login]\nuser = \"a\"\npassword_file = \"/nowhere/word\"\n",
+            "could not read the password in /nowhere/word: No such file",
+        ),
+        (
+            "[coordinator_login]\nuser = \"a\"\npassword_file = \"/dev/null\"\n",
+            "/dev/null has no usable password: the password is empty",
+        ),
+        (
+            "[coordinator_login]\nuser = \"a:b\"\npassword_file = \"/dev/null\"\n",
+            "is no user of a coordinator",
+        ),
+    ] {
+        let file = File::new(&format!("{ETCD}{text}"));
+        let checked = stdout(&waltz(["config", "check", &file.text()]));
+        assert!(checked.contains(expected), "{checked}");
+        let listen = "--listen=127.0.0.1:0";
+        let refused = waltz(["serve", listen, "--config", &file.text()]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(!file.data().exists(), "no data is touched");
+    }
+}
+
+#[test]
 fn files_that_are_none_are_named() {
     let missing = waltz(["config", "check", "/nowhere/waltz.toml"]);
     assert_eq!(missing.status.code(), Some(1));

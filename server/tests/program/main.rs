@@ -12,5 +12,6 @@ mod health;
 mod load;
 mod recording;
 mod replicas;
+mod secured_coordinator;
 mod security;
 mod support;

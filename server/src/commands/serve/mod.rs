@@ -1,5 +1,6 @@
 //! `waltz serve`: one node.
 
+mod coordinator;
 mod journal;
 mod node;
 mod rates;
@@ -14,7 +15,7 @@ use anyhow::{Context, bail};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
 use tokio::runtime::Handle;
-use waltz_coordinators::Port;
+use waltz_coordinators::{Port, Security};
 use waltz_core::id::NodeId;
 use waltz_core::io::{Level, Report};
 use waltz_core::node::Node;
@@ -33,6 +34,7 @@ use crate::config::{
 use crate::exit::Exit;
 use crate::health::{HealthListener, observer};
 use crate::output::Output;
+pub use coordinator::coordinator_security;
 pub use journal::{journal_config, journal_directory};
 pub use node::{Conflict, limits, node_config};
 use stop::{Stop, end_with_stdin};
@@ -75,20 +77,29 @@ pub fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let mut config = node_config(&settings, listen).map_err(usage)?;
     config.access = security::access(&settings.access)?;
     let tls = security::tls(&settings.tls)?;
+    let security = coordinator_security(&settings)?;
     let health = settings.health.listen.map(HealthListener::bind).transpose()?;
     let (node, journal) = journal::open(&settings.node.data, config)?;
     let open = |path: &PathBuf| Recordings::open(path, NodeId(settings.node.id));
     let recordings = settings.recorder.directory.as_ref().map(open).transpose()?;
     announce(&settings, listen, health.as_ref().map(HealthListener::address), args.json)?;
     let observer = health.map(|health| watch(health, &settings, &journal)).transpose()?;
-    let outcome = run_shard(serve(settings, listener, tls, node, journal, recordings, observer));
+    let ends = Ends { listener, tls, security };
+    let outcome = run_shard(serve(settings, ends, node, journal, recordings, observer));
     outcome.context("could not start the node's loop")?
+}
+
+/// Where the node is reached, and how it reaches others.
+struct Ends {
+    listener: TcpListener,
+    tls: Option<Tls>,
+    /// Of a coordinator outside of the cluster.
+    security: Security,
 }
 
 async fn serve(
     settings: Settings,
-    listener: TcpListener,
-    tls: Option<Tls>,
+    Ends { listener, tls, security }: Ends,
     node: Node,
     journal: JournalThread,
     recordings: Option<Recordings>,
@@ -101,7 +112,7 @@ async fn serve(
         .context("could not listen")?;
     let coordinator: Option<Box<dyn CoordinatorPort>> = match &settings.cluster.coordinator {
         Some(Coordinator::Outside(address)) => {
-            Some(Box::new(Port::connect(address, &settings.cluster.name)))
+            Some(Box::new(Port::connect_secured(address, &settings.cluster.name, security)))
         }
         Some(Coordinator::Node(_)) | None => None,
     };

@@ -10,7 +10,7 @@ use waltz_core::node::{CoordinatorAt, NodeConfig, Roles};
 use waltz_core::partition::retention::RetentionConfig;
 use waltz_core::wire::Version;
 
-use super::{rates, security};
+use super::{coordinator, rates, security};
 use crate::args::Coordinator;
 use crate::commands::connect::cluster_key;
 use crate::config::{ClusterSettings, LimitSettings, LocalityName, NodeSettings, Role, Settings};
@@ -44,9 +44,10 @@ pub fn node_config(settings: &Settings, listen: SocketAddr) -> Result<NodeConfig
     }
     security::check(settings, listen)?;
     rates::check(&settings.limits)?;
+    coordinator::check(settings)?;
     let address = node.advertise.as_ref().map_or_else(|| listen.to_string(), |to| to.0.clone());
     let (id, cluster) = (NodeId(node.id), cluster_key(&settings.cluster.name));
-    let coordinator = coordinator(settings)?;
+    let coordinator = coordinator_at(settings)?;
     let mut config = NodeConfig::new(id, cluster, Address(address), coordinator)
         .with_limits(limits(&settings.limits));
     config.partition.retention = RetentionConfig {
@@ -82,7 +83,7 @@ fn has(settings: &Settings, role: Role) -> bool {
     }
 }
 
-fn coordinator(settings: &Settings) -> Result<CoordinatorAt, Conflict> {
+fn coordinator_at(settings: &Settings) -> Result<CoordinatorAt, Conflict> {
     let cluster = &settings.cluster;
     match (&cluster.coordinator, has(settings, Role::Coordinator)) {
         (Some(_), true) => Err(Conflict::new(
