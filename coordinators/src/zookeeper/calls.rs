@@ -7,13 +7,13 @@ use tokio::time::timeout;
 use tokio::try_join;
 use waltz_core::coordinator::{Key, LeaseId, Revision};
 use zookeeper_client::{
-    Acls, AddWatchMode, Client, CreateMode, CreateOptions, Error, MultiWriteResult,
+    Acl, Acls, AddWatchMode, Client, CreateMode, CreateOptions, Error, MultiWriteResult,
     PersistentWatcher, Stat,
 };
 
 use super::envelope::{Content, Entry, Envelope};
 use super::place::{LeaseName, Place, key_named};
-use super::route::{Route, SHARED, everyone_adds};
+use super::route::{Route, SHARED};
 
 /// How long a call may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
@@ -86,13 +86,12 @@ impl Calls {
         };
         let permanent = CreateMode::Persistent.with_acls(route.owners());
         let calls = Self { client, place, permanent, member: member.to_owned() };
-        calls.make_directories().await.map_err(Fault::text)?;
+        calls.make_directories(&route.owners_of_shared()).await.map_err(Fault::text)?;
         Ok(calls)
     }
 
-    async fn make_directories(&self) -> Result<(), Fault> {
-        let everyone = everyone_adds();
-        let shared = CreateMode::Persistent.with_acls(Acls::new(&everyone));
+    async fn make_directories(&self, owners: &[Acl]) -> Result<(), Fault> {
+        let shared = CreateMode::Persistent.with_acls(Acls::new(owners));
         self.in_time(self.client.mkdir(SHARED, &shared)).await?;
         for directory in [self.place.keys(), self.place.leases()] {
             self.in_time(self.client.mkdir(&directory, &self.permanent)).await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
-use zookeeper_client::{Acl, Acls, Client, Connector, Permission};
+use zookeeper_client::{Acl, Acls, AuthId, Client, Connector, Permission};
 
 use super::tunnel::Tunnel;
 use crate::security::Security;
@@ -79,10 +79,15 @@ impl Route {
             Some(_) => Acls::creator_all(),
         }
     }
-}
 
-/// Who may do what to the directory of all clusters.
-pub(super) fn everyone_adds() -> [Acl; 1] {
-    let adds = Permission::READ | Permission::CREATE;
-    [Acl::new(adds, zookeeper_client::AuthId::anyone())]
+    /// Who may do what to the directory of all clusters: others may add theirs.
+    pub(super) fn owners_of_shared(&self) -> Vec<Acl> {
+        match &self.0.security.login {
+            None => vec![Acl::new(Permission::ALL, AuthId::anyone())],
+            Some(_) => vec![
+                Acl::new(Permission::ALL, AuthId::authed()),
+                Acl::new(Permission::READ | Permission::CREATE, AuthId::anyone()),
+            ],
+        }
+    }
 }
