@@ -78,6 +78,7 @@ pub fn entry_text(head: &EntryHead) -> String {
             format!("records {} of {}, low water {low_water}", ids(*first, *count), short(session))
         }
         EntryHead::LowWater { mark, .. } => format!("low water {mark}"),
+        EntryHead::Enroll => "enroll".to_owned(),
         EntryHead::Checkpoint { number, part } => format!("checkpoint {}, part {part}", number.0),
         EntryHead::CheckpointEnd { number, parts } => {
             format!("checkpoint {} of {parts} parts ends", number.0)

@@ -117,7 +117,8 @@ impl DiskLog {
             | EntryHead::LowWater { .. }
             | EntryHead::Coordinator(_)
             | EntryHead::Checkpoint { .. }
-            | EntryHead::CheckpointEnd { .. } => {}
+            | EntryHead::CheckpointEnd { .. }
+            | EntryHead::Enroll => {}
         }
         Vec::new()
     }

@@ -120,6 +120,8 @@ pub enum EntryHead {
         /// How many parts it has.
         parts: u32,
     },
+    /// The disk belongs to a cluster that was formed: no other one is to be made of it.
+    Enroll,
 }
 
 impl EntryHead {
@@ -136,7 +138,10 @@ impl EntryHead {
             | Self::Reset { partition, .. }
             | Self::Repair { partition, .. }
             | Self::LowWater { partition, .. } => Some(*partition),
-            Self::Coordinator(_) | Self::Checkpoint { .. } | Self::CheckpointEnd { .. } => None,
+            Self::Coordinator(_)
+            | Self::Checkpoint { .. }
+            | Self::CheckpointEnd { .. }
+            | Self::Enroll => None,
         }
     }
 

@@ -133,9 +133,8 @@ impl Controller {
         }
     }
 
-    /// A cluster is made only of disks that keep nothing: replicas of partitions that this
-    /// coordinator does not know belong to a cluster that it has forgotten. Others in their place
-    /// would start with empty logs.
+    /// A cluster is made only of disks that were in none: others belong to one that this coordinator
+    /// has forgotten, and new partitions in the place of its own would start with empty logs.
     fn bootstrap(&mut self, cx: &mut Context<'_>, directory: &Directory) -> Vec<Fact> {
         let Some(config) = self.bootstrap else { return Vec::new() };
         if directory.storages.len() < config.storages {
@@ -144,8 +143,8 @@ impl Controller {
         if let Some((node, _)) = directory.storages.iter().find(|(_, record)| record.used) {
             if !std::mem::replace(&mut self.reported, true) {
                 let text = format!(
-                    "{node} keeps replicas, and this coordinator knows no partitions: it lost what \
-                     it knew. No cluster is made; give this node its journal back, or have an \
+                    "the disk of {node} belongs to a cluster that this coordinator does not know: it lost \
+                     what it knew. No other is made; give this node its journal back, or have an \
                      operator restore the cluster"
                 );
                 cx.report(Level::Error, None, text);

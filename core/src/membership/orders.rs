@@ -9,8 +9,8 @@ use crate::id::{Member, NodeId, PartitionId, ReplicaSet};
 use crate::membership::{Directory, Edit, MAX_REPLICAS, Operation, PartitionMeta, Target};
 use crate::wire::{OperatorRefusal, OperatorRequest};
 
-/// What is to be recorded for a request: edits in any order, but the last one only once all others
-/// are. Trimming is none of it: that is for the partition's server alone.
+/// What is to be recorded for a request, in steps: the edits of one in any order, and each step once the
+/// one before it is recorded. Trimming is none of it: that is for the partition's server alone.
 ///
 /// # Errors
 /// When there is no such partition or node, the request asks for what can't be, or it changes
@@ -18,7 +18,7 @@ use crate::wire::{OperatorRefusal, OperatorRequest};
 pub fn edits_of(
     directory: &Directory,
     request: OperatorRequest,
-) -> Result<Vec<Edit>, OperatorRefusal> {
+) -> Result<Vec<Vec<Edit>>, OperatorRefusal> {
     let edit = match request {
         OperatorRequest::SetReplicas { partition, nodes } => {
             let meta = meta(directory, partition)?;
@@ -61,7 +61,7 @@ pub fn edits_of(
         OperatorRequest::Prefer { node, partitions, preferred } => {
             nodes::prefer(directory, node, partitions, preferred)?
         }
-        OperatorRequest::ForgetNode { node } => return nodes::forget(directory, node),
+        OperatorRequest::ForgetNode { node } => return Ok(vec![nodes::forget(directory, node)?]),
         OperatorRequest::AddPartitions { partitions } => {
             cluster::add_partitions(directory, partitions)?
         }
@@ -71,8 +71,9 @@ pub fn edits_of(
         OperatorRequest::RestoreCluster { replicas, partitions } => {
             return cluster::restore(directory, replicas, partitions);
         }
+        OperatorRequest::DeleteCluster => return cluster::delete(directory),
     };
-    Ok(vec![edit])
+    Ok(vec![vec![edit]])
 }
 
 fn meta(directory: &Directory, partition: PartitionId) -> Result<&PartitionMeta, OperatorRefusal> {
@@ -174,7 +175,7 @@ mod tests {
     const PARTITION: PartitionId = PartitionId(0);
 
     fn edit_of(directory: &Directory, request: OperatorRequest) -> Result<Edit, OperatorRefusal> {
-        let edits = edits_of(directory, request)?;
+        let edits = edits_of(directory, request)?.concat();
         assert_eq!(edits.len(), 1, "{edits:?}");
         Ok(edits[0].clone())
     }

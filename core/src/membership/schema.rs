@@ -127,7 +127,7 @@ pub struct StorageRecord {
     pub storage: StorageId,
     /// Where its node listened when it registered.
     pub address: Option<Address>,
-    /// Whether there are replicas on it.
+    /// Whether it belongs to a cluster that was formed.
     pub used: bool,
 }
 

@@ -94,7 +94,7 @@ impl Node {
             node: config.node,
             address: Some(config.address.clone()),
             storage: config.roles.storage.then_some(storage),
-            used: replicas.replicas().next().is_some(),
+            used: replicas.is_used(),
             server: config.roles.server,
             preferred: config.preferred.clone(),
             locality: config.locality.clone(),
@@ -262,9 +262,14 @@ impl Body {
         }
     }
 
-    /// The coordinator knows which disks are in use.
+    /// A disk knows that it is in use from the moment that the cluster is there, and the coordinator
+    /// knows it of each disk.
     fn register_use(&mut self, cx: &mut Context<'_>) {
-        if self.storage.replicas().next().is_some() {
+        let is_formed = self.agent.directory().cluster().is_some();
+        if is_formed && self.config.roles.storage && self.config.newest >= Version::OPERATIONS {
+            self.storage.enroll(cx);
+        }
+        if self.storage.is_used() {
             let (mut out, mut events) = (Vec::new(), Vec::new());
             self.agent.use_disk(cx, &mut out, &mut events);
             self.tell_coordinator(cx, out);

@@ -28,23 +28,31 @@ pub(super) struct Operators {
     edits: BTreeMap<EditId, Asked>,
 }
 
-/// One request: parts that are recorded in any order, and a last one after all others.
+/// One request: steps, the parts of each of which are recorded in any order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Wish {
-    /// Not asked for yet, in order.
-    left: VecDeque<Edit>,
-    /// On their way.
+    /// Not asked for yet, in order: what is left of this step, and the steps after it.
+    left: VecDeque<VecDeque<Edit>>,
+    /// On their way, all of one step.
     waiting: BTreeSet<EditId>,
 }
 
 impl Wish {
+    fn new(steps: Vec<Vec<Edit>>) -> Self {
+        Self { left: steps.into_iter().map(VecDeque::from).collect(), waiting: BTreeSet::new() }
+    }
+
     /// The next part that may go.
     fn next(&mut self) -> Option<Edit> {
-        let may_go = match self.left.len() {
-            1 => self.waiting.is_empty(),
-            _ => self.waiting.len() < AT_ONCE,
-        };
-        if may_go { self.left.pop_front() } else { None }
+        if self.waiting.is_empty() {
+            while self.left.pop_front_if(|step| step.is_empty()).is_some() {}
+        }
+        let step = self.left.front_mut().filter(|_| self.waiting.len() < AT_ONCE)?;
+        step.pop_front()
+    }
+
+    fn is_done(&self) -> bool {
+        self.waiting.is_empty() && self.left.iter().all(VecDeque::is_empty)
     }
 }
 
@@ -58,9 +66,8 @@ impl Body {
         request: OperatorRequest,
     ) {
         match edits_of(self.agent.directory(), request) {
-            Ok(edits) => {
-                let wish = Wish { left: edits.into(), waiting: BTreeSet::new() };
-                self.operators.wishes.insert((conn, call), wish);
+            Ok(steps) => {
+                self.operators.wishes.insert((conn, call), Wish::new(steps));
                 self.go_on(cx, (conn, call));
             }
             Err(refusal) => self.tell_operator(cx, (conn, call), Err(refusal)),
@@ -106,7 +113,7 @@ impl Body {
     /// Asks for the next parts, if any are left.
     fn go_on(&mut self, cx: &mut Context<'_>, asked: Asked) {
         while let Some(wish) = self.operators.wishes.get_mut(&asked) {
-            if wish.left.is_empty() && wish.waiting.is_empty() {
+            if wish.is_done() {
                 return self.end_wish(cx, asked, Ok(()));
             }
             let Some(edit) = wish.next() else { return };

@@ -67,6 +67,10 @@ impl Storage {
             EntryHead::LowWater { partition, mark } => {
                 self.hosted_mut(*partition)?.replica.raise_low_water(*mark)
             }
+            EntryHead::Enroll => {
+                self.enrolled = true;
+                Ok(())
+            }
             EntryHead::Coordinator(_)
             | EntryHead::Checkpoint { .. }
             | EntryHead::CheckpointEnd { .. } => Ok(()),

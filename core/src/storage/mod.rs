@@ -118,6 +118,8 @@ pub struct Storage {
     replay: Replay,
     /// The journal lost entries: what these replicas promised is not known.
     suspect: bool,
+    /// The journal says that it belongs to a cluster.
+    enrolled: bool,
     /// Bodies that recovery could not read; until the replay is over.
     damaged_places: BTreeSet<Place>,
 }
@@ -137,6 +139,7 @@ impl Storage {
             checkpoints: Checkpoints::default(),
             replay: Replay::default(),
             suspect: false,
+            enrolled: false,
             damaged_places: BTreeSet::new(),
         }
     }
@@ -253,6 +256,24 @@ impl Storage {
         self.answers.forget(from);
         self.reads.forget(from);
         self.hosted.values_mut().for_each(|hosted| hosted.on_closed(from));
+    }
+
+    /// The node's cluster was formed. The journal says so from now on, though it may never get a
+    /// replica: whoever knows nothing of that cluster must not take the disk for a new one.
+    pub fn enroll(&mut self, cx: &mut Context<'_>) {
+        if !self.enrolled && !self.suspect {
+            self.record_enrolment(cx);
+        }
+    }
+
+    /// Whether the disk belongs to a cluster, or may: it keeps replicas, says so, or lost what it
+    /// said.
+    pub fn is_used(&self) -> bool {
+        self.enrolled || self.suspect || !self.hosted.is_empty()
+    }
+
+    fn record_enrolment(&mut self, cx: &mut Context<'_>) {
+        self.record(cx, Entry { head: EntryHead::Enroll, body: Bytes::new() });
     }
 
     /// Every replica of this node, by partition.

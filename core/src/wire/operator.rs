@@ -116,6 +116,9 @@ pub enum OperatorRequest {
         /// All partitions.
         partitions: Vec<KnownPartition>,
     },
+    /// Forget the cluster with all partitions and all that was wanted of nodes. What is on disks stays
+    /// there, and no new cluster is made of them until they are emptied.
+    DeleteCluster,
 }
 
 /// What is left of a partition's record when the coordinator lost it.
@@ -146,7 +149,8 @@ impl OperatorRequest {
             | Self::Prefer { .. }
             | Self::CreateCluster { .. }
             | Self::ForgetNode { .. }
-            | Self::RestoreCluster { .. } => None,
+            | Self::RestoreCluster { .. }
+            | Self::DeleteCluster => None,
         }
     }
 
@@ -165,7 +169,8 @@ impl OperatorRequest {
             | Self::PreferRegion { .. }
             | Self::CreateCluster { .. }
             | Self::ForgetNode { .. }
-            | Self::RestoreCluster { .. } => Version::OPERATIONS,
+            | Self::RestoreCluster { .. }
+            | Self::DeleteCluster => Version::OPERATIONS,
         }
     }
 }

@@ -1,10 +1,11 @@
-//! A cluster as operators make it, enlarge it, and give it back to a coordinator that lost it.
+//! A cluster as operators make it, enlarge it, take it away, and give it back to a coordinator that
+//! lost it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{Epoch, Generation, NodeId, PartitionId};
 use crate::membership::{
-    Assignment, Cluster, Directory, Edit, Fact, MAX_PARTITIONS, MAX_REPLICAS, assign,
+    Assignment, Cluster, Directory, Edit, Fact, MAX_PARTITIONS, MAX_REPLICAS, Name, assign,
 };
 use crate::wire::{KnownPartition, OperatorRefusal};
 
@@ -49,7 +50,7 @@ pub(super) fn restore(
     directory: &Directory,
     replicas: u32,
     mut known: Vec<KnownPartition>,
-) -> Result<Vec<Edit>, OperatorRefusal> {
+) -> Result<Vec<Vec<Edit>>, OperatorRefusal> {
     check_absent(directory)?;
     check_replicas(replicas)?;
     let partitions = u32::try_from(known.len()).unwrap_or(u32::MAX);
@@ -62,7 +63,7 @@ pub(super) fn restore(
     known.sort_by_key(|known| known.partition);
     let ids = (0..partitions).map(PartitionId);
     let assigned = assign(&servers, &BTreeMap::new(), &BTreeMap::new(), ids.clone());
-    let mut edits = Vec::with_capacity(3 * known.len() + 1);
+    let mut edits = Vec::with_capacity(3 * known.len());
     for (partition, known) in ids.zip(known) {
         let number = known.generation.0.checked_add(RESTORED);
         let is_whole = known.partition == partition && known.meta.replicas.is_sound();
@@ -75,8 +76,25 @@ pub(super) fn restore(
         edits.push(Edit::Restore(Fact::Partition(partition, known.meta)));
         edits.push(Edit::Restore(Fact::Assignment(partition, assignment)));
     }
-    edits.push(Edit::CreateCluster(Cluster { partitions, replicas }));
-    Ok(edits)
+    Ok(vec![edits, vec![Edit::CreateCluster(Cluster { partitions, replicas })]])
+}
+
+/// The cluster's figures go first: without them nothing is created or assigned again, and an operator
+/// who was interrupted can go on. Epochs stay: they are never handed out twice.
+pub(super) fn delete(directory: &Directory) -> Result<Vec<Vec<Edit>>, OperatorRefusal> {
+    let cluster = directory.cluster().map(|_| Name::Cluster);
+    let rest: Vec<_> = (directory.targets.keys().map(|one| Name::Target(*one)))
+        .chain(directory.consumers.keys().map(|one| Name::Consumers(*one)))
+        .chain(directory.regions.keys().map(|one| Name::Region(*one)))
+        .chain(directory.operations.keys().map(|one| Name::Operations(*one)))
+        .chain(directory.assignments.keys().map(|one| Name::Assignment(*one)))
+        .chain(directory.partitions.keys().map(|one| Name::Partition(*one)))
+        .collect();
+    let steps = [cluster.into_iter().collect(), rest];
+    let steps = steps.into_iter().filter(|names| !names.is_empty());
+    let steps: Vec<Vec<_>> =
+        steps.map(|names| names.into_iter().map(Edit::Delete).collect()).collect();
+    if steps.is_empty() { Err(OperatorRefusal::NoCluster) } else { Ok(steps) }
 }
 
 fn check_absent(directory: &Directory) -> Result<(), OperatorRefusal> {

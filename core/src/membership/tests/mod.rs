@@ -282,7 +282,7 @@ fn a_coordinator_that_lost_its_memory_creates_nothing_beside_what_there_is() {
     network.run(Duration::from_secs(30));
     let directory = network.agent(HOST).directory();
     assert_eq!((directory.cluster(), directory.partitions().count()), (None, 0));
-    let told = network.reports.iter().filter(|text| text.contains("n3 keeps replicas"));
+    let told = network.reports.iter().filter(|text| text.contains("the disk of n3 belongs to"));
     assert_eq!(told.count(), 1, "{:?}", network.reports);
 }
 

@@ -70,6 +70,8 @@ struct Checks {
     metas: BTreeMap<PartitionId, PartitionMeta>,
     /// Operators forget nodes: permanent records may be deleted.
     deletes: bool,
+    /// Operators delete the cluster.
+    deletes_all: bool,
     /// Operators restore a cluster: generations may begin anywhere.
     restores: bool,
     epochs: BTreeSet<(PartitionId, Epoch)>,
@@ -95,6 +97,17 @@ impl Checks {
                 return;
             }
             if matches!(name, Name::Operations(_) | Name::Region(_)) {
+                return;
+            }
+            let is_clusters = matches!(
+                name,
+                Name::Cluster
+                    | Name::Partition(_)
+                    | Name::Assignment(_)
+                    | Name::Target(_)
+                    | Name::Consumers(_)
+            );
+            if self.deletes_all && is_clusters {
                 return;
             }
             let holder = self.holders.remove(&name);
@@ -285,6 +298,11 @@ impl Network {
     /// From now on permanent records may be deleted.
     pub(super) fn may_delete(&mut self) {
         self.checks.deletes = true;
+    }
+
+    /// From now on the cluster may be deleted.
+    pub(super) fn may_delete_cluster(&mut self) {
+        self.checks.deletes_all = true;
     }
 
     /// From now on generations may begin anywhere.

@@ -6,7 +6,9 @@ use super::network::{HOST, Network};
 use super::{PARTITIONS, assignments, settled, three_nodes};
 use crate::id::{CreationId, Epoch, Generation, Member, NodeId, PartitionId};
 use crate::id::{ReplicaSet, SetVersion, StorageId};
-use crate::membership::{AgentEvent, Cluster, Control, Locality, PartitionMeta, edits_of};
+use crate::membership::{
+    AgentEvent, Cluster, Control, Edit, Locality, Name, PartitionMeta, edits_of,
+};
 use crate::wire::{KnownPartition, OperatorRefusal, OperatorRequest};
 
 const SOON: Duration = Duration::from_secs(5);
@@ -18,7 +20,7 @@ fn operate(
     request: OperatorRequest,
 ) -> Result<(), OperatorRefusal> {
     let node = NodeId(node);
-    for edit in edits_of(network.agent(node).directory(), request)? {
+    for edit in edits_of(network.agent(node).directory(), request)?.into_iter().flatten() {
         let id = network.edit(node, edit, None);
         let ended = |network: &Network| {
             network.peers[&node].events.iter().find_map(|event| match event {
@@ -120,7 +122,7 @@ fn partitions_are_added_and_never_told_before_all_are_there() {
     assert_eq!(operate(&mut network, 2, add(2049)), Err(too_many));
     let before = network.agent(HOST).directory().clone();
     let edits = edits_of(&before, add(40)).expect("there may be 40");
-    network.edit(NodeId(2), edits[0].clone(), None);
+    network.edit(NodeId(2), edits[0][0].clone(), None);
     let mut told = Vec::new();
     while told.last() != Some(&40) {
         network.tick();
@@ -259,4 +261,24 @@ fn a_coordinator_that_lost_everything_gets_the_cluster_back() {
     network.run(SOON);
     let epoch = super::last_epoch(&network, NodeId(3), PartitionId(1));
     assert!(epoch > Some(Epoch(1 << 32)), "{epoch:?}");
+}
+
+#[test]
+fn a_deleted_cluster_is_forgotten_and_no_other_is_made_of_its_disks() {
+    let mut network = three_nodes(28);
+    for node in [1, 2, 3] {
+        network.use_disk(NodeId(node));
+    }
+    network.run(SOON);
+    let steps = edits_of(network.agent(HOST).directory(), OperatorRequest::DeleteCluster);
+    let steps = steps.expect("there is one");
+    assert_eq!(steps[0], [Edit::Delete(Name::Cluster)], "nothing is made again meanwhile");
+    network.may_delete_cluster();
+    operate(&mut network, 2, OperatorRequest::DeleteCluster).expect("there is one");
+    network.run(Duration::from_secs(30));
+    let directory = network.agent(NodeId(3)).directory();
+    assert_eq!((directory.cluster(), directory.partitions().count()), (None, 0));
+    assert_eq!(directory.assignment(PartitionId(0)), None);
+    let again = operate(&mut network, 2, OperatorRequest::DeleteCluster);
+    assert_eq!(again, Err(OperatorRefusal::NoCluster));
 }

@@ -261,6 +261,7 @@ impl Mode {
         match self {
             Self::Whole => true,
             Self::Waiting => false,
+            Self::Loading(_) if *head == EntryHead::Enroll => true,
             Self::Loading(loading) => match head.partition() {
                 Some(partition) => !loading.lacks.contains(&partition),
                 None => !loading.lacks_coordinator,

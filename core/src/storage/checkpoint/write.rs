@@ -168,6 +168,9 @@ impl Storage {
             cursor: None,
         });
         self.write_part(cx, &begin);
+        if self.enrolled {
+            self.record_enrolment(cx);
+        }
     }
 
     /// Writes what is next, unless it is not settled yet.

@@ -182,6 +182,11 @@ impl Rig {
     }
 
     /// Whoever asked is gone.
+    /// The node's cluster is there.
+    pub(crate) fn enroll(&mut self) {
+        self.step(|storage, cx, _| storage.enroll(cx));
+    }
+
     pub(crate) fn close(&mut self, from: Caller) {
         self.storage.on_closed(from);
     }

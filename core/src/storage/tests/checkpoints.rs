@@ -193,3 +193,26 @@ fn the_coordinators_state_comes_with_the_checkpoint() {
     assert_eq!(restored.as_ref(), Some(&rig.coordinator));
     assert!(restored.is_some_and(|mut restored| restored.replay(&change(2)).is_ok()));
 }
+
+#[test]
+fn that_a_disk_belongs_to_a_cluster_outlives_restarts_and_released_segments() {
+    let mut rig = Rig::new();
+    assert!(!rig.storage.is_used());
+    rig.enroll();
+    rig.enroll();
+    assert_eq!(rig.journal.len(), 1, "once is enough");
+    rig.sync_all();
+    rig.restart();
+    assert!(rig.storage.is_used() && rig.replica().is_none());
+
+    rig.segment_entries = 4;
+    rig.config.checkpoints = CheckpointConfig { every_bytes: 2000, runs_per_part: 3 };
+    rig.restart();
+    rig.begin(1, &[], Mark::NONE);
+    append(&mut rig, 40);
+    let last = rig.replica().unwrap().last().count() - 2;
+    trim(&mut rig, last);
+    append(&mut rig, 60);
+    rig.restart();
+    assert!(rig.released > 1 && rig.storage.enrolled, "released below {}", rig.released);
+}

@@ -92,7 +92,8 @@ impl Model {
             EntryHead::Create { .. }
             | EntryHead::Coordinator(_)
             | EntryHead::Checkpoint { .. }
-            | EntryHead::CheckpointEnd { .. } => {}
+            | EntryHead::CheckpointEnd { .. }
+            | EntryHead::Enroll => {}
         }
     }
 

@@ -137,8 +137,10 @@ pub enum OperatorRefusal {
         /// How many are needed.
         needed: u32,
     },
-    /// There are replicas on a disk that is to be part of a new cluster.
-    #[error("{node} keeps replicas of a cluster that the coordinator does not know: restore it")]
+    /// A disk that would be part of a new cluster belongs to another one.
+    #[error(
+        "the disk of {node} belongs to a cluster that the coordinator does not know: restore it"
+    )]
     DiskInUse {
         /// The node.
         node: NodeId,

@@ -51,6 +51,7 @@ pub(super) fn words(request: &OperatorRequest) -> String {
         OperatorRequest::CreateCluster { partitions, replicas } => {
             format!("cluster: made, of {partitions} partitions with {replicas} replicas each")
         }
+        OperatorRequest::DeleteCluster => "cluster: deleted".to_owned(),
         OperatorRequest::ForgetNode { node } => format!("node {}: forgotten", node.0),
         OperatorRequest::RestoreCluster { replicas, partitions } => format!(
             "cluster: restored, of {} partitions, {replicas} replicas for each new one",

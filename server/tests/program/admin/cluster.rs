@@ -2,7 +2,6 @@
 
 use waltz_databases::{CoordinatorKind, CoordinatorServer};
 
-use super::super::load;
 use super::super::support::{Node, assert_fails, json_lines, waltz};
 use super::{PATIENCE, admin, five, lines, sets, verified, wipe};
 
@@ -24,8 +23,7 @@ async fn partitions_are_added_after_they_were_confirmed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_coordinator_that_lost_its_disk_gets_the_cluster_back() {
     let directory = tempfile::tempdir().unwrap();
-    // Every disk but the one that was lost keeps replicas: no new cluster can be made of the others.
-    let mut cluster = load::start(directory.path(), 3, 4).await;
+    let mut cluster = five(directory.path()).await;
     verified(&cluster).await;
     let addresses = cluster.addresses();
     let append = |data: &str| {
@@ -35,8 +33,18 @@ async fn a_coordinator_that_lost_its_disk_gets_the_cluster_back() {
     append("--data=before");
     let known = admin(&cluster, "cluster restore --yes").await;
     assert_fails(&known, 1, "nothing has to be restored");
+    // Enough disks without a replica come first, and no new cluster is made of them.
+    for node in [1, 2] {
+        cluster.kill(node).await.unwrap();
+    }
     wipe(&mut cluster, 0).await;
     cluster.restart(0).await.unwrap();
+    let refused = "belongs to a cluster that the coordinator does not know";
+    while lines(&cluster, "storage list").await.len() < 3 {}
+    assert_fails(&admin(&cluster, "cluster create --partitions=4 --replicas=3").await, 1, refused);
+    for node in [1, 2] {
+        cluster.restart(node).await.unwrap();
+    }
     // The nodes come back to it one after the other.
     let planned = loop {
         let planned = admin(&cluster, "cluster restore --dry-run --json").await;
@@ -51,6 +59,34 @@ async fn a_coordinator_that_lost_its_disk_gets_the_cluster_back() {
     verified(&cluster).await;
     append("--data=after");
     let read = waltz(["feed", "--partition=1", "--json", "--server", &addresses[0]]);
+    assert_eq!(json_lines(&read).len(), 2, "nothing is lost");
+    cluster.stop(PATIENCE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_cluster_serves_nothing_and_is_on_its_disks() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut cluster = five(directory.path()).await;
+    verified(&cluster).await;
+    let address = cluster.addresses()[0].clone();
+    let append = || waltz(["append", "--partition=3", "--data=kept", "--server", &address]);
+    assert!(append().status.success());
+    assert_fails(&admin(&cluster, "cluster delete").await, 1, "add --yes");
+    lines(&cluster, "cluster delete --dry-run").await;
+    assert_eq!(sets(&cluster).await.len(), 4);
+    lines(&cluster, "cluster delete --yes").await;
+    assert_fails(&admin(&cluster, "partition list").await, 1, "the cluster has no partitions");
+    assert_fails(
+        &admin(&cluster, "cluster delete --yes").await,
+        1,
+        "the coordinator knows no cluster",
+    );
+    let create = admin(&cluster, "cluster create --partitions=4 --replicas=3").await;
+    assert_fails(&create, 1, "belongs to a cluster that the coordinator does not know");
+    lines(&cluster, "cluster restore --yes").await;
+    verified(&cluster).await;
+    assert!(append().status.success());
+    let read = waltz(["feed", "--partition=3", "--json", "--server", &address]);
     assert_eq!(json_lines(&read).len(), 2, "nothing is lost");
     cluster.stop(PATIENCE).await.unwrap();
 }

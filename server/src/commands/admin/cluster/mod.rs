@@ -1,6 +1,7 @@
 //! `waltz admin cluster`: the cluster as a whole.
 
 pub mod create;
+pub mod delete;
 pub mod describe;
 pub(super) mod opening;
 pub mod restore;
@@ -21,6 +22,8 @@ pub enum ClusterCommand {
     Verify(verify::VerifyArgs),
     /// Give a coordinator that lost everything its cluster back, from what disks know
     Restore(restore::RestoreArgs),
+    /// Have the coordinator forget the cluster; what is on disks stays there
+    Delete(delete::DeleteArgs),
 }
 
 /// Runs the command.
@@ -31,6 +34,7 @@ pub async fn run(command: ClusterCommand) -> anyhow::Result<Exit> {
     match command {
         ClusterCommand::Create(args) => create::run(&args).await,
         ClusterCommand::Restore(args) => restore::run(&args).await,
+        ClusterCommand::Delete(args) => delete::run(&args).await,
         ClusterCommand::Describe(args) => describe::run(&args).await,
         ClusterCommand::Verify(args) => verify::run(&args).await,
     }
