@@ -178,7 +178,9 @@ impl Controller {
             .map(|(partition, assignment)| (*partition, assignment.server))
             .collect();
         let partitions = directory.partitions.keys().copied();
-        let target = assign(&self.servers, &preferences(directory), &current, partitions);
+        let preferences = preferences(directory);
+        let loads = directory.loads();
+        let target = assign(&self.servers, &preferences, loads, &current, partitions);
         let settled = self.settles_at.is_none();
         let stays = |partition: &PartitionId, server: &NodeId| {
             let current = current.get(partition);

@@ -26,6 +26,7 @@ pub struct Directory {
     pub(super) operations: BTreeMap<NodeId, Operations>,
     pub(super) localities: BTreeMap<NodeId, Locality>,
     pub(super) regions: BTreeMap<PartitionId, String>,
+    pub(super) loads: BTreeMap<PartitionId, u32>,
     pub(super) controller: Option<NodeId>,
     /// Where each node was last known to listen; outlives its lease.
     pub(super) addresses: BTreeMap<NodeId, Address>,
@@ -105,6 +106,11 @@ impl Directory {
         self.regions.iter().map(|(partition, region)| (*partition, region.as_str()))
     }
 
+    /// How busy partitions are, as measured last; empty where nobody measured.
+    pub fn loads(&self) -> &BTreeMap<PartitionId, u32> {
+        &self.loads
+    }
+
     /// The node that controls, where that is elected.
     pub fn controller(&self) -> Option<NodeId> {
         self.controller
@@ -160,6 +166,8 @@ impl Directory {
             Name::Region(partition) => {
                 Fact::Region(partition, self.regions.get(&partition)?.clone())
             }
+            Name::Loads if self.loads.is_empty() => return None,
+            Name::Loads => Fact::Loads(self.loads.clone()),
             Name::Controller | Name::Node(_) | Name::Epoch(_) => return None,
         })
     }

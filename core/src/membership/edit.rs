@@ -1,5 +1,7 @@
 //! What operators and servers want recorded: a change of one key, on whatever stands there.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CreationId, Mark, NodeId, PartitionId, ReplicaSet, SetVersion};
@@ -65,6 +67,8 @@ pub enum Edit {
         /// The region; `None`: any.
         region: Option<String>,
     },
+    /// How busy partitions are, instead of what was known; nothing: nobody knows.
+    Loads(BTreeMap<PartitionId, u32>),
     /// A permanent record is no longer wanted.
     Delete(Name),
     /// A coordinator that lost a record gets it back. What it has learned since is not set back.
@@ -96,6 +100,7 @@ impl Edit {
             Self::CreateCluster(_) | Self::AddPartitions { .. } => Name::Cluster,
             Self::Operate { node, .. } => Name::Operations(*node),
             Self::Region { partition, .. } => Name::Region(*partition),
+            Self::Loads(_) => Name::Loads,
             Self::Delete(name) => *name,
             Self::Restore(fact) => fact.name(),
         }
@@ -141,6 +146,7 @@ impl Edit {
             (Self::Region { partition, region }, _) => {
                 Ok(region.clone().map(|region| Fact::Region(*partition, region)))
             }
+            (Self::Loads(loads), _) => Ok((!loads.is_empty()).then(|| Fact::Loads(loads.clone()))),
             (Self::Delete(_), _) => Ok(None),
             (Self::Restore(fact), current) => Ok(Some(restored(fact, current))),
         }

@@ -151,6 +151,7 @@ impl Mirror {
             Fact::Region(partition, region) => {
                 directory.regions.insert(partition, region);
             }
+            Fact::Loads(loads) => directory.loads = loads,
         }
     }
 
@@ -193,6 +194,7 @@ impl Mirror {
             Name::Region(partition) => {
                 directory.regions.remove(&partition);
             }
+            Name::Loads => directory.loads.clear(),
         }
     }
 }

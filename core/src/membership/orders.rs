@@ -71,6 +71,12 @@ pub fn edits_of(
         OperatorRequest::RestoreCluster { replicas, partitions } => {
             return cluster::restore(directory, replicas, partitions);
         }
+        OperatorRequest::SetLoads { loads } => {
+            for (partition, _) in &loads {
+                meta(directory, *partition)?;
+            }
+            Edit::Loads(loads.into_iter().collect())
+        }
         OperatorRequest::DeleteCluster => return cluster::delete(directory),
     };
     Ok(vec![vec![edit]])

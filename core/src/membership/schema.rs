@@ -3,7 +3,7 @@
 //! A value is a version byte and the postcard encoding of that version. A key that no [`Name`]
 //! has, and a value of a later version, are left alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,8 @@ pub enum Name {
     Locality(NodeId),
     /// The region a partition is to be served in.
     Region(PartitionId),
+    /// How busy partitions are.
+    Loads,
 }
 
 impl Name {
@@ -68,6 +70,7 @@ impl Name {
             Self::Operations(node) => format!("operations/{}", node.0),
             Self::Locality(node) => format!("localities/{}", node.0),
             Self::Region(partition) => format!("regions/{}", partition.0),
+            Self::Loads => "loads".to_owned(),
         }
     }
 
@@ -75,6 +78,7 @@ impl Name {
     pub fn parse(key: &str) -> Option<Self> {
         let name = match key.split_once('/') {
             None if key == "controller" => Self::Controller,
+            None if key == "loads" => Self::Loads,
             None => Self::Cluster,
             Some((kind, number)) => {
                 let number = number.parse().ok()?;
@@ -188,6 +192,8 @@ pub enum Fact {
     Locality(NodeId, Locality),
     /// The region a partition is to be served in.
     Region(PartitionId, String),
+    /// How busy partitions are, as measured last: any unit, the same for all.
+    Loads(BTreeMap<PartitionId, u32>),
 }
 
 /// Why a value can't be read.
@@ -220,6 +226,7 @@ impl Fact {
             Self::Operations(node, _) => Name::Operations(*node),
             Self::Locality(node, _) => Name::Locality(*node),
             Self::Region(partition, _) => Name::Region(*partition),
+            Self::Loads(_) => Name::Loads,
         }
     }
 
@@ -238,6 +245,7 @@ impl Fact {
             Self::Operations(_, operations) => encode(operations),
             Self::Locality(_, locality) => encode(locality),
             Self::Region(_, region) => encode(region),
+            Self::Loads(loads) => encode(loads),
         }
     }
 
@@ -259,6 +267,7 @@ impl Fact {
             Name::Operations(node) => Self::Operations(node, decode(value)?),
             Name::Locality(node) => Self::Locality(node, decode(value)?),
             Name::Region(partition) => Self::Region(partition, decode(value)?),
+            Name::Loads => Self::Loads(decode(value)?),
         })
     }
 }
@@ -351,6 +360,7 @@ mod tests {
                 },
             ),
             Fact::Region(partition, "eu".to_owned()),
+            Fact::Loads([(partition, 7)].into()),
         ]
     }
 

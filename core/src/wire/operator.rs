@@ -116,6 +116,13 @@ pub enum OperatorRequest {
         /// All partitions.
         partitions: Vec<KnownPartition>,
     },
+    /// Say how busy partitions are, instead of what was said before: servers then serve about
+    /// equally much. Partitions that are not named count as idle; with none at all only their number
+    /// counts.
+    SetLoads {
+        /// Each partition's load, in any unit.
+        loads: Vec<(PartitionId, u32)>,
+    },
     /// Forget the cluster with all partitions and all that was wanted of nodes. What is on disks stays
     /// there, and no new cluster is made of them until they are emptied.
     DeleteCluster,
@@ -150,6 +157,7 @@ impl OperatorRequest {
             | Self::CreateCluster { .. }
             | Self::ForgetNode { .. }
             | Self::RestoreCluster { .. }
+            | Self::SetLoads { .. }
             | Self::DeleteCluster => None,
         }
     }
@@ -170,6 +178,7 @@ impl OperatorRequest {
             | Self::CreateCluster { .. }
             | Self::ForgetNode { .. }
             | Self::RestoreCluster { .. }
+            | Self::SetLoads { .. }
             | Self::DeleteCluster => Version::OPERATIONS,
         }
     }

@@ -399,7 +399,8 @@ impl Agent {
             | Name::Controller
             | Name::Operations(_)
             | Name::Locality(_)
-            | Name::Region(_) => {}
+            | Name::Region(_)
+            | Name::Loads => {}
             Name::Target(partition) | Name::Consumers(partition) => {
                 events.push(AgentEvent::OrdersChanged { partition });
             }

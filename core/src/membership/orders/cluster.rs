@@ -62,7 +62,8 @@ pub(super) fn restore(
     }
     known.sort_by_key(|known| known.partition);
     let ids = (0..partitions).map(PartitionId);
-    let assigned = assign(&servers, &BTreeMap::new(), &BTreeMap::new(), ids.clone());
+    let assigned =
+        assign(&servers, &BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new(), ids.clone());
     let mut edits = Vec::with_capacity(3 * known.len());
     for (partition, known) in ids.zip(known) {
         let number = known.generation.0.checked_add(RESTORED);
@@ -87,6 +88,7 @@ pub(super) fn delete(directory: &Directory) -> Result<Vec<Vec<Edit>>, OperatorRe
         .chain(directory.consumers.keys().map(|one| Name::Consumers(*one)))
         .chain(directory.regions.keys().map(|one| Name::Region(*one)))
         .chain(directory.operations.keys().map(|one| Name::Operations(*one)))
+        .chain((!directory.loads.is_empty()).then_some(Name::Loads))
         .chain(directory.assignments.keys().map(|one| Name::Assignment(*one)))
         .chain(directory.partitions.keys().map(|one| Name::Partition(*one)))
         .collect();

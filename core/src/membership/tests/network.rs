@@ -96,7 +96,7 @@ impl Checks {
             if self.deletes && matches!(name, Name::Storage(_) | Name::Locality(_)) {
                 return;
             }
-            if matches!(name, Name::Operations(_) | Name::Region(_)) {
+            if matches!(name, Name::Operations(_) | Name::Region(_) | Name::Loads) {
                 return;
             }
             let is_clusters = matches!(

@@ -282,3 +282,29 @@ fn a_deleted_cluster_is_forgotten_and_no_other_is_made_of_its_disks() {
     let again = operate(&mut network, 2, OperatorRequest::DeleteCluster);
     assert_eq!(again, Err(OperatorRefusal::NoCluster));
 }
+
+#[test]
+fn busy_partitions_are_served_by_different_nodes_once_an_operator_has_measured() {
+    let mut network = three_nodes(29);
+    let of = |network: &Network| assignments(network, HOST).into_iter();
+    let served = |network: &Network, server| -> Vec<PartitionId> {
+        of(network).filter(|(_, (other, _))| *other == server).map(|(one, _)| one).collect()
+    };
+    let busy = served(&network, NodeId(2));
+    assert!(busy.len() > 1, "{busy:?}");
+    let loads: Vec<_> = busy.iter().map(|partition| (*partition, 1000)).collect();
+    operate(&mut network, 1, OperatorRequest::SetLoads { loads }).expect("all are known");
+    network.run_until(SOON, |network| {
+        let left = served(network, NodeId(2));
+        busy.iter().filter(|one| left.contains(one)).count() == 1
+    });
+    let assigned = assignments(&network, HOST);
+    network.run(SOON);
+    assert_eq!(assignments(&network, HOST), assigned, "and nothing moves after that");
+    let loads = vec![(PartitionId(PARTITIONS), 1)];
+    let refusal = OperatorRefusal::UnknownPartition { partition: PartitionId(PARTITIONS) };
+    assert_eq!(operate(&mut network, 1, OperatorRequest::SetLoads { loads }), Err(refusal));
+    let forget = OperatorRequest::SetLoads { loads: Vec::new() };
+    operate(&mut network, 1, forget).expect("nothing is always possible");
+    assert_eq!(network.agent(HOST).directory().loads().len(), 0);
+}

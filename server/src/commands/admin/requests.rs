@@ -51,6 +51,12 @@ pub(super) fn words(request: &OperatorRequest) -> String {
         OperatorRequest::CreateCluster { partitions, replicas } => {
             format!("cluster: made, of {partitions} partitions with {replicas} replicas each")
         }
+        OperatorRequest::SetLoads { loads } if loads.is_empty() => {
+            "cluster: servers balanced by the number of partitions alone".to_owned()
+        }
+        OperatorRequest::SetLoads { loads } => {
+            format!("cluster: servers balanced by the load of {} partitions", loads.len())
+        }
         OperatorRequest::DeleteCluster => "cluster: deleted".to_owned(),
         OperatorRequest::ForgetNode { node } => format!("node {}: forgotten", node.0),
         OperatorRequest::RestoreCluster { replicas, partitions } => format!(

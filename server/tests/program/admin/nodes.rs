@@ -1,8 +1,13 @@
 //! Storage nodes and servers: drained, replaced, added, forgotten.
 
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::super::support::{assert_fails, json_lines, stdout};
+use serde_json::{Value, json};
+use waltz_server::cluster::LocalCluster;
+
+use super::super::load;
+use super::super::support::{assert_fails, json_lines, stdout, waltz};
 use super::{PATIENCE, admin, five, lines, sets, verified, wipe};
 
 /// What a list says of a node.
@@ -85,5 +90,47 @@ async fn servers_are_drained_and_preferred() {
     assert_eq!(region[1]["request"]["PreferRegion"], json!({"partition": 3, "region": "eu"}));
     lines(&cluster, "partition region --partition=all --any").await;
     verified(&cluster).await;
+    cluster.stop(PATIENCE).await.unwrap();
+}
+
+async fn append(cluster: &LocalCluster, partition: u32) {
+    let address = cluster.addresses()[0].clone();
+    let partition = format!("--partition={partition}");
+    let run = move || waltz(["append", &partition, "--data=busy", "--server", &address]);
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn busy_partitions_are_spread_over_servers_once_they_are_measured() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut cluster = load::start(directory.path(), 2, 4).await;
+    verified(&cluster).await;
+    let serves = async |cluster: &_, node| {
+        let listed = of(lines(cluster, "server list").await, node)["partitions"].clone();
+        serde_json::from_value::<BTreeSet<u32>>(listed).unwrap()
+    };
+    let busy = serves(&cluster, 1).await;
+    assert_eq!(busy.len(), 2, "servers begin with equally many");
+    let is_over = AtomicBool::new(false);
+    let measured = async {
+        let measured = lines(&cluster, "server balance --over=2s").await;
+        is_over.store(true, Ordering::Relaxed);
+        measured
+    };
+    let appended = async {
+        while !is_over.load(Ordering::Relaxed) {
+            for partition in &busy {
+                append(&cluster, *partition).await;
+            }
+        }
+    };
+    let (measured, ()) = tokio::join!(measured, appended);
+    let of_first = measured.iter().find(|line| line["node"] == 1).expect("each server is told of");
+    assert!(of_first["transactions"].as_u64() > Some(0), "{measured:?}");
+    while serves(&cluster, 1).await.intersection(&busy).count() != 1 {}
+    assert_eq!(serves(&cluster, 1).await.len(), 2);
+    verified(&cluster).await;
+    lines(&cluster, "server balance --forget").await;
     cluster.stop(PATIENCE).await.unwrap();
 }

@@ -1,5 +1,6 @@
 //! `waltz admin server`: the nodes that serve partitions.
 
+pub mod balance;
 pub mod drain;
 pub mod list;
 pub mod prefer;
@@ -15,6 +16,8 @@ pub enum ServerCommand {
     List(list::ListArgs),
     /// Have a node serve nothing while another one can, or take that back
     Drain(drain::DrainArgs),
+    /// Have servers serve about equally much, as measured for a while
+    Balance(balance::BalanceArgs),
     /// Have partitions served by a node rather than by others
     Prefer(prefer::PreferArgs),
     /// Prefer a node for partitions no longer
@@ -29,6 +32,7 @@ pub async fn run(command: ServerCommand) -> anyhow::Result<Exit> {
     match command {
         ServerCommand::List(args) => list::run(&args).await,
         ServerCommand::Drain(args) => drain::run(&args).await,
+        ServerCommand::Balance(args) => balance::run(&args).await,
         ServerCommand::Prefer(args) => prefer::run(&args, true).await,
         ServerCommand::Unprefer(args) => prefer::run(&args, false).await,
     }
