@@ -3,6 +3,8 @@
 //! A directory belongs to one process at a time: a lock on its file `lock` says so, and the
 //! operating system releases it however the process ends.
 
+mod read_only;
+
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +13,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use thiserror::Error;
-use waltz_runtime::disk::Disk;
+use waltz_runtime::disk::{Disk, ReadDisk};
+
+pub use read_only::ReadOnlyDisk;
 
 const LOCK: &str = "lock";
 /// What a file is called until all of its zeros are durable.
@@ -93,20 +97,11 @@ impl FileDisk {
     }
 }
 
-impl Disk for FileDisk {
+impl ReadDisk for FileDisk {
     type File = File;
 
     fn list(&mut self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.directory.path)? {
-            let entry = entry?;
-            // What no journal can have written is not a journal's business.
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if name != LOCK && !name.ends_with(UNFINISHED) && entry.file_type()?.is_file() {
-                names.push(name);
-            }
-        }
-        Ok(names)
+        list_files(&self.directory.path)
     }
 
     fn open(&mut self, name: &str) -> io::Result<(File, u64)> {
@@ -115,6 +110,12 @@ impl Disk for FileDisk {
         Ok((file, length))
     }
 
+    fn read_at(&mut self, file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
+        read_exactly(file, offset, length)
+    }
+}
+
+impl Disk for FileDisk {
     fn create_zeroed(&mut self, name: &str, length: u64) -> io::Result<File> {
         let unfinished = self.file(&format!("{name}{UNFINISHED}"));
         let outcome = write_zeros(&unfinished, length)
@@ -139,21 +140,6 @@ impl Disk for FileDisk {
         self.directory.handle.sync_all()
     }
 
-    fn read_at(&mut self, file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
-        let mut bytes = Vec::with_capacity(length);
-        while bytes.len() < length {
-            let at = offset + bytes.len() as u64;
-            match rustix::io::pread(file, spare_capacity(&mut bytes), at) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        // The allocator may have given more room than asked for.
-        bytes.truncate(length);
-        Ok(bytes.into())
-    }
-
     fn write_at(&mut self, file: &File, offset: u64, slices: &[Bytes]) -> io::Result<()> {
         let mut at = offset;
         for slices in slices.chunks(SLICES_PER_WRITE) {
@@ -165,6 +151,35 @@ impl Disk for FileDisk {
     fn sync(&mut self, file: &File) -> io::Result<()> {
         file.sync_data()
     }
+}
+
+/// The names of the files that are a journal's business.
+fn list_files(directory: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        // What no journal can have written is not a journal's business.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if name != LOCK && !name.ends_with(UNFINISHED) && entry.file_type()?.is_file() {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+fn read_exactly(file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        let at = offset + bytes.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut bytes), at) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // The allocator may have given more room than asked for.
+    bytes.truncate(length);
+    Ok(bytes.into())
 }
 
 /// Writes all slices, and tells where the last one ends.

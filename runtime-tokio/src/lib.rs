@@ -18,7 +18,7 @@ pub mod shard;
 pub mod timer;
 pub mod tls;
 
-pub use disk::{DiskError, FileDisk};
+pub use disk::{DiskError, FileDisk, ReadOnlyDisk};
 pub use journal::{JournalStatistics, JournalThread};
 pub use net::{NetConfig, TcpNet};
 pub use runtime::TokioRuntime;

@@ -4,8 +4,8 @@ use std::io;
 
 use bytes::Bytes;
 
-/// The files of one journal's directory. Blocking; only the journal's own thread calls it.
-pub trait Disk: Send + 'static {
+/// The files of one journal's directory, to be read. Blocking.
+pub trait ReadDisk: Send + 'static {
     /// An open file.
     type File: Send;
 
@@ -13,6 +13,12 @@ pub trait Disk: Send + 'static {
     fn list(&mut self) -> io::Result<Vec<String>>;
     /// Opens an existing file and tells its length in bytes.
     fn open(&mut self, name: &str) -> io::Result<(Self::File, u64)>;
+    /// Reads exactly `length` bytes.
+    fn read_at(&mut self, file: &Self::File, offset: u64, length: usize) -> io::Result<Bytes>;
+}
+
+/// The files of one journal's directory. Blocking; only the journal's own thread calls it.
+pub trait Disk: ReadDisk {
     /// Creates a file of `length` zero bytes under this name, durable (directory entry included)
     /// when it returns. An existing file of that name is replaced.
     fn create_zeroed(&mut self, name: &str, length: u64) -> io::Result<Self::File>;
@@ -20,8 +26,6 @@ pub trait Disk: Send + 'static {
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file, durably.
     fn remove(&mut self, name: &str) -> io::Result<()>;
-    /// Reads exactly `length` bytes.
-    fn read_at(&mut self, file: &Self::File, offset: u64, length: usize) -> io::Result<Bytes>;
     /// Writes all slices one after another from `offset` on. Not durable before `sync`.
     fn write_at(&mut self, file: &Self::File, offset: u64, slices: &[Bytes]) -> io::Result<()>;
     /// Makes every write to this file durable.

@@ -11,7 +11,7 @@ use waltz_core::lock::LockId;
 use waltz_core::wire::Version;
 
 use crate::commands::{
-    admin, append, bench, config, consumer, demo, feed, replay, serve, status, token,
+    admin, append, bench, config, consumer, demo, disk, feed, replay, serve, status, token,
 };
 
 /// A quorum-replicated, partitioned write-ahead log with optimistic locking.
@@ -43,6 +43,9 @@ pub enum Command {
     /// Register a consumer of a partition, or remove it
     #[command(subcommand)]
     Consumer(consumer::ConsumerCommand),
+    /// Look at the disk of a node that does not run
+    #[command(subcommand)]
+    Disk(disk::DiskCommand),
     /// Make a token for a client, and the line that nodes know it by
     Token(token::TokenArgs),
     /// Run a node's recording through the same machine, step by step

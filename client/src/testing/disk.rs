@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use waltz_core::io::Ticket;
 use waltz_core::journal::{Entry, Place};
-use waltz_runtime::disk::Disk;
+use waltz_runtime::disk::{Disk, ReadDisk};
 use waltz_runtime::journal::{Journal, JournalError, Reader};
 use waltz_runtime::{JournalEvent, JournalPort};
 
@@ -26,7 +26,7 @@ fn not_found() -> io::Error {
     io::ErrorKind::NotFound.into()
 }
 
-impl Disk for TestDisk {
+impl ReadDisk for TestDisk {
     type File = File;
 
     fn list(&mut self) -> io::Result<Vec<String>> {
@@ -39,6 +39,15 @@ impl Disk for TestDisk {
         Ok((file, length))
     }
 
+    fn read_at(&mut self, file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
+        let start = offset as usize;
+        let file = lock(file);
+        let bytes = file.get(start..start + length).ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl Disk for TestDisk {
     fn create_zeroed(&mut self, name: &str, length: u64) -> io::Result<File> {
         let file = Arc::new(Mutex::new(vec![0; length as usize]));
         lock(&self.0).insert(name.to_owned(), file.clone());
@@ -54,13 +63,6 @@ impl Disk for TestDisk {
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
         lock(&self.0).remove(name).map(drop).ok_or_else(not_found)
-    }
-
-    fn read_at(&mut self, file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
-        let start = offset as usize;
-        let file = lock(file);
-        let bytes = file.get(start..start + length).ok_or(io::ErrorKind::UnexpectedEof)?;
-        Ok(Bytes::copy_from_slice(bytes))
     }
 
     fn write_at(&mut self, file: &File, offset: u64, slices: &[Bytes]) -> io::Result<()> {

@@ -126,6 +126,13 @@ impl Replica {
     }
 
     /// Where the records are.
+    /// Where each record is that is durable, in order of their ids: those that one body holds at a
+    /// time.
+    pub fn places(&self) -> impl Iterator<Item = (IdRange, Place)> {
+        let pieces = self.index.pieces(self.summary.start.next(), self.last(), self.last());
+        pieces.map(|piece| (piece.ids, piece.run.place))
+    }
+
     pub(super) fn index(&self) -> &RunIndex {
         &self.index
     }

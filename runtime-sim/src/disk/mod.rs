@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use waltz_core::io::Address;
 use waltz_core::time::Random;
-use waltz_runtime::disk::Disk;
+use waltz_runtime::disk::{Disk, ReadDisk};
 
 use crate::alarm::VirtualTime;
 use crate::fault::{Chance, Crash, Latency};
@@ -271,7 +271,7 @@ impl SimDisk {
     }
 }
 
-impl Disk for SimDisk {
+impl ReadDisk for SimDisk {
     type File = SimFile;
 
     fn list(&mut self) -> io::Result<Vec<String>> {
@@ -285,6 +285,15 @@ impl Disk for SimDisk {
         })
     }
 
+    fn read_at(&mut self, file: &SimFile, offset: u64, length: usize) -> io::Result<Bytes> {
+        self.with(|disk, random| {
+            disk.strike(disk.quality.failing_read, random, "read")?;
+            disk.file(file.0)?.read(offset, length)
+        })
+    }
+}
+
+impl Disk for SimDisk {
     fn create_zeroed(&mut self, name: &str, length: u64) -> io::Result<SimFile> {
         self.with(|disk, _| {
             if disk.bytes().saturating_add(length) > disk.quality.capacity_bytes {
@@ -314,13 +323,6 @@ impl Disk for SimDisk {
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
         self.with(|disk, _| disk.unlink(name).map(drop).ok_or_else(|| not_found(name)))
-    }
-
-    fn read_at(&mut self, file: &SimFile, offset: u64, length: usize) -> io::Result<Bytes> {
-        self.with(|disk, random| {
-            disk.strike(disk.quality.failing_read, random, "read")?;
-            disk.file(file.0)?.read(offset, length)
-        })
     }
 
     fn write_at(&mut self, file: &SimFile, offset: u64, slices: &[Bytes]) -> io::Result<()> {

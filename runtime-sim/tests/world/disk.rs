@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use crate::peer::{HOUR, address, boot};
 use bytes::Bytes;
-use waltz_runtime::disk::Disk;
+use waltz_runtime::disk::{Disk, ReadDisk};
 use waltz_runtime_sim::{Chance, Crash, DiskQuality, SimDisk, simulate};
 
 const LENGTH: usize = 4096;

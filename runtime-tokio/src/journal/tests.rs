@@ -10,6 +10,7 @@ use waltz_core::id::{ClusterKey, Epoch, Mark, NodeId, PartitionId, SessionId, Tr
 use waltz_core::journal::{Damage, EntryHead, Fold, FoundEntry};
 use waltz_core::limits::Limits;
 use waltz_core::planted::Planted;
+use waltz_runtime::disk::ReadDisk;
 use waltz_runtime::journal::{JournalConfig, JournalError};
 
 use super::*;
@@ -48,7 +49,7 @@ impl TestDisk {
     }
 }
 
-impl Disk for TestDisk {
+impl ReadDisk for TestDisk {
     type File = File;
 
     fn list(&mut self) -> io::Result<Vec<String>> {
@@ -56,9 +57,15 @@ impl Disk for TestDisk {
     }
 
     fn open(&mut self, name: &str) -> io::Result<(File, u64)> {
-        Disk::open(&mut self.disk, name)
+        ReadDisk::open(&mut self.disk, name)
     }
 
+    fn read_at(&mut self, file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
+        self.disk.read_at(file, offset, length)
+    }
+}
+
+impl Disk for TestDisk {
     fn create_zeroed(&mut self, name: &str, length: u64) -> io::Result<File> {
         self.disk.create_zeroed(name, length)
     }
@@ -69,10 +76,6 @@ impl Disk for TestDisk {
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
         self.disk.remove(name)
-    }
-
-    fn read_at(&mut self, file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
-        self.disk.read_at(file, offset, length)
     }
 
     fn write_at(&mut self, file: &File, offset: u64, slices: &[Bytes]) -> io::Result<()> {

@@ -5,14 +5,17 @@
 
 use std::collections::BTreeSet;
 
+use waltz_core::id::{ClusterKey, NodeId};
 use waltz_core::journal::{
     BLOCK_BYTES, Damage, Evidence, Fault, HeaderError, Lost, SegmentHeader, segment_name,
 };
 
-use crate::disk::Disk;
+use crate::disk::ReadDisk;
 
-use super::JournalConfig;
 use super::error::{JournalError, failed};
+
+/// Whose a journal has to be.
+pub(super) type Owner = (ClusterKey, NodeId);
 
 /// A journal's segments, as far as their headers can be read.
 #[derive(Debug, Default)]
@@ -29,10 +32,11 @@ pub(super) struct Chain {
     pub(super) suspect: Option<Damage>,
 }
 
-/// Follows the chain of a journal that has files for these segments.
-pub(super) fn follow<D: Disk>(
+/// Follows the chain of a journal that has files for these segments. Without an owner it may be
+/// anybody's, as long as it is one journal.
+pub(super) fn follow<D: ReadDisk>(
     disk: &mut D,
-    config: &JournalConfig,
+    owner: Option<Owner>,
     segments: &BTreeSet<u32>,
 ) -> Result<Chain, JournalError> {
     let mut chain = Chain::default();
@@ -41,10 +45,10 @@ pub(super) fn follow<D: Disk>(
     while let Some(segment) = next {
         let file = segment_name(segment);
         match read_header(disk, &file)? {
-            Found::Whole(header) => next = chain.add(header, segment, segments, config)?,
+            Found::Whole(header) => next = chain.add(header, segment, segments, owner)?,
             Found::Copy(header) => {
                 chain.damaged.push(header_damage(segment, Lost::Nothing));
-                next = chain.add(header, segment, segments, config)?;
+                next = chain.add(header, segment, segments, owner)?;
             }
             Found::Nothing(source) => {
                 chain.suspect = Some(header_damage(segment, Lost::Unknown));
@@ -74,12 +78,14 @@ impl Chain {
         header: SegmentHeader,
         segment: u32,
         segments: &BTreeSet<u32>,
-        config: &JournalConfig,
+        owner: Option<Owner>,
     ) -> Result<Option<u32>, JournalError> {
         let file = segment_name(segment);
         let refused = |source| JournalError::Header { file: file.clone(), source };
         let storage = self.newest.map(|newest| newest.storage);
-        header.check(config.cluster, config.node, storage, segment).map_err(refused)?;
+        let newest = self.newest.unwrap_or(header);
+        let (cluster, node) = owner.unwrap_or((newest.cluster, newest.node));
+        header.check(cluster, node, storage, segment).map_err(refused)?;
         self.newest.get_or_insert(header);
         self.headers.push(header);
         self.is_released = false;
@@ -121,7 +127,7 @@ enum Found {
     Nothing(HeaderError),
 }
 
-fn read_header<D: Disk>(disk: &mut D, name: &str) -> Result<Found, JournalError> {
+fn read_header<D: ReadDisk>(disk: &mut D, name: &str) -> Result<Found, JournalError> {
     let (file, length) = disk.open(name).map_err(failed("open", name))?;
     let block = u64::from(BLOCK_BYTES);
     let wrong_length =

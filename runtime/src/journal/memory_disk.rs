@@ -9,7 +9,7 @@ use bytes::Bytes;
 use waltz_core::journal::SECTOR_BYTES;
 use waltz_core::time::Random;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, ReadDisk};
 
 /// A handle on the disk; clones share its files.
 #[derive(Debug, Clone, Default)]
@@ -151,7 +151,7 @@ fn not_found() -> io::Error {
     io::ErrorKind::NotFound.into()
 }
 
-impl Disk for MemoryDisk {
+impl ReadDisk for MemoryDisk {
     type File = Arc<Mutex<File>>;
 
     fn list(&mut self) -> io::Result<Vec<String>> {
@@ -165,6 +165,18 @@ impl Disk for MemoryDisk {
         Ok((file, length))
     }
 
+    fn read_at(&mut self, file: &Self::File, offset: u64, length: usize) -> io::Result<Bytes> {
+        self.operation()?.reads += 1;
+        let seen = Bytes::from(lock(file).seen());
+        let start = offset as usize;
+        if start + length > seen.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(seen.slice(start..start + length))
+    }
+}
+
+impl Disk for MemoryDisk {
     fn create_zeroed(&mut self, name: &str, length: u64) -> io::Result<Self::File> {
         let mut state = self.operation()?;
         let file = File { durable: vec![0; length as usize], unsynced: Vec::new() };
@@ -182,16 +194,6 @@ impl Disk for MemoryDisk {
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
         self.operation()?.files.remove(name).map(drop).ok_or_else(not_found)
-    }
-
-    fn read_at(&mut self, file: &Self::File, offset: u64, length: usize) -> io::Result<Bytes> {
-        self.operation()?.reads += 1;
-        let seen = Bytes::from(lock(file).seen());
-        let start = offset as usize;
-        if start + length > seen.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(seen.slice(start..start + length))
     }
 
     fn write_at(&mut self, file: &Self::File, offset: u64, slices: &[Bytes]) -> io::Result<()> {

@@ -9,6 +9,7 @@
 
 mod chain;
 mod error;
+mod examination;
 mod reader;
 mod recovery;
 mod release;
@@ -40,6 +41,7 @@ use spare::Spares;
 use tail::Tail;
 
 pub use error::JournalError;
+pub use examination::{Examination, Examiner, examine, fold_batch};
 pub use reader::Reader;
 pub use recovery::Recovery;
 pub use release::Released;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use waltz_core::journal::{Place, segment_name};
 
-use crate::disk::Disk;
+use crate::disk::ReadDisk;
 
 const OPEN_FILES: usize = 16;
 /// Bodies closer than this are read together, with what is between them.
@@ -15,13 +15,13 @@ const READ_AT_ONCE_BYTES: u32 = 4 << 20;
 
 /// Reads bodies of one journal. What it returns is not verified: every record has a checksum.
 #[derive(Debug)]
-pub struct Reader<D: Disk> {
+pub struct Reader<D: ReadDisk> {
     disk: D,
     /// The most recently used last.
     open: Vec<(u32, D::File)>,
 }
 
-impl<D: Disk> Reader<D> {
+impl<D: ReadDisk> Reader<D> {
     /// A reader of the same directory as a journal's.
     pub fn new(disk: D) -> Self {
         Self { disk, open: Vec::new() }

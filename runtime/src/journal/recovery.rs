@@ -10,16 +10,17 @@ use std::collections::BTreeSet;
 
 use waltz_core::id::{Incarnation, StorageId};
 use waltz_core::journal::{
-    Damage, Fold, Previous, Rewrite, SegmentHeader, SegmentScan, Torn, parse_segment_name,
-    parse_spare_name, segment_name,
+    Damage, Fold, FoundBatch, Previous, Rewrite, SegmentHeader, SegmentScan, Torn,
+    parse_segment_name, parse_spare_name, segment_name,
 };
 use waltz_core::planted::Planted;
 use waltz_core::time::Random;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, ReadDisk};
 
 use super::chain::{Chain, follow};
 use super::error::{JournalError, failed};
+use super::examination::fold_batch;
 use super::spare::Spares;
 use super::{Journal, JournalConfig, Tail};
 
@@ -47,9 +48,25 @@ pub struct Recovery {
 
 /// The end of a journal: what the next segment follows, and what to make durable before.
 #[derive(Debug)]
-struct End {
+pub(super) struct End {
     previous: Option<Previous>,
     rewrite: Option<(u32, Rewrite)>,
+}
+
+impl Recovery {
+    /// Before anything but headers was read. A new journal gets an identity.
+    pub(super) fn of(chain: &mut Chain, identity: impl FnOnce() -> StorageId) -> Self {
+        Self {
+            storage: chain.newest.map_or_else(identity, |newest| newest.storage),
+            incarnation: chain.newest.map_or(Incarnation(0), |newest| newest.incarnation),
+            segments: 0,
+            entries: 0,
+            bytes: 0,
+            torn: None,
+            damaged: std::mem::take(&mut chain.damaged),
+            suspect: None,
+        }
+    }
 }
 
 pub(super) fn open<D: Disk>(
@@ -61,20 +78,13 @@ pub(super) fn open<D: Disk>(
     let layout = config.layout()?;
     let (segments, spares) = list(&mut disk)?;
     let mut random = Random::new(random);
-    let mut chain = follow(&mut disk, &config, &segments)?;
-    let mut recovery = Recovery {
-        storage: chain.newest.map_or_else(|| StorageId(random.bits()), |newest| newest.storage),
-        incarnation: chain.newest.map_or(Incarnation(0), |newest| newest.incarnation),
-        segments: 0,
-        entries: 0,
-        bytes: 0,
-        torn: None,
-        damaged: std::mem::take(&mut chain.damaged),
-        suspect: None,
-    };
+    let owner = (config.cluster, config.node);
+    let mut chain = follow(&mut disk, Some(owner), &segments)?;
+    let mut recovery = Recovery::of(&mut chain, || StorageId(random.bits()));
     let refused = |reason| JournalError::Refused { reason };
     fold.begin(chain.is_released).map_err(refused)?;
-    let end = recover(&mut disk, &chain, config.planted, &mut recovery, fold)?;
+    let visit = |segment: &SegmentHeader, batch: FoundBatch<'_>| fold_batch(segment, batch, fold);
+    let end = recover(&mut disk, &chain, config.planted, &mut recovery, visit)?;
     fold.end(recovery.suspect.as_ref()).map_err(refused)?;
     if recovery.suspect.is_some() {
         return Ok((Journal::read_only(disk, layout, config.planted), recovery));
@@ -118,22 +128,23 @@ pub(super) fn open<D: Disk>(
 }
 
 /// The segments and spares of the directory; other files are none of ours.
-fn list<D: Disk>(disk: &mut D) -> Result<(BTreeSet<u32>, BTreeSet<u64>), JournalError> {
+pub(super) fn list<D: ReadDisk>(
+    disk: &mut D,
+) -> Result<(BTreeSet<u32>, BTreeSet<u64>), JournalError> {
     let names = disk.list().map_err(failed("list", "the journal's directory"))?;
     let segments = names.iter().filter_map(|name| parse_segment_name(name)).collect();
     let spares = names.iter().filter_map(|name| parse_spare_name(name)).collect();
     Ok((segments, spares))
 }
 
-/// Takes every entry through the fold, up to the first damage of which nobody can tell what it
-/// was.
-fn recover<D: Disk>(
+/// Visits every batch, up to the first damage of which nobody can tell what it was.
+pub(super) fn recover<D: ReadDisk, E: From<JournalError>>(
     disk: &mut D,
     chain: &Chain,
     planted: Planted,
     recovery: &mut Recovery,
-    fold: &mut dyn Fold,
-) -> Result<End, JournalError> {
+    mut visit: impl FnMut(&SegmentHeader, FoundBatch<'_>) -> Result<(), E>,
+) -> Result<End, E> {
     let headers = &chain.headers;
     // Of a released past, the new segment must go on to tell.
     let mut end =
@@ -147,7 +158,12 @@ fn recover<D: Disk>(
         let bytes = disk.read_at(&file, 0, length).map_err(failed("read", &name))?;
         let known_end = later.map(|later| later.end);
         let mut scan = SegmentScan::new(*header, bytes, known_end).with_planted(planted);
-        scan_segment(&mut scan, &name, recovery, fold)?;
+        while let Some(batch) = scan.next_batch().map_err(JournalError::from)? {
+            recovery.entries += batch.entries.len() as u64;
+            recovery.bytes += u64::from(batch.length);
+            recovery.damaged.extend(batch.damage);
+            visit(header, batch)?;
+        }
         if let Some(damage) = scan.suspect() {
             recovery.suspect = Some(damage);
             break;
@@ -160,28 +176,6 @@ fn recover<D: Disk>(
         }
     }
     Ok(end)
-}
-
-fn scan_segment(
-    scan: &mut SegmentScan,
-    name: &str,
-    recovery: &mut Recovery,
-    fold: &mut dyn Fold,
-) -> Result<(), JournalError> {
-    while let Some(batch) = scan.next_batch()? {
-        recovery.entries += batch.entries.len() as u64;
-        recovery.bytes += u64::from(batch.length);
-        recovery.damaged.extend(batch.damage);
-        for (index, entry) in batch.entries.into_iter().enumerate() {
-            fold.entry(entry).map_err(|reason| JournalError::Fold {
-                file: name.to_owned(),
-                offset: batch.offset,
-                index,
-                reason,
-            })?;
-        }
-    }
-    Ok(())
 }
 
 fn write_again<D: Disk>(disk: &mut D, segment: u32, rewrite: Rewrite) -> Result<(), JournalError> {

@@ -15,7 +15,7 @@ use waltz_core::planted::Planted;
 
 use super::memory_disk::MemoryDisk;
 use super::{Journal, JournalConfig, JournalError, Reader, Recovery, SpareRequest};
-use crate::disk::Disk;
+use crate::disk::{Disk, ReadDisk};
 
 pub(super) const SEGMENT_BYTES: u32 = 64 << 10;
 

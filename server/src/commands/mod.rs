@@ -7,6 +7,7 @@ pub mod config;
 pub mod connect;
 pub mod consumer;
 pub mod demo;
+pub mod disk;
 pub mod feed;
 mod recording;
 pub mod replay;
@@ -37,6 +38,7 @@ pub fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Status(args) => on_this_thread(status::run(args)),
         Command::Admin(command) => on_this_thread(admin::run(command)),
         Command::Consumer(command) => on_this_thread(consumer::run(command)),
+        Command::Disk(command) => disk::run(command),
         Command::Token(args) => token::run(&args),
         Command::Replay(args) => replay::run(args),
         Command::Demo(demo::DemoCommand::Bank(args)) => {

@@ -7,6 +7,7 @@ mod config;
 mod crash;
 mod day;
 mod demo;
+mod disk;
 mod failover;
 mod health;
 mod load;
