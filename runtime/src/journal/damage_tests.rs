@@ -41,7 +41,7 @@ fn seal(contents: &[u8], number: u64) -> Range<usize> {
 }
 
 /// What is found when one byte of one segment is another.
-fn with_body_hit(sound: &Found, segment: u32, at: usize) -> Found {
+pub(super) fn with_body_hit(sound: &Found, segment: u32, at: usize) -> Found {
     let mut found = sound.clone();
     for one in &mut found.entries {
         let is_hit = one.place.is_some_and(|place| {

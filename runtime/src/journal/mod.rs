@@ -21,6 +21,8 @@ mod crash_tests;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
+mod every_byte_tests;
+#[cfg(test)]
 mod memory_disk;
 #[cfg(test)]
 mod release_tests;
