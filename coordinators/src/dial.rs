@@ -2,21 +2,41 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use waltz_runtime_tokio::Tls;
 
-/// Connects to a member, `HOST:PORT`, and makes sure that it is who it should be.
+/// Why connections failed last. Clones share it.
+///
+/// Whoever speaks through a connection may hear only that it is gone, after its end was read by
+/// somebody else.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Failure(Arc<Mutex<Option<String>>>);
+
+impl Failure {
+    pub(crate) fn note(&self, reason: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    pub(crate) fn told(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Connects to a member, `HOST:PORT`, and makes sure that it is who it should be. Why the connection
+/// fails later is noted.
 pub(crate) async fn dial(
     member: &str,
     tls: &Tls,
     protocols: &[&[u8]],
+    failure: Failure,
 ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static + use<>, String> {
     let stream = TcpStream::connect(member).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    tls.secure(member, stream, protocols).await.map(Explained)
+    tls.secure(member, stream, protocols).await.map(|stream| Explained { stream, failure })
 }
 
 /// A connection whose failure to be written to is explained by what the other end said last.
@@ -24,7 +44,19 @@ pub(crate) async fn dial(
 /// Who presents no certificate, or the wrong one, has spoken already when the other end says so, and
 /// finds the connection closed.
 #[derive(Debug)]
-struct Explained<S>(S);
+struct Explained<S> {
+    stream: S,
+    failure: Failure,
+}
+
+impl<S> Explained<S> {
+    fn noted<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(error)) = &outcome {
+            self.failure.note(Some(error.to_string()));
+        }
+        outcome
+    }
+}
 
 impl<S: AsyncRead + Unpin> Explained<S> {
     fn explain<T>(
@@ -37,10 +69,10 @@ impl<S: AsyncRead + Unpin> Explained<S> {
         let mut bytes = [0; 1024];
         loop {
             let mut buffer = ReadBuf::new(&mut bytes);
-            match Pin::new(&mut self.0).poll_read(cx, &mut buffer) {
-                Poll::Ready(Err(reason)) => return Poll::Ready(Err(reason)),
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Err(reason)) => return self.noted(Poll::Ready(Err(reason))),
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                Poll::Ready(Ok(())) | Poll::Pending => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) | Poll::Pending => return self.noted(Poll::Ready(Err(error))),
             }
         }
     }
@@ -52,7 +84,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Explained<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.noted(read)
     }
 }
 
@@ -62,17 +95,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Explained<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.0).poll_write(cx, bytes);
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.explain(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.0).poll_flush(cx);
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         self.explain(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -123,9 +156,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_broken_connection_is_explained_by_what_was_said_last() {
-        let alert = Explained(Closed(Some("bad certificate"))).write_all(b"x").await;
+        let (stream, failure) = (Closed(Some("bad certificate")), Failure::default());
+        let mut stream = Explained { stream, failure: failure.clone() };
+        let alert = stream.write_all(b"x").await;
         assert_eq!(alert.unwrap_err().to_string(), "bad certificate");
-        let silent = Explained(Closed(None)).write_all(b"x").await;
+        assert_eq!(failure.told().as_deref(), Some("bad certificate"));
+        let mut stream = Explained { stream: Closed(None), failure };
+        let silent = stream.write_all(b"x").await;
         assert_eq!(silent.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[tokio::test]
+    async fn what_is_read_of_a_failure_is_noted() {
+        let failure = Failure::default();
+        let stream = Closed(Some("certificate required"));
+        let mut stream = Explained { stream, failure: failure.clone() };
+        let read = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 8]).await;
+        assert!(read.is_err());
+        assert_eq!(failure.told().as_deref(), Some("certificate required"));
     }
 }

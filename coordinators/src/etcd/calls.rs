@@ -15,6 +15,7 @@ use tonic_prost::ProstCodec;
 use super::api;
 use super::channel::{self, chain, described};
 use super::token::{Token, Tokens, request};
+use crate::dial::Failure;
 use crate::security::Security;
 
 /// How long a call may take. A node prolongs its lease so often that nothing else has to probe the
@@ -29,6 +30,8 @@ const MAX_ANSWER: usize = 32 << 20;
 pub(crate) struct Calls {
     grpc: Grpc<Channel>,
     tokens: Tokens,
+    /// Why the connection is gone, if it is.
+    failure: Failure,
 }
 
 /// Why a call failed.
@@ -51,11 +54,12 @@ impl Fault {
 
 impl Calls {
     pub(super) async fn connect(member: &str, security: &Security) -> Result<Self, String> {
-        let channel = channel::connect(member, security.tls.as_ref()).await?;
+        let failure = Failure::default();
+        let channel = channel::connect(member, security.tls.as_ref(), &failure).await?;
         let mut grpc = Grpc::new(channel).max_decoding_message_size(MAX_ANSWER);
-        let tokens = in_time(Tokens::new(&mut grpc, security.login.clone()));
+        let tokens = in_time(&failure, Tokens::new(&mut grpc, security.login.clone()));
         let tokens = tokens.await.map_err(|fault| format!("etcd at {member}: {}", fault.text()))?;
-        Ok(Self { grpc, tokens })
+        Ok(Self { grpc, tokens, failure })
     }
 
     pub(super) async fn range(
@@ -142,7 +146,7 @@ impl Calls {
     where
         F: Future<Output = Result<T, Status>>,
     {
-        in_time(async {
+        in_time(&self.failure, async {
             let token = self.tokens.current().await;
             match attempt(self.ready().await?, token.clone()).await {
                 Err(refusal) if self.tokens.is_stale(&refusal) => {
@@ -162,12 +166,21 @@ impl Calls {
     }
 }
 
-async fn in_time<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Fault> {
+async fn in_time<T>(
+    failure: &Failure,
+    call: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Fault> {
     match timeout(PATIENCE, call).await {
         Ok(Ok(answer)) => Ok(answer),
         // Nothing else that is asked for can be missing.
         Ok(Err(status)) if status.code() == Code::NotFound => Err(Fault::NoLease),
-        Ok(Err(status)) => Err(Fault::Broken(described(&status))),
+        Ok(Err(status)) => {
+            let text = described(&status);
+            Err(Fault::Broken(match failure.told() {
+                Some(reason) if !text.contains(&reason) => format!("{text}: {reason}"),
+                _ => text,
+            }))
+        }
         Err(_) => Err(Fault::Broken(format!("etcd did not answer for {} s", PATIENCE.as_secs()))),
     }
 }

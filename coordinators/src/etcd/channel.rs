@@ -10,13 +10,17 @@ use tower::service_fn;
 use waltz_runtime_tokio::Tls;
 
 use super::calls::PATIENCE;
-use crate::dial::dial;
+use crate::dial::{Failure, dial};
 
 /// What etcd speaks over TLS.
 const HTTP_2: &[u8] = b"h2";
 
-/// Connects to a member, `HOST:PORT`.
-pub(super) async fn connect(member: &str, tls: Option<&Tls>) -> Result<Channel, String> {
+/// Connects to a member, `HOST:PORT`. Over TLS, why the connection fails later is noted.
+pub(super) async fn connect(
+    member: &str,
+    tls: Option<&Tls>,
+    failure: &Failure,
+) -> Result<Channel, String> {
     let unreachable = |error: Error| format!("etcd at {member}: {}", chain(&error));
     let scheme = if tls.is_some() { "https" } else { "http" };
     let endpoint = Endpoint::from_shared(format!("{scheme}://{member}"))
@@ -26,11 +30,11 @@ pub(super) async fn connect(member: &str, tls: Option<&Tls>) -> Result<Channel, 
     let connected = match tls {
         None => endpoint.connect().await,
         Some(tls) => {
-            let (member, tls) = (member.to_owned(), tls.clone());
+            let (member, tls, failure) = (member.to_owned(), tls.clone(), failure.clone());
             let dialled = service_fn(move |_: Uri| {
-                let (member, tls) = (member.clone(), tls.clone());
+                let (member, tls, failure) = (member.clone(), tls.clone(), failure.clone());
                 async move {
-                    let secured = dial(&member, &tls, &[HTTP_2]).await;
+                    let secured = dial(&member, &tls, &[HTTP_2], failure).await;
                     secured.map(TokioIo::new).map_err(io::Error::other)
                 }
             });

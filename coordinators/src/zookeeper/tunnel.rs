@@ -11,7 +11,6 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, split};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,18 +18,16 @@ use tokio::task::{JoinHandle, JoinSet};
 use waltz_runtime_tokio::Tls;
 
 use super::peer::is_ours;
-use crate::dial::dial;
+use crate::dial::{Failure, dial};
 
 /// A port of loopback that leads to a member; closed when dropped.
 #[derive(Debug)]
 pub(super) struct Tunnel {
     address: SocketAddr,
+    /// Why the last connection came to nothing, if it did.
     failure: Failure,
     task: JoinHandle<()>,
 }
-
-/// Why the last connection came to nothing, if it did.
-type Failure = Arc<Mutex<Option<String>>>;
 
 impl Tunnel {
     /// Opens one, in the tokio runtime this is called in.
@@ -50,7 +47,7 @@ impl Tunnel {
     }
 
     pub(super) fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.failure.told()
     }
 }
 
@@ -75,7 +72,7 @@ async fn accept(listener: TcpListener, member: String, tls: Tls, failure: Failur
             let mut client = client;
             let passed = pass(&mut client, &member, &tls).await;
             // The client hears of the end when this is dropped: the reason is there by then.
-            *failure.lock().unwrap_or_else(PoisonError::into_inner) = passed.err();
+            failure.note(passed.err());
         });
     }
 }
@@ -84,7 +81,7 @@ async fn accept(listener: TcpListener, member: String, tls: Tls, failure: Failur
 async fn pass(client: &mut TcpStream, member: &str, tls: &Tls) -> Result<(), String> {
     check(client).map_err(|error| format!("no way through TLS: {error}"))?;
     client.set_nodelay(true).map_err(|error| error.to_string())?;
-    let (mut from_member, mut to_member) = split(dial(member, tls, &[]).await?);
+    let (mut from_member, mut to_member) = split(dial(member, tls, &[], Failure::default()).await?);
     let (mut from_client, mut to_client) = client.split();
     let mut is_answered = false;
     let answers = async {
