@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -36,7 +36,11 @@ pub(crate) async fn dial(
 ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static + use<>, String> {
     let stream = TcpStream::connect(member).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    tls.secure(member, stream, protocols).await.map(|stream| Explained { stream, failure })
+    tls.secure(member, stream, protocols).await.map(|stream| Explained {
+        stream,
+        failure,
+        broken: None,
+    })
 }
 
 /// A connection whose failure to be written to is explained by what the other end said last.
@@ -47,33 +51,39 @@ pub(crate) async fn dial(
 struct Explained<S> {
     stream: S,
     failure: Failure,
-}
-
-impl<S> Explained<S> {
-    fn noted<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if let Poll::Ready(Err(error)) = &outcome {
-            self.failure.note(Some(error.to_string()));
-        }
-        outcome
-    }
+    /// Why writing failed, while it is not known what the other end has to say.
+    broken: Option<io::Error>,
 }
 
 impl<S: AsyncRead + Unpin> Explained<S> {
+    /// What came of writing; if that failed, what the other end said before it was gone.
     fn explain<T>(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        let Poll::Ready(Err(error)) = written else { return written };
-        // What is read is of no use any more.
+        match written {
+            Poll::Ready(Err(error)) => {
+                self.broken = Some(error);
+                self.poll_reason(cx).map(Err)
+            }
+            written => written,
+        }
+    }
+
+    /// Reads on to the end, which is near: nothing more can be written. What is read is of no use any
+    /// more.
+    fn poll_reason(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let mut bytes = [0; 1024];
         loop {
             let mut buffer = ReadBuf::new(&mut bytes);
-            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-                Poll::Ready(Err(reason)) => return self.noted(Poll::Ready(Err(reason))),
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                Poll::Ready(Ok(())) | Poll::Pending => return self.noted(Poll::Ready(Err(error))),
-            }
+            let reason = match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Err(reason) => reason,
+                Ok(()) if !buffer.filled().is_empty() => continue,
+                Ok(()) => self.broken.take().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()),
+            };
+            self.failure.note(Some(reason.to_string()));
+            return Poll::Ready(reason);
         }
     }
 }
@@ -84,8 +94,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Explained<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.noted(read)
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        if let Err(error) = &read {
+            self.failure.note(Some(error.to_string()));
+        }
+        Poll::Ready(read)
     }
 }
 
@@ -95,11 +108,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Explained<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.broken.is_some() {
+            return self.poll_reason(cx).map(Err);
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.explain(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.broken.is_some() {
+            return self.poll_reason(cx).map(Err);
+        }
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         self.explain(cx, flushed)
     }
@@ -157,20 +176,65 @@ mod tests {
     #[tokio::test]
     async fn a_broken_connection_is_explained_by_what_was_said_last() {
         let (stream, failure) = (Closed(Some("bad certificate")), Failure::default());
-        let mut stream = Explained { stream, failure: failure.clone() };
+        let mut stream = Explained { stream, failure: failure.clone(), broken: None };
         let alert = stream.write_all(b"x").await;
         assert_eq!(alert.unwrap_err().to_string(), "bad certificate");
         assert_eq!(failure.told().as_deref(), Some("bad certificate"));
-        let mut stream = Explained { stream: Closed(None), failure };
+        let mut stream = Explained { stream: Closed(None), failure, broken: None };
         let silent = stream.write_all(b"x").await;
         assert_eq!(silent.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    /// Closed, and nobody has been told yet that there is something to be read.
+    struct Late(Option<Closed>);
+
+    impl AsyncRead for Late {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            match &mut self.0 {
+                Some(closed) => Pin::new(closed).poll_read(cx, buffer),
+                none => {
+                    *none = Some(Closed(Some("bad certificate")));
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            }
+        }
+    }
+
+    impl AsyncWrite for Late {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_said_last_is_waited_for() {
+        let (stream, failure) = (Late(None), Failure::default());
+        let written = Explained { stream, failure, broken: None }.write_all(b"x").await;
+        assert_eq!(written.unwrap_err().to_string(), "bad certificate");
     }
 
     #[tokio::test]
     async fn what_is_read_of_a_failure_is_noted() {
         let failure = Failure::default();
         let stream = Closed(Some("certificate required"));
-        let mut stream = Explained { stream, failure: failure.clone() };
+        let mut stream = Explained { stream, failure: failure.clone(), broken: None };
         let read = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 8]).await;
         assert!(read.is_err());
         assert_eq!(failure.told().as_deref(), Some("certificate required"));
