@@ -54,7 +54,7 @@ pub struct NodeRegistration {
     pub server: bool,
     /// The disk that it registered, if it keeps replicas.
     pub storage: Option<StorageId>,
-    /// Whether there are replicas on that disk.
+    /// Whether that disk belongs to a cluster that was formed.
     pub used: bool,
     /// Where it stands, and how much it can keep.
     pub locality: Locality,
