@@ -28,7 +28,7 @@ struct StorageLine {
     /// In bytes, if it was told.
     capacity: Option<u64>,
     disk: String,
-    /// Whether there are replicas on the disk.
+    /// Whether the disk belongs to a cluster that was formed.
     used: bool,
     live: bool,
     drained: bool,
