@@ -12,13 +12,14 @@ use crate::plan::{FaultKind, Plan};
 /// How long each chapter lasts.
 const CHAPTER: Duration = Duration::from_secs(2);
 
-/// Makes room for the story in a plan: nothing else harms a disk or moves a replica.
+/// Makes room for the story in a plan: nothing else harms a disk or moves a replica, and no partition is
+/// added, which nobody would move off the nodes that are lost.
 pub(crate) fn prepare(plan: &mut Plan) {
     let shape = &mut plan.shape;
     (shape.nodes, shape.storages, shape.servers) = (7, 7, 7);
     (shape.replicas, shape.partitions) = (5, 1);
-    use FaultKind::{Death, Misdirect, Move, Rot, Smear, Wipe};
-    let others = [Rot, Misdirect, Smear, Wipe, Death, Move];
+    use FaultKind::{Death, Grow, Misdirect, Move, Rot, Smear, Wipe};
+    let others = [Rot, Misdirect, Smear, Wipe, Death, Move, Grow];
     plan.faults.retain(|fault, _| !others.contains(fault));
     plan.story = true;
 }
