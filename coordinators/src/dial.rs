@@ -130,25 +130,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Explained<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
-    /// Closed, with a reason to be read.
-    struct Closed(Option<&'static str>);
+    /// Closed, with a reason to be read, of which nobody may have been told yet.
+    #[derive(Default)]
+    struct Closed {
+        reason: Option<&'static str>,
+        is_late: bool,
+        is_read: bool,
+    }
 
     impl AsyncRead for Closed {
         fn poll_read(
             mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
+            cx: &mut Context<'_>,
             buffer: &mut ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
-            match self.0.take() {
-                Some("") => Poll::Ready(Ok(())),
+            if std::mem::take(&mut self.is_late) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            match self.reason {
                 Some(reason) => Poll::Ready(Err(io::Error::other(reason))),
                 None => {
-                    self.0 = Some("");
-                    buffer.put_slice(b"an answer");
+                    if !std::mem::replace(&mut self.is_read, true) {
+                        buffer.put_slice(b"an answer");
+                    }
                     Poll::Ready(Ok(()))
                 }
             }
@@ -173,70 +182,28 @@ mod tests {
         }
     }
 
+    fn explained(stream: Closed) -> Explained<Closed> {
+        Explained { stream, failure: Failure::default(), broken: None }
+    }
+
     #[tokio::test]
     async fn a_broken_connection_is_explained_by_what_was_said_last() {
-        let (stream, failure) = (Closed(Some("bad certificate")), Failure::default());
-        let mut stream = Explained { stream, failure: failure.clone(), broken: None };
-        let alert = stream.write_all(b"x").await;
-        assert_eq!(alert.unwrap_err().to_string(), "bad certificate");
-        assert_eq!(failure.told().as_deref(), Some("bad certificate"));
-        let mut stream = Explained { stream: Closed(None), failure, broken: None };
-        let silent = stream.write_all(b"x").await;
+        for is_late in [false, true] {
+            let reason = Some("bad certificate");
+            let mut stream = explained(Closed { reason, is_late, ..Closed::default() });
+            let alert = stream.write_all(b"x").await;
+            assert_eq!(alert.unwrap_err().to_string(), "bad certificate", "late: {is_late}");
+            assert_eq!(stream.failure.told().as_deref(), reason);
+        }
+        let silent = explained(Closed::default()).write_all(b"x").await;
         assert_eq!(silent.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
-    }
-
-    /// Closed, and nobody has been told yet that there is something to be read.
-    struct Late(Option<Closed>);
-
-    impl AsyncRead for Late {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            match &mut self.0 {
-                Some(closed) => Pin::new(closed).poll_read(cx, buffer),
-                none => {
-                    *none = Some(Closed(Some("bad certificate")));
-                    cx.waker().wake_by_ref();
-                    Poll::Pending
-                }
-            }
-        }
-    }
-
-    impl AsyncWrite for Late {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            _: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    #[tokio::test]
-    async fn what_was_said_last_is_waited_for() {
-        let (stream, failure) = (Late(None), Failure::default());
-        let written = Explained { stream, failure, broken: None }.write_all(b"x").await;
-        assert_eq!(written.unwrap_err().to_string(), "bad certificate");
     }
 
     #[tokio::test]
     async fn what_is_read_of_a_failure_is_noted() {
-        let failure = Failure::default();
-        let stream = Closed(Some("certificate required"));
-        let mut stream = Explained { stream, failure: failure.clone(), broken: None };
-        let read = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 8]).await;
-        assert!(read.is_err());
-        assert_eq!(failure.told().as_deref(), Some("certificate required"));
+        let reason = Some("certificate required");
+        let mut stream = explained(Closed { reason, ..Closed::default() });
+        assert!(stream.read(&mut [0; 8]).await.is_err());
+        assert_eq!(stream.failure.told().as_deref(), reason);
     }
 }

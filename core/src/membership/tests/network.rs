@@ -68,10 +68,8 @@ struct Checks {
     holders: BTreeMap<Name, LeaseId>,
     assignments: BTreeMap<PartitionId, Assignment>,
     metas: BTreeMap<PartitionId, PartitionMeta>,
-    /// Operators forget nodes: permanent records may be deleted.
-    deletes: bool,
-    /// Operators delete the cluster.
-    deletes_all: bool,
+    /// The permanent records that operators delete, beside their own wishes.
+    deletes: Option<fn(Name) -> bool>,
     /// Operators restore a cluster: generations may begin anywhere.
     restores: bool,
     epochs: BTreeSet<(PartitionId, Epoch)>,
@@ -93,21 +91,8 @@ impl Checks {
     fn on_change(&mut self, now: Time, change: &Change) {
         let name = Name::parse(&change.key).expect("agents write names only");
         let Some((value, lease)) = &change.value else {
-            if self.deletes && matches!(name, Name::Storage(_) | Name::Locality(_)) {
-                return;
-            }
-            if matches!(name, Name::Operations(_) | Name::Region(_) | Name::Loads) {
-                return;
-            }
-            let is_clusters = matches!(
-                name,
-                Name::Cluster
-                    | Name::Partition(_)
-                    | Name::Assignment(_)
-                    | Name::Target(_)
-                    | Name::Consumers(_)
-            );
-            if self.deletes_all && is_clusters {
+            let is_wish = matches!(name, Name::Operations(_) | Name::Region(_) | Name::Loads);
+            if is_wish || self.deletes.is_some_and(|deletes| deletes(name)) {
                 return;
             }
             let holder = self.holders.remove(&name);
@@ -295,14 +280,9 @@ impl Network {
         self.boot(HOST);
     }
 
-    /// From now on permanent records may be deleted.
-    pub(super) fn may_delete(&mut self) {
-        self.checks.deletes = true;
-    }
-
-    /// From now on the cluster may be deleted.
-    pub(super) fn may_delete_cluster(&mut self) {
-        self.checks.deletes_all = true;
+    /// From now on these permanent records may be deleted.
+    pub(super) fn may_delete(&mut self, names: fn(Name) -> bool) {
+        self.checks.deletes = Some(names);
     }
 
     /// From now on generations may begin anywhere.

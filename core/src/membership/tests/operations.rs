@@ -178,7 +178,7 @@ fn a_dead_node_without_replicas_is_forgotten_and_new_when_it_returns() {
         network.edit(NodeId(2), edit, None);
         network.run(Duration::from_millis(500));
     }
-    network.may_delete();
+    network.may_delete(|name| matches!(name, Name::Storage(_) | Name::Locality(_)));
     operate(&mut network, 1, forget(4)).expect("nothing names it");
     for node in [1, 2, 3].map(NodeId) {
         let directory = network.agent(node).directory();
@@ -273,7 +273,9 @@ fn a_deleted_cluster_is_forgotten_and_no_other_is_made_of_its_disks() {
     let steps = edits_of(network.agent(HOST).directory(), OperatorRequest::DeleteCluster);
     let steps = steps.expect("there is one");
     assert_eq!(steps[0], [Edit::Delete(Name::Cluster)], "nothing is made again meanwhile");
-    network.may_delete_cluster();
+    network.may_delete(|name| {
+        matches!(name, Name::Cluster | Name::Partition(_) | Name::Assignment(_))
+    });
     operate(&mut network, 2, OperatorRequest::DeleteCluster).expect("there is one");
     network.run(Duration::from_secs(30));
     let directory = network.agent(NodeId(3)).directory();
