@@ -34,6 +34,7 @@ mod zookeeper;
 pub use coordinator::{CoordinatorKind, CoordinatorServer};
 pub use error::ServerError;
 pub use place::Place;
+pub use port::Held;
 pub use programs::find_or_install;
 pub use server::{Kind, Server};
 pub use tls::ServerTls;

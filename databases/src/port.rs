@@ -1,6 +1,7 @@
 //! A port that stays a server's while the server is killed.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use rustix::net::{
@@ -23,7 +24,9 @@ impl Port {
     /// A port for a server at a place: the usual one, except on loopback.
     pub(crate) fn at(place: &Place, usual: u16) -> Result<Self, ServerError> {
         match place.host.is_loopback() {
-            true => Ok(Self::Held(Held::new()?)),
+            true => Held::new(IpAddr::V4(Ipv4Addr::LOCALHOST))
+                .map(Self::Held)
+                .map_err(ServerError::system("hold a port for a server")),
             false => Ok(Self::Usual(usual)),
         }
     }
@@ -36,28 +39,35 @@ impl Port {
     }
 }
 
-/// A port of loopback that the system chose.
+/// A port that the system chose, held for a server that is killed and started again.
 ///
 /// A socket that is bound to it and never listens keeps the system from choosing it for anybody
-/// else. Who asks for this very port, and allows reuse as servers do, may listen on it.
+/// else, a connection to somewhere else among them. Who asks for this very port, and allows reuse
+/// as servers do, may listen on it.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub struct Held {
     number: u16,
     _held: OwnedFd,
 }
 
 impl Held {
-    fn new() -> Result<Self, ServerError> {
-        hold().map_err(|error| ServerError::system("hold a port for a server")(error.into()))
+    /// Holds a port of an address of this machine until it is dropped.
+    ///
+    /// # Errors
+    /// When the address is none of this machine's, or has no port left.
+    pub fn new(host: IpAddr) -> io::Result<Self> {
+        let family = if host.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let held = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        sockopt::set_socket_reuseaddr(&held, true)?;
+        bind(&held, &SocketAddr::new(host, 0))?;
+        let address = SocketAddr::try_from(getsockname(&held)?)?;
+        Ok(Self { number: address.port(), _held: held })
     }
-}
 
-fn hold() -> rustix::io::Result<Held> {
-    let held = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    sockopt::set_socket_reuseaddr(&held, true)?;
-    bind(&held, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
-    let address = SocketAddrV4::try_from(getsockname(&held)?)?;
-    Ok(Held { number: address.port(), _held: held })
+    /// The port.
+    pub fn number(&self) -> u16 {
+        self.number
+    }
 }
 
 #[cfg(test)]

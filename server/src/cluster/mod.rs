@@ -104,7 +104,7 @@ pub enum ClusterError {
         source: std::io::Error,
     },
     /// A node did not say that it is ready.
-    #[error("node {number} did not become ready: {reason}; its log is {log}")]
+    #[error("node {number} did not become ready: {reason}; its log, {log}, ends with: {last}")]
     NotReady {
         /// The node.
         number: u32,
@@ -112,6 +112,8 @@ pub enum ClusterError {
         reason: String,
         /// Where its log is.
         log: PathBuf,
+        /// What it said last.
+        last: String,
     },
 }
 

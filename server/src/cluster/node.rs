@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use waltz_databases::Held;
 
 use super::{ClusterError, ClusterPlan, Place};
 
@@ -45,6 +46,8 @@ pub struct NodeProcess {
     log: PathBuf,
     place: Place,
     listen: String,
+    /// Keeps its port while it is down: others' connections start at free ports.
+    _port: Option<Held>,
     child: Option<Child>,
 }
 
@@ -74,14 +77,25 @@ impl NodeProcess {
             arguments.push(format!("--advertise={address}"));
         }
         arguments.extend(plan.arguments.iter().cloned());
+        // Elsewhere, as in a network of its own, this process can't hold it.
+        let port = match place.prefix.is_empty() {
+            true => Some(Held::new(place.host).map_err(|source| ClusterError::Process {
+                action: "hold a port for",
+                number,
+                source,
+            })?),
+            false => None,
+        };
+        let listen = SocketAddr::new(place.host, port.as_ref().map_or(0, Held::number));
         let mut node = Self {
             number,
             program: plan.program.clone(),
             arguments,
             data,
             log: plan.directory.join(format!("node-{number}.log")),
-            listen: SocketAddr::new(place.host, 0).to_string(),
+            listen: listen.to_string(),
             place,
+            _port: port,
             child: None,
         };
         node.restart().await?;
@@ -132,7 +146,8 @@ impl NodeProcess {
                 Err(_) => format!("it said {line:?}"),
             },
         };
-        Err(ClusterError::NotReady { number: self.number, reason, log: self.log.clone() })
+        let log = self.log.clone();
+        Err(ClusterError::NotReady { number: self.number, reason, last: last_line(&log), log })
     }
 
     /// Its standard input stays open as long as this process lives: that is how it knows.
@@ -178,4 +193,10 @@ impl NodeProcess {
     fn error(&self, action: &'static str, source: io::Error) -> ClusterError {
         ClusterError::Process { action, number: self.number, source }
     }
+}
+
+fn last_line(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().next_back().unwrap_or("nothing").to_owned()
 }
