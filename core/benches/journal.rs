@@ -8,14 +8,15 @@ use waltz_core::id::{
     ClusterKey, Epoch, Incarnation, Mark, NodeId, PartitionId, SessionId, StorageId, TransactionId,
 };
 use waltz_core::journal::{
-    Batch, DEFAULT_SEGMENT_BYTES, Entry, EntryHead, Layout, SegmentHeader, SegmentScan,
-    SegmentWriter,
+    Batch, DEFAULT_SEGMENT_BYTES, Entry, EntryHead, HeaderVersion, Layout, SegmentHeader,
+    SegmentScan, SegmentWriter,
 };
 
 const ENTRIES: u64 = 64;
 
 fn header() -> SegmentHeader {
     SegmentHeader {
+        version: HeaderVersion::default(),
         layout: Layout::new(DEFAULT_SEGMENT_BYTES).expect("a valid size"),
         cluster: ClusterKey(1),
         node: NodeId(1),
@@ -26,6 +27,7 @@ fn header() -> SegmentHeader {
         first_batch: 1,
         first_segment: 1,
         previous: None,
+        replay_from: None,
     }
 }
 

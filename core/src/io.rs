@@ -196,6 +196,12 @@ pub enum Effect {
         /// The connection.
         conn: ConnectionId,
     },
+    /// A later recovery may begin with this segment of the journal: a checkpoint begins in it that is
+    /// complete, durable and was read back.
+    ReplayFrom {
+        /// The segment.
+        segment: u32,
+    },
 }
 
 /// An event worth a line in the operator's log.

@@ -195,6 +195,10 @@ impl JournalPort for SimJournal {
         self.release = self.release.max(Some(below));
     }
 
+    fn replay_from(&mut self, segment: u32) {
+        self.journal.replay_from(segment);
+    }
+
     fn flush(&mut self) {
         self.staged.append(&mut self.queued);
         if self.sync_ends.is_none() {

@@ -156,6 +156,7 @@ fn perform<N: Net, J: JournalPort, T: Timer>(
             Effect::Append { entry, ticket } => world.journal.append(entry, ticket),
             Effect::Read { ticket, places } => world.journal.read(ticket, places),
             Effect::Release { below } => world.journal.release(below),
+            Effect::ReplayFrom { segment } => world.journal.replay_from(segment),
             Effect::WakeAt(time) => *deadline = Some(time),
             Effect::Report(line) => report(line),
             Effect::Stop { reason } => stop = Some(reason),

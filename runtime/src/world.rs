@@ -89,6 +89,9 @@ pub trait JournalPort: Send + 'static {
     /// Says that no segment below this number is needed any more: neither its entries nor its
     /// bodies. It goes out with `flush`. The segment being written stays in any case.
     fn release(&mut self, below: u32);
+    /// Says that a later recovery may begin with this segment, as a checkpoint begins in it that is
+    /// durable and was read back. It goes out with `flush`.
+    fn replay_from(&mut self, segment: u32);
     /// Asks for bodies.
     fn read(&mut self, ticket: Ticket, places: Vec<Place>);
     /// Hands what was queued to the journal as one batch.

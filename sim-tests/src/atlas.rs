@@ -206,6 +206,8 @@ mod tests {
 
         fn release(&mut self, _: u32) {}
 
+        fn replay_from(&mut self, _: u32) {}
+
         fn flush(&mut self) {}
 
         fn poll(&mut self, _: &mut Context<'_>, events: &mut Vec<JournalEvent>) -> Poll<()> {

@@ -364,10 +364,10 @@ struct Replay {
 }
 
 impl Fold for Replay {
-    fn begin(&mut self, released: bool) -> Result<(), String> {
-        self.opened = Opened { released, ..Opened::default() };
+    fn begin(&mut self, checkpoint: bool) -> Result<(), String> {
+        self.opened = Opened { released: checkpoint, ..Opened::default() };
         self.damaged.clear();
-        self.recovered.begin(released)
+        self.recovered.begin(checkpoint)
     }
 
     fn entry(&mut self, entry: FoundEntry<'_>) -> Result<(), String> {
@@ -378,10 +378,18 @@ impl Fold for Replay {
         self.recovered.entry(entry)
     }
 
+    fn has_checkpoint(&self) -> bool {
+        self.recovered.has_checkpoint()
+    }
+
     fn end(&mut self, suspect: Option<&Damage>) -> Result<(), String> {
         self.opened.suspect = suspect.is_some();
         self.damaged.extend(suspect.map(|damage| format!("the journal is suspect: {damage}")));
         self.recovered.end(suspect)
+    }
+
+    fn replay_from(&self) -> Option<u32> {
+        self.recovered.replay_from()
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) struct History(Arc<Mutex<State>>);
 pub(crate) struct Opened {
     /// Its entries, in order, and where their bodies are.
     pub(crate) entries: Vec<(EntryHead, Option<Place>)>,
-    /// Whether older entries are gone with their segments.
+    /// Whether older entries are gone with their segments, or were passed over.
     pub(crate) released: bool,
     /// Whether part of it can't be told any more.
     pub(crate) suspect: bool,
@@ -264,6 +264,10 @@ impl<J: JournalPort> JournalPort for Watched<J> {
 
     fn release(&mut self, below: u32) {
         self.journal.release(below);
+    }
+
+    fn replay_from(&mut self, segment: u32) {
+        self.journal.replay_from(segment);
     }
 
     fn flush(&mut self) {

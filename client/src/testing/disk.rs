@@ -139,6 +139,10 @@ impl JournalPort for TestJournal {
         self.release = self.release.max(Some(below));
     }
 
+    fn replay_from(&mut self, segment: u32) {
+        self.journal.replay_from(segment);
+    }
+
     fn read(&mut self, ticket: Ticket, places: Vec<Place>) {
         let result = self.reader.read(&places).map_err(|error| error.to_string());
         self.tell(JournalEvent::Read { ticket, result });

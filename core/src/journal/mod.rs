@@ -14,6 +14,7 @@ mod decode;
 mod entry;
 mod evidence;
 mod found;
+mod header_error;
 mod layout;
 mod scan;
 mod seal;
@@ -27,10 +28,11 @@ pub use batch::{Batch, EncodedBatch};
 pub use damage::{BatchFault, Damage, Evidence, Fault, Lost, Torn};
 pub use entry::{Entry, EntryHead, Place};
 pub use found::{Fold, FoundBatch, FoundEntry};
+pub use header_error::HeaderError;
 pub use layout::{
     BLOCK_BYTES, DEFAULT_SEGMENT_BYTES, Layout, SECTOR_BYTES, parse_segment_name, parse_spare_name,
     segment_name, spare_name,
 };
 pub use scan::{Rewrite, SegmentScan, UnknownEntry};
-pub use segment::{HeaderError, Previous, SegmentEnd, SegmentHeader};
+pub use segment::{HeaderVersion, Previous, SegmentEnd, SegmentHeader};
 pub use writer::SegmentWriter;

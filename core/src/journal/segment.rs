@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  0  magic        "WALTZSEG"                  little-endian throughout
-//!  8  version      u32 (2)
+//!  8  version      u32 (3)
 //! 12  segment_bytes u32
 //! 16  cluster      u64
 //! 24  node         u32
@@ -15,29 +15,72 @@
 //! 64  previous     u32 segment (0: none), u32 end, u32 chain
 //! 76  first_segment u32  the oldest one still needed
 //! 80  previous     u64 next batch
-//! 88  checksum     u32  CRC32C of everything before
+//! 88  replay_from  u32  where a fold may begin; 0: at the oldest segment only
+//! 92  checksum     u32  CRC32C of everything before
 //! ```
+//!
+//! Version 2 has no `replay_from`: its checksum is at 88. It is read, and never written.
 //!
 //! The checksum starts every other checksum of the segment, so nothing that another segment,
 //! incarnation or storage left on the disk can pass for part of this one. A header is durable
 //! before its file gets a segment's name; a segment without a readable header is damaged.
 //!
 //! Segments before `first_segment` were released: they may be gone, and nobody misses them.
+//!
+//! In `replay_from` a checkpoint begins that was complete and read back when the header was written.
+//! It is a hint: an opening that finds no sound checkpoint from there on begins at the oldest segment.
 
 use bytes::{Buf, BufMut, Bytes};
-use thiserror::Error;
 
 use crate::id::{ClusterKey, Incarnation, NodeId, StorageId};
 
+use super::header_error::HeaderError;
 use super::layout::{BLOCK_BYTES, Layout};
 
 const MAGIC: [u8; 8] = *b"WALTZSEG";
-const VERSION: u32 = 2;
-const CHECKED_BYTES: usize = 88;
+const CHECKSUM_BYTES: usize = 4;
+
+/// How a header is encoded. Its checksum starts every other one of the segment, so that a segment
+/// keeps the version it was begun with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeaderVersion {
+    /// Without [`SegmentHeader::replay_from`]: read, not written.
+    Two,
+    /// The one that new segments get.
+    #[default]
+    Three,
+}
+
+impl HeaderVersion {
+    fn decode(number: u32) -> Result<Self, HeaderError> {
+        match number {
+            2 => Ok(Self::Two),
+            3 => Ok(Self::Three),
+            other => Err(HeaderError::Version(other)),
+        }
+    }
+
+    fn number(self) -> u32 {
+        match self {
+            Self::Two => 2,
+            Self::Three => 3,
+        }
+    }
+
+    /// How many bytes come before the checksum.
+    fn checked_bytes(self) -> usize {
+        match self {
+            Self::Two => 88,
+            Self::Three => 92,
+        }
+    }
+}
 
 /// Whose a segment is and how it follows the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentHeader {
+    /// How it is encoded.
+    pub version: HeaderVersion,
     /// How it is divided.
     pub layout: Layout,
     /// The cluster.
@@ -58,6 +101,8 @@ pub struct SegmentHeader {
     pub first_segment: u32,
     /// The segment that it follows, though that one may have been released.
     pub previous: Option<Previous>,
+    /// The segment in which a checkpoint begins that a fold may begin with, if there is one.
+    pub replay_from: Option<u32>,
 }
 
 /// The segment before, and how much of it counts.
@@ -80,56 +125,12 @@ pub struct SegmentEnd {
     pub next_batch: u64,
 }
 
-/// Why a file is not a segment of this journal.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum HeaderError {
-    /// It does not begin as segments do.
-    #[error("it is not a segment, or its first and its last block are damaged")]
-    Magic,
-    /// Another program wrote it.
-    #[error(
-        "its format version is {0} and this program reads version 2; run the program that wrote it"
-    )]
-    Version(u32),
-    /// Rot.
-    #[error("its header is damaged (checksum {found:08x}, computed {computed:08x})")]
-    Checksum {
-        /// As written.
-        found: u32,
-        /// As computed.
-        computed: u32,
-    },
-    /// Its size can't be one.
-    #[error("its header gives it {0} bytes, which no segment has")]
-    Layout(u32),
-    /// It belongs to something else.
-    #[error(
-        "it is of {what} {found} where {expected} belongs; check that the configuration and the \
-         data directory go together"
-    )]
-    Foreign {
-        /// What differs.
-        what: &'static str,
-        /// As written.
-        found: String,
-        /// As it should be.
-        expected: String,
-    },
-}
-
-impl HeaderError {
-    /// Whether bytes changed at rest, as far as one can tell; else the file is somebody else's.
-    pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Magic | Self::Checksum { .. } | Self::Layout(_))
-    }
-}
-
 impl SegmentHeader {
     /// The block as it is written.
     pub fn encode(&self) -> Bytes {
         let mut block = Vec::with_capacity(BLOCK_BYTES as usize);
         block.put_slice(&MAGIC);
-        block.put_u32_le(VERSION);
+        block.put_u32_le(self.version.number());
         block.put_u32_le(self.layout.segment_bytes());
         block.put_u64_le(self.cluster.0);
         block.put_u32_le(self.node.0);
@@ -145,7 +146,14 @@ impl SegmentHeader {
         block.put_u32_le(previous.end.chain);
         block.put_u32_le(self.first_segment);
         block.put_u64_le(previous.end.next_batch);
-        assert_eq!(block.len(), CHECKED_BYTES, "the header has its documented length");
+        if self.version == HeaderVersion::Three {
+            block.put_u32_le(self.replay_from.unwrap_or(0));
+        }
+        assert_eq!(
+            block.len(),
+            self.version.checked_bytes(),
+            "the header has its documented length"
+        );
         block.put_u32_le(crc32c::crc32c(&block));
         block.resize(BLOCK_BYTES as usize, 0);
         Bytes::from(block)
@@ -156,14 +164,12 @@ impl SegmentHeader {
     /// # Errors
     /// When it is no header that this program understands, or is damaged.
     pub fn decode(block: &[u8]) -> Result<Self, HeaderError> {
-        if block.len() < CHECKED_BYTES + 4 || block[..8] != MAGIC {
+        let longest = HeaderVersion::Three.checked_bytes() + CHECKSUM_BYTES;
+        if block.len() < longest || block[..8] != MAGIC {
             return Err(HeaderError::Magic);
         }
-        let mut input = &block[8..CHECKED_BYTES + 4];
-        let version = input.get_u32_le();
-        if version != VERSION {
-            return Err(HeaderError::Version(version));
-        }
+        let mut input = &block[8..longest];
+        let version = HeaderVersion::decode(input.get_u32_le())?;
         let segment_bytes = input.get_u32_le();
         let (cluster, node) = (ClusterKey(input.get_u64_le()), NodeId(input.get_u32_le()));
         let (segment, storage) = (input.get_u32_le(), StorageId(input.get_u64_le()));
@@ -171,7 +177,12 @@ impl SegmentHeader {
         let (nonce, first_batch) = (input.get_u64_le(), input.get_u64_le());
         let (before, offset, chain) = (input.get_u32_le(), input.get_u32_le(), input.get_u32_le());
         let (first_segment, next_batch) = (input.get_u32_le(), input.get_u64_le());
-        let (found, computed) = (input.get_u32_le(), crc32c::crc32c(&block[..CHECKED_BYTES]));
+        let replay_from = match version {
+            HeaderVersion::Two => None,
+            HeaderVersion::Three => Some(input.get_u32_le()).filter(|&segment| segment != 0),
+        };
+        let computed = crc32c::crc32c(&block[..version.checked_bytes()]);
+        let found = input.get_u32_le();
         if found != computed {
             return Err(HeaderError::Checksum { found, computed });
         }
@@ -179,6 +190,7 @@ impl SegmentHeader {
         let end = SegmentEnd { offset, chain, next_batch };
         let previous = (before != 0).then_some(Previous { segment: before, end });
         Ok(Self {
+            version,
             layout,
             cluster,
             node,
@@ -189,6 +201,7 @@ impl SegmentHeader {
             first_batch,
             first_segment,
             previous,
+            replay_from,
         })
     }
 
@@ -219,7 +232,7 @@ impl SegmentHeader {
 
     /// What the checksums of the segment's contents rest on.
     pub(super) fn identity(&self) -> Identity {
-        let seed = crc32c::crc32c(&self.encode()[..CHECKED_BYTES]);
+        let seed = crc32c::crc32c(&self.encode()[..self.version.checked_bytes()]);
         Identity { segment: self.segment, incarnation: self.incarnation, seed }
     }
 
@@ -247,6 +260,7 @@ pub(super) mod tests {
 
     pub(in super::super) fn header() -> SegmentHeader {
         SegmentHeader {
+            version: HeaderVersion::Three,
             layout: Layout::new(64 << 10).expect("valid"),
             cluster: ClusterKey(1),
             node: NodeId(2),
@@ -260,24 +274,38 @@ pub(super) mod tests {
                 segment: 3,
                 end: SegmentEnd { offset: 8 << 12, chain: 9, next_batch: 10 },
             }),
+            replay_from: Some(4),
         }
     }
 
     #[test]
     fn a_header_reads_as_written() {
         for previous in [header().previous, None] {
-            let header = SegmentHeader { previous, ..header() };
-            assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
+            for replay_from in [header().replay_from, None] {
+                let header = SegmentHeader { previous, replay_from, ..header() };
+                assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
+            }
         }
+    }
+
+    #[test]
+    fn a_header_of_version_2_is_read_as_it_was_written() {
+        let header = SegmentHeader { version: HeaderVersion::Two, replay_from: None, ..header() };
+        let block = header.encode();
+        assert_eq!((block[8], &block[92..96]), (2, &[0; 4][..]), "the checksum ends at 92");
+        assert_eq!(SegmentHeader::decode(&block), Ok(header));
+        assert_ne!(header.identity().seed, self::header().identity().seed);
     }
 
     #[test]
     fn no_damaged_header_is_read() {
         let block = header().encode();
-        for at in 0..CHECKED_BYTES + 4 {
-            let mut damaged = block.to_vec();
-            damaged[at] ^= 0x10;
-            assert!(SegmentHeader::decode(&damaged).is_err(), "byte {at}");
+        for at in 0..HeaderVersion::Three.checked_bytes() + CHECKSUM_BYTES {
+            for flipped in [0x10, 0x01] {
+                let mut damaged = block.to_vec();
+                damaged[at] ^= flipped;
+                assert!(SegmentHeader::decode(&damaged).is_err(), "byte {at}");
+            }
         }
         assert_eq!(SegmentHeader::decode(&[0; 4096]), Err(HeaderError::Magic));
         assert_eq!(SegmentHeader::decode(&block[..50]), Err(HeaderError::Magic));

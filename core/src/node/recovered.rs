@@ -26,8 +26,9 @@ impl Recovered {
 }
 
 impl Fold for Recovered {
-    fn begin(&mut self, released: bool) -> Result<(), String> {
-        self.storage.begin_replay(released);
+    fn begin(&mut self, checkpoint: bool) -> Result<(), String> {
+        self.storage.begin_replay(checkpoint);
+        self.coordinator = Coordinator::new();
         Ok(())
     }
 
@@ -43,10 +44,18 @@ impl Fold for Recovered {
         Ok(())
     }
 
+    fn has_checkpoint(&self) -> bool {
+        self.storage.is_replay_founded()
+    }
+
     fn end(&mut self, suspect: Option<&Damage>) -> Result<(), String> {
         if suspect.is_some() {
             self.storage.mark_suspect();
         }
         self.storage.end_replay().map_err(|error| error.to_string())
+    }
+
+    fn replay_from(&self) -> Option<u32> {
+        self.storage.replay_from()
     }
 }

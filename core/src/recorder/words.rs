@@ -52,6 +52,7 @@ pub fn effect_text(effect: &Effect) -> String {
             format!("read {}: {} bodies{}", ticket.0, places.len(), bytes_text(bytes))
         }
         Effect::Release { below } => format!("release segments below {below}"),
+        Effect::ReplayFrom { segment } => format!("replay from segment {segment}"),
         Effect::WakeAt(time) => format!("wake at {} ns", time.0),
         Effect::Report(report) => report_text(report),
         Effect::Stop { reason } => format!("stop: {reason}"),

@@ -32,7 +32,7 @@ use removals::Removals;
 use spares::Spares;
 pub use statistics::JournalStatistics;
 
-/// The most entries and releases on their way to the writing thread, and so in a batch.
+/// The most entries and notes on their way to the writing thread, and so in a batch.
 const ENTRIES: usize = 4096;
 /// The most reads on their way to the reading thread, and the most of its answers.
 const READS: usize = 64;
@@ -44,6 +44,7 @@ const REPORTS: usize = 64;
 enum Work {
     Append(Ticket, Entry),
     Release(u32),
+    ReplayFrom(u32),
 }
 
 /// What the reading thread is asked for.
@@ -142,6 +143,10 @@ impl JournalPort for JournalThread {
         self.work.push_back(Work::Release(below));
     }
 
+    fn replay_from(&mut self, segment: u32) {
+        self.work.push_back(Work::ReplayFrom(segment));
+    }
+
     fn flush(&mut self) {
         // A thread that is gone has said why, or `poll` will.
         if !self.work.is_empty() {
@@ -201,6 +206,7 @@ impl<D: Disk + Clone> Writer<D> {
             match work {
                 Work::Append(ticket, entry) => batch.push((ticket, entry)),
                 Work::Release(below) => release = release.max(Some(below)),
+                Work::ReplayFrom(segment) => self.journal.replay_from(segment),
             }
         }
         if let Some(below) = release {

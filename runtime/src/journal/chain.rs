@@ -72,6 +72,13 @@ impl Chain {
         self.newest.map_or(0, |header| header.first_segment)
     }
 
+    /// Which of the segments a replay may begin with, if not with the oldest: the newest header knows.
+    pub(super) fn replay_from(&self) -> Option<usize> {
+        let wanted = self.newest?.replay_from?;
+        let index = self.headers.iter().position(|header| header.segment == wanted)?;
+        (index > 0).then_some(index)
+    }
+
     /// Adds a segment's header before the others; returns the segment to look at next.
     fn add(
         &mut self,

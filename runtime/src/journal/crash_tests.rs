@@ -122,6 +122,10 @@ fn live(disk: &MemoryDisk, model: &mut Model, life: &Life) {
             let Ok(spare) = journal.request_spare().fulfil(&mut disk.clone()) else { return };
             journal.add_spare(spare);
         }
+        if random.bits().is_multiple_of(8) {
+            // Nothing rests on where a replay may begin, true or not.
+            journal.replay_from(random.bits() as u32 % 12);
+        }
         let batch = model.batch(&mut random);
         let synced = journal.write(batch).and_then(|()| journal.sync());
         let Ok(synced) = synced else { return };

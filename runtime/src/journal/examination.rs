@@ -54,7 +54,7 @@ pub fn examine<D: ReadDisk, E: Examiner>(
     let mut recovery = Recovery::of(&mut chain, || StorageId(0));
     examiner.begin(&chain.headers, chain.is_released)?;
     let visit = |segment: &SegmentHeader, batch: FoundBatch<'_>| examiner.batch(segment, batch);
-    recover(disk, &chain, Planted::NONE, &mut recovery, visit)?;
+    recover(disk, (&chain, 0), Planted::NONE, &mut recovery, visit)?;
     let (is_released, spares) = (chain.is_released, spares.len());
     Ok(Examination { segments: chain.headers, is_released, spares, recovery })
 }

@@ -13,6 +13,7 @@ mod examination;
 mod reader;
 mod recovery;
 mod release;
+mod replay;
 mod spare;
 mod tail;
 
@@ -23,9 +24,13 @@ mod damage_tests;
 #[cfg(test)]
 mod every_byte_tests;
 #[cfg(test)]
+mod ledger;
+#[cfg(test)]
 mod memory_disk;
 #[cfg(test)]
 mod release_tests;
+#[cfg(test)]
+mod replay_tests;
 #[cfg(test)]
 mod tests;
 
@@ -45,7 +50,7 @@ use tail::Tail;
 pub use error::JournalError;
 pub use examination::{Examination, Examiner, examine, fold_batch};
 pub use reader::Reader;
-pub use recovery::Recovery;
+pub use recovery::{Abandoned, Recovery};
 pub use release::Released;
 pub use spare::{Spare, SpareRequest};
 
@@ -95,6 +100,8 @@ pub struct Journal<D: Disk> {
     /// All segments that have files.
     segments: BTreeSet<u32>,
     spares: Spares,
+    /// Where a later recovery may begin, as the next segment's header says.
+    replay_from: Option<u32>,
     /// What the next sync reports.
     synced: Synced,
     failure: Option<String>,
@@ -110,14 +117,15 @@ impl<D: Disk> Journal<D> {
             tail: None,
             segments: BTreeSet::new(),
             spares: Spares::default(),
+            replay_from: None,
             synced: Synced::default(),
             failure: None,
             planted,
         }
     }
 
-    /// Opens the journal of a directory, or formats an empty one. Every entry found goes through
-    /// `fold`. When this returns, all of them are durable and a new incarnation has begun; unless
+    /// Opens the journal of a directory, or formats an empty one. Every entry goes through `fold`, or
+    /// those from a checkpoint on that suffices ([`Self::replay_from`]). When this returns, all of them are durable and a new incarnation has begun; unless
     /// the journal is suspect ([`Recovery::suspect`]): then nothing was written, and never is.
     ///
     /// `random` is 64 random bits, never the same for two openings.
@@ -201,6 +209,12 @@ impl<D: Disk> Journal<D> {
         })
     }
 
+    /// Notes that the next recovery may begin with this segment, as a checkpoint begins in it that is
+    /// durable and was read back. The headers of later segments say so; none is begun for it.
+    pub fn replay_from(&mut self, segment: u32) {
+        self.replay_from = Some(segment);
+    }
+
     /// How many segments have files, without spare ones.
     pub fn segment_count(&self) -> usize {
         self.segments.len()
@@ -249,7 +263,7 @@ impl<D: Disk> Journal<D> {
     /// Goes on in a new segment. Everything in the present one is durable.
     fn rotate(&mut self, first_segment: u32) -> Result<(), JournalError> {
         let tail = self.tail.as_mut().ok_or(JournalError::Suspect)?;
-        let header = tail.next_header(first_segment)?;
+        let header = tail.next_header(first_segment, self.replay_from)?;
         *tail = Tail::begin(&mut self.disk, &mut self.spares, header)?;
         self.segments.insert(header.segment);
         Ok(())

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use waltz_core::id::{Incarnation, StorageId};
 use waltz_core::journal::{
-    Damage, Fold, FoundBatch, Previous, Rewrite, SegmentHeader, SegmentScan, Torn,
+    Damage, Fold, FoundBatch, HeaderVersion, Previous, Rewrite, SegmentHeader, SegmentScan, Torn,
     parse_segment_name, parse_spare_name, segment_name,
 };
 use waltz_core::planted::Planted;
@@ -20,7 +20,7 @@ use crate::disk::{Disk, ReadDisk};
 
 use super::chain::{Chain, follow};
 use super::error::{JournalError, failed};
-use super::examination::fold_batch;
+use super::replay::replay;
 use super::spare::Spares;
 use super::{Journal, JournalConfig, Tail};
 
@@ -31,9 +31,14 @@ pub struct Recovery {
     pub storage: StorageId,
     /// The incarnation that this opening began; of a suspect journal, the last one known.
     pub incarnation: Incarnation,
-    /// How many segments held entries.
+    /// The first segment whose entries were read; `None` of a journal without segments. Those before
+    /// it were passed over, as a checkpoint says what came of them.
+    pub replayed_from: Option<u32>,
+    /// Why entries from a checkpoint on did not suffice, and all of them had to be read.
+    pub abandoned: Option<Abandoned>,
+    /// How many of the segments that were read held entries.
     pub segments: usize,
-    /// How many entries were found.
+    /// How many entries were read.
     pub entries: u64,
     /// How many bytes of batches were read.
     pub bytes: u64,
@@ -44,6 +49,15 @@ pub struct Recovery {
     /// The first damage of which nobody can tell what it was; what comes after it counts for
     /// nothing. Such a journal can be read and takes no more entries, at any later opening either.
     pub suspect: Option<Damage>,
+}
+
+/// A replay from a checkpoint that came to nothing, and cost time only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Abandoned {
+    /// The segment with which it began.
+    pub segment: u32,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// The end of a journal: what the next segment follows, and what to make durable before.
@@ -59,6 +73,8 @@ impl Recovery {
         Self {
             storage: chain.newest.map_or_else(identity, |newest| newest.storage),
             incarnation: chain.newest.map_or(Incarnation(0), |newest| newest.incarnation),
+            replayed_from: None,
+            abandoned: None,
             segments: 0,
             entries: 0,
             bytes: 0,
@@ -81,11 +97,7 @@ pub(super) fn open<D: Disk>(
     let owner = (config.cluster, config.node);
     let mut chain = follow(&mut disk, Some(owner), &segments)?;
     let mut recovery = Recovery::of(&mut chain, || StorageId(random.bits()));
-    let refused = |reason| JournalError::Refused { reason };
-    fold.begin(chain.is_released).map_err(refused)?;
-    let visit = |segment: &SegmentHeader, batch: FoundBatch<'_>| fold_batch(segment, batch, fold);
-    let end = recover(&mut disk, &chain, config.planted, &mut recovery, visit)?;
-    fold.end(recovery.suspect.as_ref()).map_err(refused)?;
+    let end = replay(&mut disk, &chain, config.planted, &mut recovery, fold)?;
     if recovery.suspect.is_some() {
         return Ok((Journal::read_only(disk, layout, config.planted), recovery));
     }
@@ -95,7 +107,9 @@ pub(super) fn open<D: Disk>(
     let next = |number: u32| number.checked_add(1).ok_or(JournalError::Exhausted);
     recovery.incarnation.0 =
         recovery.incarnation.0.checked_add(1).ok_or(JournalError::Exhausted)?;
+    let replay_from = fold.replay_from();
     let header = SegmentHeader {
+        version: HeaderVersion::default(),
         layout,
         cluster: config.cluster,
         node: config.node,
@@ -106,6 +120,7 @@ pub(super) fn open<D: Disk>(
         first_batch: 1,
         first_segment: chain.newest.map_or(1, |newest| newest.first_segment),
         previous: end.previous,
+        replay_from,
     };
     let mut spares = Spares::adopt(&mut disk, spares, layout)?;
     let tail = Tail::begin(&mut disk, &mut spares, header)?;
@@ -122,6 +137,7 @@ pub(super) fn open<D: Disk>(
         tail: Some(tail),
         segments,
         spares,
+        replay_from,
         ..Journal::read_only(disk, layout, config.planted)
     };
     Ok((journal, recovery))
@@ -137,20 +153,22 @@ pub(super) fn list<D: ReadDisk>(
     Ok((segments, spares))
 }
 
-/// Visits every batch, up to the first damage of which nobody can tell what it was.
+/// Visits every batch from one of the chain's segments on, the `first`, up to the first damage of
+/// which nobody can tell what it was.
 pub(super) fn recover<D: ReadDisk, E: From<JournalError>>(
     disk: &mut D,
-    chain: &Chain,
+    (chain, first): (&Chain, usize),
     planted: Planted,
     recovery: &mut Recovery,
     mut visit: impl FnMut(&SegmentHeader, FoundBatch<'_>) -> Result<(), E>,
 ) -> Result<End, E> {
     let headers = &chain.headers;
-    // Of a released past, the new segment must go on to tell.
+    // Of a past that is not visited, the new segment must go on to tell.
     let mut end =
-        End { previous: headers.first().and_then(|header| header.previous), rewrite: None };
+        End { previous: headers.get(first).and_then(|header| header.previous), rewrite: None };
     recovery.suspect = chain.suspect;
-    for (index, header) in headers.iter().enumerate() {
+    recovery.replayed_from = headers.get(first).map(|header| header.segment);
+    for (index, header) in headers.iter().enumerate().skip(first) {
         let later = headers.get(index + 1).and_then(|later| later.previous);
         let name = segment_name(header.segment);
         let (file, _) = disk.open(&name).map_err(failed("open", &name))?;

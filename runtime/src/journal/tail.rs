@@ -34,14 +34,20 @@ impl<F> Tail<F> {
         &self.header
     }
 
-    /// The header of the next segment. Segments before `first_segment` are not needed any more.
-    pub(super) fn next_header(&self, first_segment: u32) -> Result<SegmentHeader, JournalError> {
+    /// The header of the next segment. Segments before `first_segment` are not needed any more;
+    /// with `replay_from` a later recovery may begin.
+    pub(super) fn next_header(
+        &self,
+        first_segment: u32,
+        replay_from: Option<u32>,
+    ) -> Result<SegmentHeader, JournalError> {
         let end = self.writer.end();
         Ok(SegmentHeader {
             segment: self.header.segment.checked_add(1).ok_or(JournalError::Exhausted)?,
             first_batch: end.next_batch,
             first_segment,
             previous: Some(Previous { segment: self.header.segment, end }),
+            replay_from,
             ..self.header
         })
     }

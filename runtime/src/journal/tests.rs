@@ -69,8 +69,9 @@ pub(super) struct Found {
 }
 
 impl Fold for Found {
-    fn begin(&mut self, released: bool) -> Result<(), String> {
-        assert_eq!(self.released.replace(released), None, "it begins once");
+    fn begin(&mut self, checkpoint: bool) -> Result<(), String> {
+        self.entries.clear();
+        self.released = Some(checkpoint);
         Ok(())
     }
 

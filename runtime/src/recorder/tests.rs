@@ -56,6 +56,7 @@ struct Doomed<F> {
 impl<F: FnMut(&mut Vec<JournalEvent>) -> Poll<()> + Send + 'static> JournalPort for Doomed<F> {
     fn append(&mut self, _: Entry, _: Ticket) {}
     fn release(&mut self, _: u32) {}
+    fn replay_from(&mut self, _: u32) {}
     fn read(&mut self, _: Ticket, _: Vec<Place>) {}
     fn flush(&mut self) {}
     fn poll(&mut self, _: &mut Context<'_>, events: &mut Vec<JournalEvent>) -> Poll<()> {

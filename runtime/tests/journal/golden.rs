@@ -16,9 +16,9 @@ use super::files::{Files, read_directory};
 use super::sample;
 
 /// The version that this program writes.
-const NEWEST: u32 = 2;
+const NEWEST: u32 = 3;
 /// All that it reads.
-const VERSIONS: [u32; 1] = [NEWEST];
+const VERSIONS: [u32; 2] = [2, NEWEST];
 /// In words, what is in the files.
 const ENTRIES: &str = "entries.txt";
 

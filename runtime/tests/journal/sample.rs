@@ -43,6 +43,7 @@ pub(crate) fn write() -> Contents {
     for (random, batches) in RANDOM.into_iter().zip([first, second]) {
         let opened = open(&files, random, &mut Anything);
         let (mut journal, _) = opened.expect("nothing is wrong with it");
+        journal.replay_from(1);
         for batch in batches {
             let tickets = (ticket..).map(Ticket);
             ticket += batch.len() as u64;

@@ -56,6 +56,9 @@ pub fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Bench(bench::BenchCommand::Feed(args)) => {
             on_this_thread(interruptible(bench::feed::run(args)))
         }
+        Command::Bench(bench::BenchCommand::Restart(args)) => {
+            on_this_thread(interruptible(bench::restart::run(args)))
+        }
     }
 }
 

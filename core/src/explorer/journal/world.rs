@@ -7,7 +7,9 @@ use super::model::{Expected, Found, Model};
 use crate::explorer::draw::Draw;
 use crate::explorer::explore::Broken;
 use crate::id::{ClusterKey, Incarnation, NodeId, StorageId};
-use crate::journal::{Batch, Layout, Previous, Rewrite, SegmentHeader, SegmentScan, SegmentWriter};
+use crate::journal::{
+    Batch, HeaderVersion, Layout, Previous, Rewrite, SegmentHeader, SegmentScan, SegmentWriter,
+};
 use crate::planted::Planted;
 use crate::time::Random;
 
@@ -147,6 +149,7 @@ impl World {
         self.spares.extend(empty.into_values());
         self.incarnation.0 += 1;
         let header = SegmentHeader {
+            version: HeaderVersion::default(),
             layout: self.layout,
             cluster: ClusterKey(1),
             node: NodeId(2),
@@ -157,6 +160,7 @@ impl World {
             first_batch: 1,
             first_segment,
             previous,
+            replay_from: None,
         };
         self.begin(header);
         self.is_torn = false;

@@ -76,10 +76,23 @@ pub(in crate::storage) struct Replay {
 }
 
 impl Storage {
-    /// Before the first entry. If the journal's beginning was `released`, nothing counts before a
-    /// checkpoint.
-    pub fn begin_replay(&mut self, released: bool) {
-        self.replay.mode = if released { Mode::Waiting } else { Mode::Whole };
+    /// Before the first entry. If a `checkpoint` is needed, as the journal's beginning was released
+    /// or is passed over, nothing counts before one. What was replayed before is forgotten.
+    pub fn begin_replay(&mut self, checkpoint: bool) {
+        *self = Self::new(self.limits, self.planted);
+        self.replay.mode = if checkpoint { Mode::Waiting } else { Mode::Whole };
+    }
+
+    /// Whether what was replayed so far rests on nothing that did not come: it began with the
+    /// journal's first entry, or a checkpoint has come since, complete and sound.
+    pub fn is_replay_founded(&self) -> bool {
+        self.replay.mode == Mode::Whole
+    }
+
+    /// The segment with which a later replay may begin: in it begins the older one of the two newest
+    /// checkpoints that count, or the only one. `None` if there is none.
+    pub fn replay_from(&self) -> Option<u32> {
+        self.checkpoints.replay_from()
     }
 
     /// Takes in an entry that recovery found.

@@ -121,6 +121,11 @@ impl Checkpoints {
         }
     }
 
+    /// The segment in which the oldest one begins that is kept to fall back on.
+    pub(super) fn replay_from(&self) -> Option<u32> {
+        self.complete.front().map(|complete| complete.segment)
+    }
+
     fn is_due(&self) -> bool {
         let every = self.config.every_bytes;
         every > 0 && self.bytes >= every
@@ -258,6 +263,8 @@ impl Storage {
         let complete = Complete { number: reading.number, segment };
         self.checkpoints.stage = Stage::Idle;
         self.checkpoints.completed(complete, self.checkpoints.bytes);
+        let replay_from = self.checkpoints.replay_from();
+        cx.effects.extend(replay_from.map(|segment| Effect::ReplayFrom { segment }));
         if let [older, _] = self.checkpoints.complete.make_contiguous() {
             // Neither the two checkpoints that count need what is below, nor any record of a log;
             // but a crash may bring back a log as it was before what is on its way to the disk.

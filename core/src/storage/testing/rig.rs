@@ -38,6 +38,8 @@ pub(crate) struct Rig {
     pub(crate) segment_entries: usize,
     /// Segments below this one are given up.
     pub(crate) released: u32,
+    /// The segment that a replay may begin with.
+    pub(crate) replay_from: Option<u32>,
     /// How many of the journal's entries an earlier life of the process wrote.
     inherited: usize,
     /// The journal lost entries, and every recovery finds that out.
@@ -70,6 +72,7 @@ impl Rig {
             coordinator: Coordinator::new(),
             segment_entries: usize::MAX,
             released: 0,
+            replay_from: None,
             inherited: 0,
             is_suspect: false,
             reads: VecDeque::new(),
@@ -223,10 +226,17 @@ impl Rig {
         self.step(|storage, cx, _| storage.on_timer(cx))
     }
 
-    /// What the first `count` entries of the journal fold to, as far as they are still there.
+    /// What the first `count` entries of the journal fold to, as far as they are still there: from
+    /// where a replay may begin, if that suffices.
     pub(crate) fn replayed(&self, count: usize) -> Storage {
-        let gone = (0..count).take_while(|index| self.segment(*index) < self.released).count();
-        let mut storage = self.replayed_from(gone, count);
+        let before =
+            |segment| (0..count).take_while(|index| self.segment(*index) < segment).count();
+        let gone = before(self.released);
+        let hinted = self.replay_from.map(before).filter(|from| *from > gone);
+        let shortened = hinted.map(|from| self.replayed_from(from, count));
+        let mut storage = shortened
+            .filter(Storage::is_replay_founded)
+            .unwrap_or_else(|| self.replayed_from(gone, count));
         storage.end_replay().expect("a checkpoint is there");
         storage
     }
@@ -289,6 +299,7 @@ impl Rig {
                 Effect::Append { entry, ticket } => self.write(entry, ticket),
                 Effect::Read { ticket, places } => self.reads.push_back((ticket, places)),
                 Effect::Release { below } => self.released = below,
+                Effect::ReplayFrom { segment } => self.replay_from = Some(segment),
                 Effect::Report(report) => self.reports.push(report),
                 other => panic!("a storage node does not {other:?}"),
             }

@@ -9,6 +9,7 @@ mod planted;
 mod random;
 mod reading;
 mod replay;
+mod replay_from;
 mod requests;
 mod script;
 mod scrub;

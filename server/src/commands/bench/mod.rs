@@ -3,6 +3,7 @@
 pub mod append;
 pub mod feed;
 mod load;
+pub mod restart;
 mod target;
 
 use std::path::PathBuf;
@@ -19,9 +20,11 @@ pub enum BenchCommand {
     Append(append::AppendBench),
     /// Measure reading a stored log from its beginning
     Feed(feed::FeedBench),
+    /// Measure how long a node takes to open its journal
+    Restart(restart::RestartBench),
 }
 
-/// What both benchmarks are told.
+/// What benchmarks of a cluster are told.
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
     /// Bytes of data in each record

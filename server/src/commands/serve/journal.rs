@@ -8,7 +8,7 @@ use waltz_core::journal::DEFAULT_SEGMENT_BYTES;
 use waltz_core::limits::Limits;
 use waltz_core::node::{Node, NodeConfig, Recovered};
 use waltz_core::planted::Planted;
-use waltz_runtime::journal::{Journal, JournalConfig};
+use waltz_runtime::journal::{Abandoned, Journal, JournalConfig};
 use waltz_runtime_tokio::{FileDisk, JournalThread};
 
 /// Where in a data directory the journal is.
@@ -34,10 +34,16 @@ pub(super) fn open(data: &Path, config: NodeConfig) -> anyhow::Result<(Node, Jou
     tracing::info!(
         entries = recovery.entries,
         bytes = recovery.bytes,
+        replayed_from = recovery.replayed_from,
         incarnation = %recovery.incarnation,
         "opened {}",
         data.display()
     );
+    if let Some(Abandoned { segment, reason }) = &recovery.abandoned {
+        tracing::warn!(
+            "the whole journal was read, as reading from segment {segment} on came to nothing: {reason}"
+        );
+    }
     if let Some(torn) = &recovery.torn {
         tracing::warn!("a write was cut short when the node stopped, and is gone: {torn:?}");
     }
