@@ -73,7 +73,7 @@ fn reseal(bytes: &mut [u8], at: usize, seed: u32) {
     let range = seal(bytes, at);
     let Some(batch) = bytes.get(at..).and_then(|rest| rest.get(..length)) else { return };
     let Some(table) = batch.get(BATCH_HEADER..).and_then(|rest| rest.get(..table)) else { return };
-    let mut behind = Vec::with_capacity(range.len());
+    let mut behind = Vec::new();
     for sector in batch.chunks(SECTOR_BYTES) {
         let mut whole = [0; SECTOR_BYTES];
         whole[..sector.len()].copy_from_slice(sector);
