@@ -111,7 +111,17 @@ impl ReadDisk for FileDisk {
     }
 
     fn read_at(&mut self, file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
-        read_exactly(file, offset, length)
+        read_exactly(Vec::new(), file, offset, length)
+    }
+
+    fn read_over(
+        &mut self,
+        memory: Vec<u8>,
+        file: &File,
+        offset: u64,
+        length: usize,
+    ) -> io::Result<Bytes> {
+        read_exactly(memory, file, offset, length)
     }
 }
 
@@ -167,8 +177,10 @@ fn list_files(directory: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-fn read_exactly(file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
-    let mut bytes = Vec::with_capacity(length);
+fn read_exactly(memory: Vec<u8>, file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
+    let mut bytes = memory;
+    bytes.clear();
+    bytes.reserve_exact(length);
     while bytes.len() < length {
         let at = offset + bytes.len() as u64;
         match rustix::io::pread(file, spare_capacity(&mut bytes), at) {

@@ -15,6 +15,18 @@ pub trait ReadDisk: Send + 'static {
     fn open(&mut self, name: &str) -> io::Result<(Self::File, u64)>;
     /// Reads exactly `length` bytes.
     fn read_at(&mut self, file: &Self::File, offset: u64, length: usize) -> io::Result<Bytes>;
+    /// Reads exactly `length` bytes, into memory that held something else before if the disk can: of
+    /// megabytes, getting new memory takes longer than reading.
+    fn read_over(
+        &mut self,
+        memory: Vec<u8>,
+        file: &Self::File,
+        offset: u64,
+        length: usize,
+    ) -> io::Result<Bytes> {
+        drop(memory);
+        self.read_at(file, offset, length)
+    }
 }
 
 /// The files of one journal's directory. Blocking; only the journal's own thread calls it.

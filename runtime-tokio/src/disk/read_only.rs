@@ -57,6 +57,16 @@ impl ReadDisk for ReadOnlyDisk {
     }
 
     fn read_at(&mut self, file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
-        read_exactly(file, offset, length)
+        read_exactly(Vec::new(), file, offset, length)
+    }
+
+    fn read_over(
+        &mut self,
+        memory: Vec<u8>,
+        file: &File,
+        offset: u64,
+        length: usize,
+    ) -> io::Result<Bytes> {
+        read_exactly(memory, file, offset, length)
     }
 }

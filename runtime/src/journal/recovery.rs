@@ -168,14 +168,15 @@ pub(super) fn recover<D: ReadDisk, E: From<JournalError>>(
         End { previous: headers.get(first).and_then(|header| header.previous), rewrite: None };
     recovery.suspect = chain.suspect;
     recovery.replayed_from = headers.get(first).map(|header| header.segment);
+    let mut memory = Vec::new();
     for (index, header) in headers.iter().enumerate().skip(first) {
         let later = headers.get(index + 1).and_then(|later| later.previous);
         let name = segment_name(header.segment);
         let (file, _) = disk.open(&name).map_err(failed("open", &name))?;
         let length = header.layout.segment_bytes() as usize;
-        let bytes = disk.read_at(&file, 0, length).map_err(failed("read", &name))?;
+        let bytes = disk.read_over(memory, &file, 0, length).map_err(failed("read", &name))?;
         let known_end = later.map(|later| later.end);
-        let mut scan = SegmentScan::new(*header, bytes, known_end).with_planted(planted);
+        let mut scan = SegmentScan::new(*header, bytes.clone(), known_end).with_planted(planted);
         while let Some(batch) = scan.next_batch().map_err(JournalError::from)? {
             recovery.entries += batch.entries.len() as u64;
             recovery.bytes += u64::from(batch.length);
@@ -192,6 +193,8 @@ pub(super) fn recover<D: ReadDisk, E: From<JournalError>>(
             end.previous = Some(Previous { segment: header.segment, end: scan.end() });
             end.rewrite = later.is_none().then_some((header.segment, rewrite));
         }
+        drop(scan);
+        memory = if bytes.is_unique() { bytes.into() } else { Vec::new() };
     }
     Ok(end)
 }
