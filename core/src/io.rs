@@ -119,6 +119,12 @@ pub enum Input {
     Shutdown,
     /// Something came of a coordinator outside of the cluster.
     Coordinator(CoordinatorEvent),
+    /// Whether the journal's disk has room for its next segment, whenever that changes. At first it
+    /// has.
+    Space {
+        /// It has none.
+        is_full: bool,
+    },
 }
 
 /// What comes of a coordinator that is no node of the cluster.

@@ -146,6 +146,8 @@ pub fn answer_text(answer: &ReplicaAnswer) -> String {
         }
         ReplicaAnswer::ReadFailed { reason, .. } => format!("read failed: {reason}"),
         ReplicaAnswer::OutOfPlace { reason } => format!("out of place: {reason}"),
+        ReplicaAnswer::Space { is_full: true } => "the disk is full".to_owned(),
+        ReplicaAnswer::Space { is_full: false } => "there is room again".to_owned(),
     }
 }
 

@@ -6,11 +6,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use waltz_core::io::{Address, Ticket};
 use waltz_core::journal::{Entry, EntryHead, Fold, Place};
 use waltz_core::time::{Random, Time};
-use waltz_runtime::journal::{Journal, JournalConfig, JournalError, Reader, Recovery, Released};
+use waltz_runtime::journal::{
+    Journal, JournalConfig, JournalError, Reader, Recovery, Released, is_full,
+};
 use waltz_runtime::{JournalEvent, JournalPort};
 
 use crate::alarm::VirtualTime;
@@ -43,8 +46,13 @@ pub struct SimJournal {
     /// Their files are still there.
     released: VecDeque<Released>,
     failure: Failure,
+    /// When to look again whether a full disk has room.
+    looks_again: Option<Time>,
     waker: Option<Waker>,
 }
+
+/// How long after a file could not be made it is tried again.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 enum Failure {
@@ -82,6 +90,7 @@ impl SimJournal {
             release: None,
             released: VecDeque::new(),
             failure: Failure::None,
+            looks_again: None,
             waker: None,
         };
         Ok((port, recovery))
@@ -112,8 +121,8 @@ impl SimJournal {
                     self.trace.record(self.time.now(), Event::durable(&self.host, &entry));
                 }
                 events.push(JournalEvent::Durable { up_to: synced.up_to, places: synced.places });
-                self.prepare_spare();
                 self.remove_released();
+                self.prepare_spare(events);
                 self.begin();
             }
             Err(error) => self.fail(&error),
@@ -121,20 +130,44 @@ impl SimJournal {
     }
 
     /// Makes a spare ready now and then: another thread would, and be late now and then.
-    fn prepare_spare(&mut self) {
+    fn prepare_spare(&mut self, events: &mut Vec<JournalEvent>) {
         if self.journal.wants_spare() && Chance::percent(50).strikes(&mut self.random) {
-            // Without one the journal makes its next segment itself.
-            if let Ok(spare) = self.journal.request_spare().fulfil(&mut self.helper) {
+            self.make_spare(events);
+        }
+    }
+
+    /// Without one the journal makes its next segment itself.
+    fn make_spare(&mut self, events: &mut Vec<JournalEvent>) {
+        match self.journal.request_spare().fulfil(&mut self.helper) {
+            Ok(spare) => {
                 self.journal.add_spare(spare);
+                if self.looks_again.take().is_some() {
+                    events.push(JournalEvent::Space { is_full: false });
+                }
             }
+            Err(error) if is_full(&error) => {
+                let at = self.time.now() + LOOK_AGAIN;
+                if self.looks_again.replace(at).is_none() {
+                    events.push(JournalEvent::Space { is_full: true });
+                }
+                self.wake_at(at);
+            }
+            Err(_) => {}
         }
     }
 
     fn release_segments(&mut self) {
-        let Some(below) = self.release.take().filter(|_| !self.has_failed()) else { return };
-        match self.journal.release(below) {
+        if self.has_failed() {
+            return;
+        }
+        let below = self.release.take();
+        below.into_iter().for_each(|below| self.reader.release(below));
+        let released = match below {
+            Some(below) => self.journal.release(below),
+            None => self.journal.release_due(),
+        };
+        match released {
             Ok(released) => {
-                self.reader.release(below);
                 self.released.extend(released);
                 self.remove_released();
             }
@@ -175,6 +208,7 @@ impl SimJournal {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
             let ends = self.reads.keys().map(|(ends, _)| *ends).chain(self.sync_ends);
+            let ends = ends.chain(self.looks_again);
             ends.for_each(|ends| self.wake_at(ends));
         }
     }
@@ -211,6 +245,10 @@ impl JournalPort for SimJournal {
         let (now, told) = (self.time.now(), events.len());
         if self.sync_ends.is_some_and(|ends| ends <= now) {
             self.end_sync(events);
+        }
+        if self.looks_again.is_some_and(|at| at <= now) {
+            self.remove_released();
+            self.make_spare(events);
         }
         while let Some(read) = self.reads.first_entry().filter(|read| read.key().0 <= now) {
             let ((_, ticket), places) = read.remove_entry();

@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 use thiserror::Error;
 use waltz_runtime::disk::{Disk, ReadDisk};
 
@@ -218,6 +220,13 @@ fn write_slices(file: &File, mut at: u64, slices: &[Bytes]) -> io::Result<u64> {
 /// file system's own records too.
 fn write_zeros(path: &Path, length: u64) -> io::Result<File> {
     let file = File::options().create(true).truncate(true).read(true).write(true).open(path)?;
+    // A full disk is found out before it is filled to the brim. Not every file system can tell.
+    match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, length) {
+        Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) if length > 0 => {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        _ => {}
+    }
     let zeros = vec![0; ZEROS_PER_WRITE];
     let mut at = 0;
     while at < length {

@@ -186,5 +186,6 @@ fn from_journal(event: JournalEvent) -> Input {
         JournalEvent::Durable { up_to, places } => Input::Durable { up_to, places },
         JournalEvent::Failed { error } => Input::JournalFailed { error },
         JournalEvent::Read { ticket, result } => Input::Read { ticket, result },
+        JournalEvent::Space { is_full } => Input::Space { is_full },
     }
 }

@@ -80,6 +80,11 @@ pub enum JournalEvent {
         /// The bodies, unverified.
         result: Result<Vec<Bytes>, String>,
     },
+    /// See [`waltz_core::io::Input::Space`].
+    Space {
+        /// There is no room.
+        is_full: bool,
+    },
 }
 
 /// The loop's end of the way to the journal.

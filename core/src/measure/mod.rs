@@ -168,6 +168,8 @@ pub struct Refusals {
     pub ahead: u64,
     /// Too much was in flight.
     pub busy: u64,
+    /// The replicas' disks were full.
+    pub full: u64,
 }
 
 /// The clients mounted at a partition.
@@ -220,4 +222,6 @@ pub struct StorageMeasurements {
     pub scrub_rounds: u64,
     /// Bytes that the scrub has read.
     pub scrub_bytes: u64,
+    /// The disk has no room for records.
+    pub is_full: bool,
 }

@@ -177,6 +177,11 @@ impl Body {
                 self.answer(cx, replies);
             }
             Input::Coordinator(event) => self.on_coordinator(cx, event),
+            Input::Space { is_full } => {
+                let mut replies = Vec::new();
+                self.storage.on_space(cx, is_full, &mut replies);
+                self.answer(cx, replies);
+            }
             Input::Timer => self.on_timer(cx),
             Input::EndOfTurn => self.on_end_of_turn(cx),
             Input::Shutdown => self.on_shutdown(cx),

@@ -10,7 +10,10 @@ use crate::io::{Caller, ConnectionId, Context, CoordinatorEvent, Effect, Level};
 use crate::membership::AgentEvent;
 use crate::partition::server::{Outputs, PartitionOutput, PartitionServer};
 use crate::storage::StorageReply;
-use crate::wire::{FromCoordinator, FromReplica, Message, ToCoordinator, ToReplica, Version};
+use crate::wire::{
+    AppendRefusal, FromCoordinator, FromReplica, Message, ServerReply, ToCoordinator, ToReplica,
+    Version,
+};
 
 /// Something to deliver within the step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +108,26 @@ impl Body {
                     }
                 }
             }
+        }
+    }
+
+    /// A reply in the words of the version that the client speaks.
+    fn in_words_of(&self, conn: ConnectionId, reply: ServerReply) -> Message {
+        let message = Message::Server(reply);
+        match message {
+            Message::Server(ServerReply::AppendRefused {
+                partition, mount, first, last, ..
+            }) if !self.links.takes(conn, &message) => {
+                let reason = AppendRefusal::Busy;
+                Message::Server(ServerReply::AppendRefused {
+                    partition,
+                    mount,
+                    first,
+                    last,
+                    reason,
+                })
+            }
+            message => message,
         }
     }
 
@@ -262,7 +285,8 @@ impl Body {
                 self.links.send_to(cx, Peer::Node(node), &Message::ToReplica(request), payload);
             }
             PartitionOutput::Reply { conn, reply, payload } => {
-                self.links.send_with(cx, conn, &Message::Server(reply), payload);
+                let reply = self.in_words_of(conn, reply);
+                self.links.send_with(cx, conn, &reply, payload);
             }
             PartitionOutput::Reach { node } => self.reach(cx, partition, node),
             PartitionOutput::NeedEpoch { above } => {

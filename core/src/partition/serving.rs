@@ -192,6 +192,8 @@ impl Serving {
             Some(AppendRefusal::Limit(error))
         } else if computed_at > log {
             Some(AppendRefusal::Ahead { computed_at, log })
+        } else if self.sequencer.is_full() {
+            Some(AppendRefusal::Full)
         } else if !self.sequencer.has_room() {
             Some(AppendRefusal::Busy)
         } else {
@@ -206,6 +208,7 @@ impl Serving {
             AppendRefusal::Limit(_) => refused.limit += 1,
             AppendRefusal::Ahead { .. } => refused.ahead += 1,
             AppendRefusal::Busy => refused.busy += 1,
+            AppendRefusal::Full => refused.full += 1,
             // Who may not append is refused before it comes to a partition.
             AppendRefusal::Access(_) => {}
         }

@@ -21,6 +21,8 @@ pub fn input_text(input: &Input) -> String {
         Input::Durable { up_to, .. } => format!("durable up to entry {}", up_to.0),
         Input::JournalFailed { error } => format!("the journal failed: {error}"),
         Input::Read { ticket, result } => read_text(*ticket, result),
+        Input::Space { is_full: true } => "the disk is full".to_owned(),
+        Input::Space { is_full: false } => "the disk has room again".to_owned(),
         Input::Timer => "the alarm".to_owned(),
         Input::EndOfTurn => "the end of the turn".to_owned(),
         Input::Shutdown => "asked to stop".to_owned(),

@@ -36,6 +36,7 @@ mod reads;
 mod repair;
 mod replication;
 mod sources;
+mod space;
 mod status;
 mod timers;
 mod trimming;
@@ -202,7 +203,8 @@ impl Sequencer {
     /// A replica's node can be reached, over a new connection that speaks this version.
     pub fn on_reachable(&mut self, node: NodeId, version: Version, outputs: &mut Outputs) {
         if self.phase != Phase::Over && self.replicas.contains_key(&node) {
-            self.progress(node).speaks = version;
+            let progress = self.progress(node);
+            (progress.speaks, progress.is_full) = (version, false);
             self.begin_with(node, outputs);
         }
     }
@@ -279,6 +281,7 @@ impl Sequencer {
                 self.on_records(now, node, request, Err(reason), true, outputs);
             }
             ReplicaAnswer::OutOfPlace { .. } => self.rest(now, node),
+            ReplicaAnswer::Space { is_full } => self.on_space(node, is_full, outputs),
         }
         self.drop_strangers(outputs);
     }

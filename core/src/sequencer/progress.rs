@@ -114,6 +114,8 @@ pub(super) struct Progress {
     pub(super) damaged: Vec<IdRange>,
     /// A repair is under way.
     pub(super) repairing: bool,
+    /// It has no room for records; as it said last on this connection.
+    pub(super) is_full: bool,
     /// What was sent and not yet acknowledged: where each part ends, and its bytes.
     unacknowledged: VecDeque<(Mark, usize)>,
     unacknowledged_bytes: usize,
@@ -138,6 +140,7 @@ impl Progress {
             reading: false,
             damaged: Vec::new(),
             repairing: false,
+            is_full: false,
             unacknowledged: VecDeque::new(),
             unacknowledged_bytes: 0,
         }
@@ -158,6 +161,7 @@ impl Progress {
         let stage = self.stage.word();
         match self.stage {
             Stage::Unreachable => stage.to_owned(),
+            _ if self.is_full => format!("{stage}, disk full"),
             _ if self.takes_upkeep() => stage.to_owned(),
             _ => format!("{stage}, protocol {}", self.speaks),
         }

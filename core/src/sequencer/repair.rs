@@ -79,7 +79,7 @@ impl Sequencer {
         // What is not committed yet is in the pipeline of whoever sequences it, not on a disk
         // that may be read.
         let to = Mark::at(range.last).min(committed.max(log_end));
-        if progress.repairing || !to.includes(range.first) {
+        if progress.repairing || progress.is_full || !to.includes(range.first) {
             return;
         }
         progress.repairing = true;

@@ -138,6 +138,9 @@ impl Sequencer {
         let idle = progress.sent == progress.last && progress.sent_version == progress.version;
         if idle && !self.start_over(node, outputs) && !self.send_change(node, outputs) {
             let to = self.boundary(node, end.last);
+            if self.progress(node).is_full {
+                return;
+            }
             // It may have come to a change that it can't be told: that is as far as it gets.
             if to > at.last {
                 self.catch_up(node, to, outputs);
@@ -277,8 +280,8 @@ impl Sequencer {
             }
             let to = self.boundary(node, sealed);
             let progress = self.progress(node);
-            if progress.reading || progress.sent >= to || progress.unacknowledged_bytes() >= window
-            {
+            let is_served = progress.sent >= to || progress.unacknowledged_bytes() >= window;
+            if progress.reading || progress.is_full || is_served {
                 return;
             }
             let next = progress.sent.next();

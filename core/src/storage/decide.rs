@@ -31,6 +31,8 @@ pub(super) struct Terms {
     pub(super) storage: StorageId,
     /// Bounds of what comes.
     pub(super) limits: Limits,
+    /// There is no room for records.
+    pub(super) is_full: bool,
     /// The rule that is broken, if one is.
     pub(super) planted: Planted,
 }
@@ -85,12 +87,17 @@ impl Hosted {
         self.replica.join(session)
     }
 
+    /// Who is to hear of the disk: the promised session.
+    pub(super) fn told(&self) -> Option<Asker> {
+        let (to, session) = (self.server?, self.replica.promise()?);
+        Some(Asker { to, partition: self.replica.partition(), session })
+    }
+
     /// Who is to hear of damage: the promised session, once the log at hand is its own.
     pub(super) fn concerned(&self) -> Option<Asker> {
-        let session = self.replica.promise()?;
-        let (to, partition) = (self.server?, self.replica.partition());
-        let is_its_own = self.adopted.is_some() || self.replica.joined(session);
-        is_its_own.then_some(Asker { to, partition, session })
+        let asker = self.told()?;
+        let is_its_own = self.adopted.is_some() || self.replica.joined(asker.session);
+        is_its_own.then_some(asker)
     }
 
     /// The bug [`PlantedBug::StaleCompletion`]: who hears what completes of a lower session, as soon
@@ -134,6 +141,9 @@ impl Hosted {
             return Ok(self.on_open(session, terms));
         }
         let session = self.served_as(session, terms.planted)?;
+        if terms.is_full && request.brings_records() {
+            return Err(Refusal::Full);
+        }
         match request {
             ReplicaRequest::Open { .. } => Ok(Decision::answer(self.opened(terms))),
             ReplicaRequest::Adopt { chosen } => self.on_adopt(session, chosen, terms.planted),

@@ -8,7 +8,12 @@ impl Storage {
     /// What is done for all replicas.
     pub fn measure(&self) -> StorageMeasurements {
         let (scrub_rounds, scrub_bytes) = self.scrub.progress();
-        StorageMeasurements { checkpoints: self.checkpoints.begun(), scrub_rounds, scrub_bytes }
+        StorageMeasurements {
+            checkpoints: self.checkpoints.begun(),
+            scrub_rounds,
+            scrub_bytes,
+            is_full: self.is_full,
+        }
     }
 
     /// Every replica, ascending by partition.

@@ -34,6 +34,7 @@ mod refusal;
 mod replica;
 mod salvage;
 mod scrub;
+mod space;
 #[cfg(any(test, feature = "planted-bugs"))]
 #[cfg_attr(not(test), expect(dead_code, reason = "some of it only tests need"))]
 pub(crate) mod testing;
@@ -120,6 +121,9 @@ pub struct Storage {
     suspect: bool,
     /// The journal says that it belongs to a cluster.
     enrolled: bool,
+    /// The disk has no room for the journal's next segment: what is left of it is kept for entries
+    /// that trims, sessions and checkpoints need.
+    is_full: bool,
     /// Bodies that recovery could not read; until the replay is over.
     damaged_places: BTreeSet<Place>,
 }
@@ -140,6 +144,7 @@ impl Storage {
             replay: Replay::default(),
             suspect: false,
             enrolled: false,
+            is_full: false,
             damaged_places: BTreeSet::new(),
         }
     }
@@ -187,8 +192,12 @@ impl Storage {
             let set = SetChange::initial(*version, replicas.clone());
             self.create_if_named(cx, partition, creation, set, *learner);
         }
-        let terms =
-            Terms { storage: self.member().storage, limits: self.limits, planted: self.planted };
+        let terms = Terms {
+            storage: self.member().storage,
+            limits: self.limits,
+            is_full: self.is_full,
+            planted: self.planted,
+        };
         let known = self.hosted.get_mut(&partition);
         let known = known.filter(|hosted| hosted.replica.creation() == creation);
         let Some(hosted) = known else {
@@ -204,6 +213,7 @@ impl Storage {
             return;
         }
         let resumes = matches!(request, ReplicaRequest::Resume);
+        let begins = resumes || matches!(request, ReplicaRequest::Open { .. });
         match hosted.decide(session, request, payload, terms) {
             Ok(Decision::AtOnce(answer)) => replies.push(asker.reply(answer)),
             Ok(Decision::Durably { entry, answer }) => {
@@ -227,6 +237,9 @@ impl Storage {
         if resumes {
             // It may have been found out while there was no connection.
             self.tell_damage(partition, replies);
+        }
+        if begins {
+            self.tell_space(asker, replies);
         }
         self.check(partition);
     }

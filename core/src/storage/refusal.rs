@@ -12,6 +12,8 @@ use crate::wire::ReplicaAnswer;
 pub(super) enum Refusal {
     #[error("session {promise} is promised")]
     Fenced { promise: SessionId },
+    #[error("the disk is full")]
+    Full,
     #[error("the session was not opened here; promised is {promise}")]
     NotOpened { promise: String },
     #[error("the session was not joined here; joined last is {normal}")]

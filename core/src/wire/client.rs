@@ -260,6 +260,7 @@ impl ServerReply {
     /// The version of the protocol that has it.
     pub fn since(&self) -> Version {
         match self {
+            Self::AppendRefused { reason: AppendRefusal::Full, .. } => Version::SPACE,
             Self::Operated { result: Err(refusal), .. } => refusal.since(),
             Self::Inspected { .. }
             | Self::Denied { .. }
@@ -345,6 +346,10 @@ pub enum AppendRefusal {
     /// Who sent it may not append. Told only to who knows [`Version::OPERATIONS`].
     #[error("access denied: {0}")]
     Access(AccessRefusal),
+    /// Too few of the partition's disks have room. Reads and trims go on, and so do appends once
+    /// there is room again. Who knows nothing of [`Version::SPACE`] hears [`Self::Busy`].
+    #[error("the disks of the partition's replicas are full; trim, or give them more space")]
+    Full,
 }
 
 /// Why a record or a mark could not be had.

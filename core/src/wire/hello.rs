@@ -21,10 +21,12 @@ impl Version {
     /// Also what operates a cluster of many machines: nodes are drained, preferred, inspected and
     /// forgotten, partitions added, a cluster created or restored.
     pub const OPERATIONS: Self = Self(3);
+    /// Also what says that disks have no room.
+    pub const SPACE: Self = Self(4);
     /// The oldest version this program speaks.
     pub const OLDEST: Self = Self::FIRST;
     /// The newest.
-    pub const NEWEST: Self = Self::OPERATIONS;
+    pub const NEWEST: Self = Self::SPACE;
 
     /// Whether this program speaks it.
     pub fn is_spoken(self) -> bool {
@@ -155,7 +157,8 @@ mod tests {
         assert_eq!(Version::try_from(1), Ok(Version::FIRST));
         assert_eq!(Version::try_from(2), Ok(Version::UPKEEP));
         assert_eq!(Version::try_from(3), Ok(Version::OPERATIONS));
-        for number in [0, 4, u16::MAX] {
+        assert_eq!(Version::try_from(4), Ok(Version::SPACE));
+        for number in [0, 5, u16::MAX] {
             assert_eq!(Version::try_from(number), Err(Unspoken(Version(number))));
         }
     }

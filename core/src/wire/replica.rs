@@ -114,6 +114,11 @@ pub enum ReplicaRequest {
 }
 
 impl ReplicaRequest {
+    /// Whether the frame's payload is a run of records to be kept.
+    pub fn brings_records(&self) -> bool {
+        matches!(self, Self::Append { .. } | Self::Copy { .. } | Self::Repair { .. })
+    }
+
     /// The version of the protocol that has it.
     pub fn since(&self) -> Version {
         match self {
@@ -243,12 +248,19 @@ pub enum ReplicaAnswer {
         /// The records.
         ranges: Vec<IdRange>,
     },
+    /// Whether there is room for more records; told unasked, and when a session opens or resumes
+    /// while there is none. Records that come all the same are out of place.
+    Space {
+        /// There is none.
+        is_full: bool,
+    },
 }
 
 impl ReplicaAnswer {
     /// The version of the protocol that has it.
     pub fn since(&self) -> Version {
         match self {
+            Self::Space { .. } => Version::SPACE,
             Self::Changed { .. } | Self::Damaged { .. } => Version::UPKEEP,
             Self::Opened { .. }
             | Self::Fenced { .. }

@@ -65,6 +65,8 @@ pub struct JournalThread {
     queries: VecDeque<Query>,
     to_reader: Sender<Query>,
     from_reader: Receiver<JournalEvent>,
+    /// What is said of the disk's space.
+    from_spares: Receiver<JournalEvent>,
     /// It failed, and the loop was told.
     is_over: bool,
     statistics: Arc<JournalStatistics>,
@@ -89,9 +91,10 @@ impl JournalThread {
         let (answers, from_reader) = mailbox(READS);
         let reader = Reader::new(disk.clone());
         let statistics = Arc::new(JournalStatistics::new(journal.segment_count()));
+        let (spares, from_spares) = Spares::start(disk.clone())?;
         let writer = Writer {
             journal,
-            spares: Spares::new(disk.clone()),
+            spares,
             removals: Removals::new(disk),
             statistics: statistics.clone(),
         };
@@ -104,6 +107,7 @@ impl JournalThread {
             queries: VecDeque::new(),
             to_reader,
             from_reader,
+            from_spares,
             is_over: false,
             statistics,
             _threads: threads,
@@ -125,6 +129,8 @@ impl JournalThread {
             self.is_over = true;
             events.push(JournalEvent::Failed { error: "a thread of the journal panicked".into() });
         }
+        // It ends with the writing thread, which says why.
+        let _ = self.from_spares.poll_take(cx, events);
         if events.len() > before { Poll::Ready(()) } else { Poll::Pending }
     }
 }
@@ -174,7 +180,7 @@ impl JournalPort for JournalThread {
 /// What the writing thread has.
 struct Writer<D: Disk> {
     journal: Journal<D>,
-    spares: Spares<D>,
+    spares: Spares,
     removals: Removals<D>,
     statistics: Arc<JournalStatistics>,
 }
@@ -183,6 +189,7 @@ impl<D: Disk + Clone> Writer<D> {
     /// Ends once there is nothing left to do and never will be, or after a failure.
     fn run(mut self, mut work: Receiver<Work>, mut reports: Sender<JournalEvent>) {
         let mut taken = Vec::new();
+        self.spares.tend(&mut self.journal);
         while work.take(&mut taken).is_ok() {
             match self.turn(taken.drain(..)) {
                 // With the loop gone, what it flushed is made durable all the same.
@@ -209,6 +216,7 @@ impl<D: Disk + Clone> Writer<D> {
                 Work::ReplayFrom(segment) => self.journal.replay_from(segment),
             }
         }
+        self.removals.begin(self.journal.release_due()?);
         if let Some(below) = release {
             self.removals.begin(self.journal.release(below)?);
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
 use waltz_core::id::{ClusterKey, Epoch, Mark, NodeId, PartitionId, SessionId, TransactionId};
-use waltz_core::journal::{Damage, EntryHead, Fold, FoundEntry};
+use waltz_core::journal::{Damage, EntryHead, Fold, FoundEntry, segment_name};
 use waltz_core::limits::Limits;
 use waltz_core::planted::Planted;
 use waltz_runtime::disk::ReadDisk;
@@ -21,6 +21,8 @@ struct Syncs {
     count: usize,
     are_held: bool,
     fail: bool,
+    /// No file can be made.
+    is_full: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -67,7 +69,10 @@ impl ReadDisk for TestDisk {
 
 impl Disk for TestDisk {
     fn create_zeroed(&mut self, name: &str, length: u64) -> io::Result<File> {
-        self.disk.create_zeroed(name, length)
+        match self.syncs.0.lock().unwrap().is_full {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => self.disk.create_zeroed(name, length),
+        }
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
@@ -160,7 +165,15 @@ async fn next_events(port: &mut JournalThread) -> Vec<JournalEvent> {
 
 /// Waits until a ticket is durable; the places told until then.
 async fn durable(port: &mut JournalThread, until: u64) -> Vec<(Ticket, Place)> {
-    let (mut all, mut last) = (Vec::new(), Ticket(0));
+    durable_from(port, Ticket(0), until).await
+}
+
+async fn durable_from(
+    port: &mut JournalThread,
+    mut last: Ticket,
+    until: u64,
+) -> Vec<(Ticket, Place)> {
+    let mut all = Vec::new();
     while last < Ticket(until) {
         for event in next_events(port).await {
             match event {
@@ -287,6 +300,54 @@ async fn released_segments_are_removed_and_the_rest_can_be_read() {
     let names = disk.list().unwrap();
     let segments = names.iter().filter(|name| name.starts_with("journal-"));
     assert_eq!(segments.count(), 2, "{names:?}");
+}
+
+/// Appends entries one by one until the journal says that there is no room, or that there is; the
+/// number of the last one.
+async fn append_until_told(port: &mut JournalThread, mut last: u64, body: usize) -> (u64, bool) {
+    loop {
+        last += 1;
+        append(port, last..=last, body);
+        let (mut is_durable, mut told) = (false, None);
+        while !is_durable {
+            for event in next_events(port).await {
+                match event {
+                    JournalEvent::Space { is_full } => told = Some(is_full),
+                    JournalEvent::Durable { up_to, .. } => is_durable = up_to == Ticket(last),
+                    other => panic!("expected news of the space, got {other:?}"),
+                }
+            }
+        }
+        if let Some(is_full) = told {
+            return (last, is_full);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_of_while_space_can_still_be_given_back() {
+    let (_directory, mut disk, mut port) = started();
+    append(&mut port, 1..=60, 10_000);
+    let places = durable(&mut port, 60).await;
+    disk.set(|syncs| syncs.is_full = true);
+    let (last, is_full) = append_until_told(&mut port, 60, 1_000).await;
+    assert!(is_full);
+    port.release(places[59].1.segment);
+    append(&mut port, last + 1..=last + 1, 10);
+    durable_from(&mut port, Ticket(last), last + 1).await;
+    disk.set(|syncs| syncs.is_full = false);
+    let (last, is_full) = append_until_told(&mut port, last + 1, 0).await;
+    assert!(!is_full);
+    append(&mut port, last + 1..=last + 30, 10_000);
+    durable_from(&mut port, Ticket(last), last + 30).await;
+    drop(port);
+    let names = disk.list().unwrap();
+    let given_back = places.iter().filter(|(_, place)| place.segment < places[59].1.segment);
+    assert!(given_back.clone().count() > 50);
+    for (_, place) in given_back {
+        assert!(!names.contains(&segment_name(place.segment)), "{place:?} was given back");
+    }
+    assert!(open(&disk).unwrap().1.len() > 30, "what was kept and what came later is there");
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ pub use examination::{Examination, Examiner, examine, fold_batch};
 pub use reader::Reader;
 pub use recovery::{Abandoned, Recovery};
 pub use release::Released;
-pub use spare::{Spare, SpareRequest};
+pub use spare::{Spare, SpareRequest, is_full};
 
 /// Whose journal it is, and how large its files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,8 @@ pub struct Journal<D: Disk> {
     spares: Spares,
     /// Where a later recovery may begin, as the next segment's header says.
     replay_from: Option<u32>,
+    /// Segments below this one are to be given up once there is a segment that says so.
+    release_due: Option<u32>,
     /// What the next sync reports.
     synced: Synced,
     failure: Option<String>,
@@ -118,6 +120,7 @@ impl<D: Disk> Journal<D> {
             segments: BTreeSet::new(),
             spares: Spares::default(),
             replay_from: None,
+            release_due: None,
             synced: Synced::default(),
             failure: None,
             planted,
@@ -183,7 +186,8 @@ impl<D: Disk> Journal<D> {
     /// Gives up the segments below this number, but for the one being written. A new segment is
     /// begun that says so; then the files of those returned can be removed.
     ///
-    /// While the disk has no room for a new segment, nothing is given up. Nor in a suspect journal.
+    /// While the disk has no room for a new segment, nothing is given up; [`Self::release_due`] tries
+    /// again. Nor is anything in a suspect journal.
     ///
     /// # Errors
     /// When the disk fails.
@@ -193,9 +197,11 @@ impl<D: Disk> Journal<D> {
             let below = below.min(tail.header().segment);
             let released: Vec<_> =
                 journal.segments.range(..below).copied().map(Released::new).collect();
-            if released.is_empty()
-                || !journal.spares.is_one_at_hand(&mut journal.disk, journal.layout)
-            {
+            if released.is_empty() {
+                return Ok(Vec::new());
+            }
+            if !journal.spares.is_one_at_hand(&mut journal.disk, journal.layout) {
+                journal.release_due = journal.release_due.max(Some(below));
                 return Ok(Vec::new());
             }
             tail.sync(&mut journal.disk)?;
@@ -215,14 +221,25 @@ impl<D: Disk> Journal<D> {
         self.replay_from = Some(segment);
     }
 
+    /// Gives up what [`Self::release`] could not, if there is room for a new segment by now.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn release_due(&mut self) -> Result<Vec<Released>, JournalError> {
+        self.release_due.take().map_or_else(|| Ok(Vec::new()), |below| self.release(below))
+    }
+
     /// How many segments have files, without spare ones.
     pub fn segment_count(&self) -> usize {
         self.segments.len()
     }
 
-    /// Whether a spare should be made ready, so that rotation need not wait for one.
+    /// Whether a spare should be made ready. One always is, so that rotation need not wait for it;
+    /// and a second one before the first is used up, so that a full disk is found out while there is
+    /// still a segment that gives space back ([`Self::release`]).
     pub fn wants_spare(&self) -> bool {
-        self.failure.is_none() && self.tail.is_some() && self.spares.is_empty()
+        let wanted = self.tail.as_ref().map_or(0, |tail| if tail.is_half_full() { 2 } else { 1 });
+        self.failure.is_none() && self.spares.len() < wanted
     }
 
     /// What to make ready; meant for another thread. Each request is another file.

@@ -12,6 +12,13 @@ use crate::disk::Disk;
 use super::error::{JournalError, failed};
 use super::release::Released;
 
+/// Whether an operation failed for want of space: blocks, a quota, or the file system's records of
+/// files.
+pub fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
 const CHECKED_AT_ONCE_BYTES: u64 = 1 << 20;
 
 /// Asks for a file of zeros, on whatever thread has the time.
@@ -67,18 +74,18 @@ impl Spares {
         Ok(spares)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.ready.is_empty()
+    pub(super) fn len(&self) -> usize {
+        self.ready.len()
     }
 
     /// Whether a spare is ready, or else could be made.
     pub(super) fn is_one_at_hand<D: Disk>(&mut self, disk: &mut D, layout: Layout) -> bool {
-        if self.is_empty()
+        if self.ready.is_empty()
             && let Ok(spare) = self.request(layout).fulfil(disk)
         {
             self.add(spare);
         }
-        !self.is_empty()
+        !self.ready.is_empty()
     }
 
     pub(super) fn add(&mut self, spare: Spare) {

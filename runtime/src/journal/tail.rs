@@ -30,6 +30,11 @@ impl<F> Tail<F> {
         Ok(Self { header, file, writer: SegmentWriter::new(&header), is_written: false })
     }
 
+    /// Whether less than half of its room is left.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.writer.end().offset > self.header.layout.segment_bytes() / 2
+    }
+
     pub(super) fn header(&self) -> &SegmentHeader {
         &self.header
     }

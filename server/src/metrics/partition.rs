@@ -107,6 +107,7 @@ fn appends(served: &[Served]) -> Vec<Metric> {
                 ("limit", refused.limit),
                 ("ahead", refused.ahead),
                 ("busy", refused.busy),
+                ("full", refused.full),
             ]
         }),
         several(conflicts.by(&["partition", "certainty"]), served, |served| {

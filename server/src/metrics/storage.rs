@@ -33,6 +33,10 @@ fn replicas(snapshot: &Snapshot<'_>) -> Vec<Metric> {
         "waltz_journal_suspect",
         "1 if the journal lost entries, so that replicas here only give what they still have.",
     );
+    let full = Metric::gauge(
+        "waltz_storage_full",
+        "1 while the disk has no room for the journal's next segment and no records are taken.",
+    );
     let checkpoints = Metric::counter("waltz_checkpoints", "Checkpoints that were begun, ever.");
     let rounds = Metric::counter("waltz_scrub_rounds", "Rounds of the scrub over all records.");
     let bytes = Metric::counter("waltz_scrub_bytes", "Bytes that the scrub has read.");
@@ -41,6 +45,7 @@ fn replicas(snapshot: &Snapshot<'_>) -> Vec<Metric> {
         each(low_water, |stored| stored.low_water.count()),
         each(damaged, |stored| stored.damaged),
         suspect.value(node.map(|node| node.is_suspect)),
+        full.value(node.map(|node| node.storage.is_full)),
         checkpoints.value(node.map(|node| node.storage.checkpoints)),
         rounds.value(node.map(|node| node.storage.scrub_rounds)),
         bytes.value(node.map(|node| node.storage.scrub_bytes)),

@@ -60,15 +60,19 @@ async fn append_until(
     (acknowledged, failed)
 }
 
-/// The whole log: each id with its number.
 async fn read(config: ClientConfig, partition: PartitionId) -> BTreeMap<u64, u64> {
     let client = Client::connect(config, NoDatabase::newest()).await.unwrap();
+    read_numbers(&client, partition).await
+}
+
+/// The whole log: each id with the number at the beginning of its data.
+pub(crate) async fn read_numbers(client: &Client, partition: PartitionId) -> BTreeMap<u64, u64> {
     let mut feed = client.feed_with(partition, Mark::NONE, FeedOptions::new().until_now());
     let mut log = BTreeMap::new();
     while let Some(transaction) = feed.next().await {
         let transaction = transaction.unwrap();
         let data = transaction.bytes().await.unwrap();
-        let number = u64::from_le_bytes(data[..].try_into().unwrap());
+        let number = u64::from_le_bytes(data[..8].try_into().unwrap());
         log.insert(transaction.id().0, number);
     }
     log

@@ -9,6 +9,7 @@ mod day;
 mod demo;
 mod disk;
 mod failover;
+mod full_disk;
 mod health;
 mod load;
 mod recording;

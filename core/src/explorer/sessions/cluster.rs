@@ -258,6 +258,11 @@ impl Cluster {
         self.at(node, |rig| rig.fail_read("input/output error"));
     }
 
+    /// A node's disk has no room for records, or has again.
+    pub(crate) fn fill(&mut self, node: NodeId, is_full: bool) {
+        self.at(node, |rig| rig.fill(is_full));
+    }
+
     /// Numbers `count` records that no other append equals, and sends them.
     pub(crate) fn append(&mut self, epoch: u64, count: u64) {
         for _ in 0..count {

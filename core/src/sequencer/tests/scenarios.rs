@@ -79,4 +79,5 @@ transcripts! {
     trimmed_later
     repaired_later
     trimmed_while_repaired
+    full_disks
 }

@@ -23,6 +23,7 @@
 //! > trim s1 5               records up to here are wanted no more
 //! > spare n4                a node that is no replica
 //! > rot n2 3                a bit of a stored record flips
+//! > full n2 / room n2       a node's disk has no room for records / has room again
 //! > suspect n2 4            a crash, after which only four entries can be read
 //! > recover s2 n1           an operator has a session begin with these nodes alone
 //! > wait 100                milliseconds
@@ -113,6 +114,7 @@ fn play(cluster: &mut Cluster, command: &str) -> Vec<String> {
         ["trim", session, id] => cluster.trim(epoch(session), Mark::at(TransactionId(number(id)))),
         ["spare", node] => cluster.add_spare(node_of(node)),
         ["rot", node, id] => cluster.rot(node_of(node), TransactionId(number(id))),
+        [space @ ("full" | "room"), node] => cluster.fill(node_of(node), space == "full"),
         ["suspect", node, count] => cluster.suspect(node_of(node), number(count) as usize),
         ["recover", session, ref nodes @ ..] => {
             let survivors: Vec<_> = nodes.iter().map(|node| node_of(node)).collect();

@@ -184,12 +184,17 @@ impl Rig {
         self.step(|storage, cx, replies| storage.on_read(cx, ticket, &result, replies))
     }
 
-    /// Whoever asked is gone.
     /// The node's cluster is there.
     pub(crate) fn enroll(&mut self) {
         self.step(|storage, cx, _| storage.enroll(cx));
     }
 
+    /// The disk has no room for records, or has again.
+    pub(crate) fn fill(&mut self, is_full: bool) -> Vec<StorageReply> {
+        self.step(|storage, cx, replies| storage.on_space(cx, is_full, replies))
+    }
+
+    /// Whoever asked is gone.
     pub(crate) fn close(&mut self, from: Caller) {
         self.storage.on_closed(from);
     }

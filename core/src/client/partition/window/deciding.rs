@@ -107,7 +107,8 @@ impl Window {
                     AppendRefusal::Busy
                     | AppendRefusal::Limit(_)
                     | AppendRefusal::Ahead { .. }
-                    | AppendRefusal::Access(_),
+                    | AppendRefusal::Access(_)
+                    | AppendRefusal::Full,
                     _,
                 ) => {
                     self.fail(base, &attempt, Failure::Refused(reason.clone()));
