@@ -3,6 +3,7 @@
 //! same is simulated, and tested of the journal alone, without any rights.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -104,7 +105,7 @@ impl Appends {
 async fn appends_are_refused_while_disks_are_full_and_go_on_once_they_have_room() {
     let directory = tempfile::tempdir().unwrap();
     let Some(disks) = disks(directory.path()) else {
-        println!("no file system can be mounted here: nothing was tested");
+        writeln!(std::io::stderr(), "no file system can be mounted: nothing was tested").unwrap();
         return;
     };
     let mut cluster = load::start(directory.path(), 3, 1).await;
