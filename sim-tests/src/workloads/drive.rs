@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use madsim::time::{sleep, timeout};
-use waltz_client::{ClientConfig, PartitionId};
+use waltz_client::{AppendRefusal, ClientConfig, PartitionId};
 use waltz_core::io::Address;
 use waltz_core::time::Random;
 
@@ -144,14 +144,27 @@ async fn work<W: Workload>(stage: &Stage, workload: &W, instances: &[Instance<W:
 async fn prove_alive<S: State>(stage: &Stage, instance: &Instance<S>) -> Vec<String> {
     let mut unfinished = Vec::new();
     for partition in (0..stage.plan.shape.partitions).map(PartitionId) {
-        let wish = |_: &S| Some(Wish { header: LAST, ..Wish::default() });
-        let last = instance.submit(partition, Patience::Endless, wish);
-        match timeout(PATIENCE, last).await {
+        match timeout(PATIENCE, submit_last(instance, partition)).await {
             Ok(Ending::Committed(_)) => {}
             other => unfinished.push(format!("a last record in {partition}: {other:?}")),
         }
     }
     unfinished
+}
+
+/// As often as it is refused because disks are full: nodes notice only after a while that theirs has
+/// room again.
+async fn submit_last<S: State>(instance: &Instance<S>, partition: PartitionId) -> Ending {
+    let full = AppendRefusal::Full.to_string();
+    loop {
+        let wish = |_: &S| Some(Wish { header: LAST, ..Wish::default() });
+        match instance.submit(partition, Patience::Endless, wish).await {
+            Ending::Never(reason) if reason.contains(&full) => {
+                sleep(Duration::from_millis(100)).await;
+            }
+            ending => return ending,
+        }
+    }
 }
 
 /// The header of the records that prove that a partition is alive: they change nothing.
