@@ -207,6 +207,7 @@ struct Found(Vec<Known>);
 
 impl Fold for Found {
     fn begin(&mut self, _: bool) -> Result<(), String> {
+        self.0.clear();
         Ok(())
     }
 
@@ -253,6 +254,10 @@ fn live(disk: &ForgetfulDisk, model: &mut Model, random: &mut Random, life: u64)
         if journal.wants_spare() && random.bits().is_multiple_of(4) {
             let Ok(spare) = journal.request_spare().fulfil(&mut disk.clone()) else { return };
             journal.add_spare(spare);
+        }
+        if random.bits().is_multiple_of(8) {
+            // Nothing rests on where a replay may begin, true or not.
+            journal.replay_from(random.bits() as u32 % 64);
         }
         let batch = model.batch(random);
         let Ok(synced) = journal.write(batch).and_then(|()| journal.sync()) else { return };
