@@ -71,7 +71,8 @@ impl SimJournal {
         fold: &mut dyn Fold,
     ) -> Result<(Self, Recovery), JournalError> {
         let (journal, recovery) = Journal::open(disks.disk(host), config, random.bits(), fold)?;
-        let text = format_args!("recovers {} journal entries", recovery.entries);
+        let (entries, from) = (recovery.entries, recovery.replayed_from.unwrap_or(0));
+        let text = format_args!("recovers {entries} journal entries from segment {from} on");
         trace.record(time.now(), Event::on(host, text));
         let port = Self {
             host: host.clone(),

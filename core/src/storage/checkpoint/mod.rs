@@ -37,4 +37,6 @@ const HEAD_BYTES: u64 = 64;
 struct Complete {
     number: CheckpointNumber,
     segment: u32,
+    /// Of its parts' bodies.
+    bytes: u64,
 }

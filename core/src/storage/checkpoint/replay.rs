@@ -154,10 +154,12 @@ impl Storage {
         self.checkpoints.found(number);
         self.replay.seen = match (self.replay.seen, sound) {
             (_, Some(place)) if part == 0 => {
-                let begun = Complete { number, segment: place.segment };
+                let bytes = u64::from(place.length);
+                let begun = Complete { number, segment: place.segment, bytes };
                 Some(Seen { begun, parts: 1, bytes: 0 })
             }
-            (Some(seen), Some(_)) if (seen.begun.number, seen.parts) == (number, part) => {
+            (Some(mut seen), Some(place)) if (seen.begun.number, seen.parts) == (number, part) => {
+                seen.begun.bytes += u64::from(place.length);
                 Some(Seen { parts: part + 1, ..seen })
             }
             _ => None,

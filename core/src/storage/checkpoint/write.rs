@@ -64,6 +64,8 @@ pub(in crate::storage) struct Checkpoints {
     config: CheckpointConfig,
     /// What was given to the journal since the last checkpoint began.
     bytes: u64,
+    /// What the newest complete one took.
+    last_bytes: u64,
     /// The number of the last one that began.
     last: Option<CheckpointNumber>,
     stage: Stage,
@@ -115,6 +117,7 @@ impl Checkpoints {
     /// A checkpoint counts, `bytes` ago.
     pub(super) fn completed(&mut self, complete: Complete, bytes: u64) {
         self.bytes = bytes;
+        self.last_bytes = complete.bytes;
         self.complete.push_back(complete);
         if self.complete.len() > 2 {
             self.complete.pop_front();
@@ -127,8 +130,9 @@ impl Checkpoints {
     }
 
     fn is_due(&self) -> bool {
+        // A node with a large index must not write more for its checkpoints than for its records.
         let every = self.config.every_bytes;
-        every > 0 && self.bytes >= every
+        every > 0 && self.bytes >= every.max(self.last_bytes)
     }
 }
 
@@ -259,8 +263,10 @@ impl Storage {
             reading.advance(cx);
             return true;
         }
-        let segment = reading.parts[0].place.expect("a durable part has a place").segment;
-        let complete = Complete { number: reading.number, segment };
+        let places = reading.parts.iter().map(|part| part.place.expect("it was read back"));
+        let bytes = places.clone().map(|place| u64::from(place.length)).sum();
+        let segment = places.map(|place| place.segment).min().expect("there is a first part");
+        let complete = Complete { number: reading.number, segment, bytes };
         self.checkpoints.stage = Stage::Idle;
         self.checkpoints.completed(complete, self.checkpoints.bytes);
         let replay_from = self.checkpoints.replay_from();

@@ -80,6 +80,26 @@ fn is_part(head: &EntryHead) -> bool {
     matches!(head, EntryHead::Checkpoint { .. })
 }
 
+/// What an entry is taken to cost beside its body.
+const HEAD_BYTES: usize = 64;
+
+#[test]
+fn no_more_is_written_for_checkpoints_than_for_all_else() {
+    let mut rig = rig();
+    rig.config.checkpoints = CheckpointConfig { every_bytes: 1, runs_per_part: 4096 };
+    for _ in 0..3 {
+        rig.restart();
+        append(&mut rig, 150);
+        let bytes_of = |parts: bool| {
+            let wanted = rig.journal.iter().filter(|written| is_part(&written.head) == parts);
+            wanted.map(|written| HEAD_BYTES + written.body.len()).sum::<usize>()
+        };
+        let (parts, others) = (bytes_of(true), bytes_of(false));
+        assert!(parts <= others, "{parts} bytes of checkpoints beside {others} bytes");
+    }
+    assert!(bounds(&rig).1.len() > 3);
+}
+
 #[test]
 fn segments_are_released_as_far_as_neither_checkpoints_nor_records_need_them() {
     let mut rig = rig();
