@@ -110,8 +110,11 @@ pub(super) fn of_damage(sound: &Contents, structure: &Structure, changed: &Conte
     let Some(Opened { files, recovery, found }) = opened(changed) else { return };
     let mut again = Found::default();
     let (_, second) = sample::open(&files, 13, &mut again).expect("what opened opens again");
-    assert!(again == found, "the next opening finds the same");
-    assert_eq!(second.suspect, recovery.suspect);
+    let is_same = again == found && second.suspect == recovery.suspect;
+    // An opening writes the last batch and its seal again. That may be over the only seal of another
+    // batch, which was put in the wrong place and could be read there.
+    let is_told = second.suspect.is_some() && found.entries.starts_with(&again.entries);
+    assert!(is_same || is_told, "the next opening finds the same, or says that it can't");
     let (skipped, missing) = split(structure, &found, recovery.suspect.is_some());
     let written = structure.entries.iter().skip(skipped);
     for (index, (entry, written)) in found.entries.iter().zip(written).enumerate() {
