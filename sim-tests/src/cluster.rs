@@ -12,7 +12,7 @@ use waltz_core::journal::{Damage, Fold, FoundEntry, Place, segment_name};
 use waltz_core::limits::Limits;
 use waltz_core::membership::ControllerConfig;
 use waltz_core::node::{CoordinatorAt, Node, NodeConfig, Recovered, Roles};
-use waltz_core::storage::{CheckpointConfig, ScrubConfig, StorageConfig};
+use waltz_core::storage::{CheckpointConfig, ScrubConfig, SpaceConfig, StorageConfig};
 use waltz_core::wire::Version;
 use waltz_runtime::CoordinatorPort;
 use waltz_runtime::journal::{JournalConfig, JournalError};
@@ -306,7 +306,11 @@ impl Cluster {
         let scrub =
             ScrubConfig { bytes_per_second: SCRUB_BYTES, interval: Duration::from_millis(500) };
         let every_bytes = 2 * u64::from(self.plan.segment_bytes);
-        StorageConfig { scrub, checkpoints: CheckpointConfig { every_bytes, runs_per_part: 64 } }
+        let checkpoints = CheckpointConfig { every_bytes, runs_per_part: 64 };
+        let segment_bytes = self.plan.segment_bytes;
+        let slack_bytes = 4 * u64::from(segment_bytes);
+        let space = SpaceConfig { segment_bytes, slack_bytes, bytes_per_second: 1 << 20 };
+        StorageConfig { scrub, checkpoints, space }
     }
 
     fn config(&self, index: u32) -> NodeConfig {

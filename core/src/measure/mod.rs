@@ -222,6 +222,8 @@ pub struct StorageMeasurements {
     pub scrub_rounds: u64,
     /// Bytes that the scrub has read.
     pub scrub_bytes: u64,
+    /// Bytes of records that were written again, so that old segments could be given up.
+    pub moved_bytes: u64,
     /// The disk has no room for records.
     pub is_full: bool,
 }

@@ -175,6 +175,7 @@ impl Body {
                 let mut replies = Vec::new();
                 self.storage.on_read(cx, ticket, &result, &mut replies);
                 self.answer(cx, replies);
+                self.storage.checkpoint(cx, self.coordinator.as_ref().unwrap_or(&self.former));
             }
             Input::Coordinator(event) => self.on_coordinator(cx, event),
             Input::Space { is_full } => {
@@ -258,7 +259,10 @@ impl Body {
                     self.tell_coordinator(cx, out);
                     self.hear_agent(events);
                 }
-                Alarm::Storage => self.storage.on_timer(cx),
+                Alarm::Storage => {
+                    self.storage.on_timer(cx);
+                    self.storage.checkpoint(cx, self.coordinator.as_ref().unwrap_or(&self.former));
+                }
                 Alarm::Partition(partition) => {
                     self.with_partition(cx, partition, |server, cx, out| server.on_timer(cx, out));
                 }

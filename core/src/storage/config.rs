@@ -13,6 +13,31 @@ pub struct StorageConfig {
     pub scrub: ScrubConfig,
     /// What bounds a restart, and gives space back.
     pub checkpoints: CheckpointConfig,
+    /// What bounds the journal.
+    pub space: SpaceConfig,
+}
+
+/// How much space the journal may take. Records of its oldest segments are written again at its end
+/// where it takes more than twice their bytes and some slack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SpaceConfig {
+    /// The journal's segments.
+    pub segment_bytes: u32,
+    /// Beside twice the records' bytes; several segments, or there is nothing that writing again
+    /// could gain.
+    pub slack_bytes: u64,
+    /// Records are written again at this rate at most; not 0.
+    pub bytes_per_second: u32,
+}
+
+impl Default for SpaceConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: DEFAULT_SEGMENT_BYTES,
+            slack_bytes: 16 * u64::from(DEFAULT_SEGMENT_BYTES),
+            bytes_per_second: 32 << 20,
+        }
+    }
 }
 
 /// When checkpoints are written, and in what parts.

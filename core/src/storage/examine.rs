@@ -35,11 +35,13 @@ impl Storage {
 
     /// When the timer is due.
     pub fn deadline(&self) -> Option<Time> {
-        self.scrub.deadline()
+        let moving = self.moves.deadline().filter(|_| !self.is_full);
+        self.scrub.deadline().into_iter().chain(moving).min()
     }
 
-    /// Goes on looking for rot.
+    /// Goes on looking for rot, and moving records.
     pub fn on_timer(&mut self, cx: &mut Context<'_>) {
+        self.go_on_moving(cx);
         self.scrub.advance(cx, &self.hosted);
     }
 
@@ -64,7 +66,9 @@ impl Storage {
                 }
                 Err(error) => replies.push(read.query.failed(error)),
             }
-        } else if self.on_part_read(cx, ticket, result) {
+        } else if self.on_part_read(cx, ticket, result)
+            || self.on_moved_read(cx, ticket, result, replies)
+        {
             return;
         } else if let Some(read) = self.scrub.take(ticket, cx.now) {
             let partition = read.partition;
@@ -80,7 +84,7 @@ impl Storage {
     }
 
     /// The bodies that a read brought. If it brought none, it is found out whose fault that is.
-    fn bodies<'a>(
+    pub(super) fn bodies<'a>(
         &mut self,
         cx: &mut Context<'_>,
         partition: PartitionId,
@@ -107,7 +111,7 @@ impl Storage {
     }
 
     /// A body was read, for whatever reason: what it lacks is damage.
-    fn examined(
+    pub(super) fn examined(
         &mut self,
         cx: &mut Context<'_>,
         partition: PartitionId,

@@ -91,7 +91,7 @@ impl RunIndex {
     /// Notes that a run was written again, and is to be read there as far as it is `wanted`.
     pub(super) fn repair(&mut self, first: TransactionId, count: u32, body: Body, wanted: IdRange) {
         match body {
-            Body::At(place) => self.repaired.insert(wanted, StoredRun { first, count, place }),
+            Body::At(place) => self.replace(wanted, StoredRun { first, count, place }),
             Body::Awaited(ticket) => {
                 let run = AwaitedRun { ticket, first, count };
                 self.awaited_repairs.push_back(AwaitedRepair { run, wanted });
@@ -108,8 +108,28 @@ impl RunIndex {
         }
         let repair = self.awaited_repairs.pop_front_if(|repair| repair.run.ticket == ticket)?;
         let AwaitedRun { first, count, .. } = repair.run;
-        self.repaired.insert(repair.wanted, StoredRun { first, count, place });
+        self.replace(repair.wanted, StoredRun { first, count, place });
         Some(repair.wanted)
+    }
+
+    /// The ids wanted are read from another run from now on. Where it is as long as the first copy,
+    /// it takes its place.
+    fn replace(&mut self, wanted: IdRange, run: StoredRun) {
+        let at = self.stored.partition_point(|stored| stored.first < wanted.first);
+        let next = self.stored.get(at + 1).map(|next| next.first);
+        let next = next.or(self.awaited.front().map(|next| next.first));
+        let is_whole = |stored: &StoredRun| {
+            let written = TransactionId(stored.first.0 + u64::from(stored.count));
+            let end = next.unwrap_or(written);
+            (stored.first, run.first) == (wanted.first, wanted.first) && wanted.last.next() == end
+        };
+        match self.stored.get_mut(at).filter(|stored| is_whole(stored)) {
+            Some(stored) => {
+                *stored = run;
+                self.repaired.remove(wanted);
+            }
+            None => self.repaired.insert(wanted, run),
+        }
     }
 
     /// The ids of repairs on their way to the disk.
@@ -187,14 +207,6 @@ impl RunIndex {
         };
         let last = end.id().expect("a piece has an id").min(wanted.last);
         Piece { ids: IdRange { first: wanted.first, last }, run }
-    }
-
-    /// The lowest segment that holds any of it, as far as it is durable.
-    pub(super) fn lowest_segment(&self) -> Option<u32> {
-        // First copies are written in the order of their ids.
-        let stored = self.stored.front().map(|run| run.place.segment);
-        let repaired = self.repaired.iter().map(|(_, run)| run.place.segment).min();
-        stored.into_iter().chain(repaired).min()
     }
 
     /// What a checkpoint tells of runs that begin from `from` on and before `end`, as far as their

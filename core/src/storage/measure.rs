@@ -12,6 +12,7 @@ impl Storage {
             checkpoints: self.checkpoints.begun(),
             scrub_rounds,
             scrub_bytes,
+            moved_bytes: self.moves.bytes(),
             is_full: self.is_full,
         }
     }

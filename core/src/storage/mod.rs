@@ -28,6 +28,7 @@ mod fold;
 mod inconsistency;
 mod index;
 mod measure;
+mod moving;
 mod ranges;
 mod reads;
 mod refusal;
@@ -58,11 +59,12 @@ use answers::{Answers, Fate};
 use checkpoint::{Checkpoints, Replay};
 use decide::{Decision, Hosted, Terms};
 use index::Body;
+use moving::Moves;
 use reads::{Query, Reads};
 use scrub::Scrub;
 
 pub use checkpoint::{NoCheckpoint, Replayed};
-pub use config::{CheckpointConfig, ScrubConfig, StorageConfig};
+pub use config::{CheckpointConfig, ScrubConfig, SpaceConfig, StorageConfig};
 pub use inconsistency::{Inconsistency, ReplayError};
 pub use replica::Replica;
 
@@ -115,6 +117,7 @@ pub struct Storage {
     unplaced: VecDeque<(Ticket, Owner)>,
     reads: Reads,
     scrub: Scrub,
+    moves: Moves,
     checkpoints: Checkpoints,
     replay: Replay,
     /// The journal lost entries: what these replicas promised is not known.
@@ -140,6 +143,7 @@ impl Storage {
             unplaced: VecDeque::new(),
             reads: Reads::default(),
             scrub: Scrub::default(),
+            moves: Moves::default(),
             checkpoints: Checkpoints::default(),
             replay: Replay::default(),
             suspect: false,
@@ -165,6 +169,7 @@ impl Storage {
         assert!(self.member.is_none(), "a storage node is identified once");
         self.member = Some(member);
         self.scrub.configure(config.scrub);
+        self.moves.configure(config.space);
         self.checkpoints.configure(config.checkpoints);
         self.find_damage();
     }
@@ -213,6 +218,7 @@ impl Storage {
             return;
         }
         let resumes = matches!(request, ReplicaRequest::Resume);
+        let trims = matches!(request, ReplicaRequest::Trim { .. });
         let begins = resumes || matches!(request, ReplicaRequest::Open { .. });
         match hosted.decide(session, request, payload, terms) {
             Ok(Decision::AtOnce(answer)) => replies.push(asker.reply(answer)),
@@ -237,6 +243,10 @@ impl Storage {
         if resumes {
             // It may have been found out while there was no connection.
             self.tell_damage(partition, replies);
+        }
+        if trims && self.is_full {
+            // What it gives up is given back.
+            self.checkpoints.hasten();
         }
         if begins {
             self.tell_space(asker, replies);

@@ -88,6 +88,11 @@ impl Wanted {
         Self::all(replica, first, to).take(RUNS_PER_READ).take_while(fits).collect()
     }
 
+    /// How long the body is that it is read from.
+    pub(super) fn bytes(&self) -> u64 {
+        u64::from(self.piece.run.place.length)
+    }
+
     /// Where it is, in the order of asking for it.
     pub(super) fn places(wanted: &[Self]) -> Vec<Place> {
         wanted.iter().map(|wanted| wanted.piece.run.place).collect()

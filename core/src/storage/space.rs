@@ -29,6 +29,7 @@ impl Storage {
             false => (Level::Info, "the disk has room again: records are taken"),
         };
         cx.report(level, None, text.to_owned());
+        self.go_on_moving(cx);
         let told = self.hosted.values().filter_map(Hosted::told);
         replies.extend(told.map(|asker| asker.reply(ReplicaAnswer::Space { is_full })));
     }

@@ -33,6 +33,10 @@ fn replicas(snapshot: &Snapshot<'_>) -> Vec<Metric> {
         "waltz_journal_suspect",
         "1 if the journal lost entries, so that replicas here only give what they still have.",
     );
+    let moved = Metric::counter(
+        "waltz_moved_bytes",
+        "Bytes of records that were written again, so that old segments could be given up.",
+    );
     let full = Metric::gauge(
         "waltz_storage_full",
         "1 while the disk has no room for the journal's next segment and no records are taken.",
@@ -45,6 +49,7 @@ fn replicas(snapshot: &Snapshot<'_>) -> Vec<Metric> {
         each(low_water, |stored| stored.low_water.count()),
         each(damaged, |stored| stored.damaged),
         suspect.value(node.map(|node| node.is_suspect)),
+        moved.value(node.map(|node| node.storage.moved_bytes)),
         full.value(node.map(|node| node.storage.is_full)),
         checkpoints.value(node.map(|node| node.storage.checkpoints)),
         rounds.value(node.map(|node| node.storage.scrub_rounds)),

@@ -34,6 +34,8 @@ struct Cursor {
 struct Writing {
     number: CheckpointNumber,
     parts: Vec<WrittenPart>,
+    /// It was not due by itself.
+    is_hastened: bool,
     is_coordinator_told: bool,
     replicas: BTreeSet<PartitionId>,
     cursor: Option<Cursor>,
@@ -44,6 +46,7 @@ struct Writing {
 struct Reading {
     number: CheckpointNumber,
     parts: Vec<WrittenPart>,
+    is_hastened: bool,
     /// Its end; nothing is read before that is durable.
     end: Ticket,
     next: usize,
@@ -69,6 +72,8 @@ pub(in crate::storage) struct Checkpoints {
     /// The number of the last one that began.
     last: Option<CheckpointNumber>,
     stage: Stage,
+    /// One is due, however little was written.
+    is_hastened: bool,
     /// The newest ones that count, oldest first.
     complete: VecDeque<Complete>,
     durable: Ticket,
@@ -129,16 +134,21 @@ impl Checkpoints {
         self.complete.front().map(|complete| complete.segment)
     }
 
+    /// The next one is due at once.
+    pub(in crate::storage) fn hasten(&mut self) {
+        self.is_hastened = true;
+    }
+
     fn is_due(&self) -> bool {
         // A node with a large index must not write more for its checkpoints than for its records.
         let every = self.config.every_bytes;
-        every > 0 && self.bytes >= every.max(self.last_bytes)
+        every > 0 && (self.is_hastened || self.bytes >= every.max(self.last_bytes))
     }
 }
 
 impl Storage {
     /// Goes on with a checkpoint, or begins one if it is time; called whenever entries became
-    /// durable. `coordinator` has the coordinator's state, if there ever was one on this node.
+    /// durable and reads ended. `coordinator` has the coordinator's state, if there ever was one on this node.
     pub fn checkpoint(&mut self, cx: &mut Context<'_>, coordinator: &Coordinator) {
         if self.suspect {
             return;
@@ -167,11 +177,13 @@ impl Storage {
     fn begin_checkpoint(&mut self, cx: &mut Context<'_>) {
         let replicas: BTreeSet<_> = self.hosted.keys().copied().collect();
         let begin = Part::Begin { partitions: replicas.clone() };
+        let is_hastened = std::mem::take(&mut self.checkpoints.is_hastened);
         let number = CheckpointNumber(self.checkpoints.last.map_or(0, |last| last.0 + 1));
         (self.checkpoints.last, self.checkpoints.bytes) = (Some(number), 0);
         self.checkpoints.stage = Stage::Writing(Writing {
             number,
             parts: Vec::new(),
+            is_hastened,
             is_coordinator_told: false,
             replicas,
             cursor: None,
@@ -220,7 +232,7 @@ impl Storage {
     }
 
     fn end_checkpoint(&mut self, cx: &mut Context<'_>) {
-        let Stage::Writing(Writing { number, parts, .. }) =
+        let Stage::Writing(Writing { number, parts, is_hastened, .. }) =
             std::mem::take(&mut self.checkpoints.stage)
         else {
             return;
@@ -228,7 +240,7 @@ impl Storage {
         let head = EntryHead::CheckpointEnd { number, parts: parts.len() as u32 };
         let end = cx.append(Entry { head, body: Bytes::new() });
         self.checkpoints.stage =
-            Stage::Reading(Reading { number, parts, end, next: 0, under_way: None });
+            Stage::Reading(Reading { number, parts, is_hastened, end, next: 0, under_way: None });
     }
 
     /// A read ended, of a part perhaps. Whether it was one.
@@ -267,6 +279,7 @@ impl Storage {
         let bytes = places.clone().map(|place| u64::from(place.length)).sum();
         let segment = places.map(|place| place.segment).min().expect("there is a first part");
         let complete = Complete { number: reading.number, segment, bytes };
+        let is_hastened = reading.is_hastened;
         self.checkpoints.stage = Stage::Idle;
         self.checkpoints.completed(complete, self.checkpoints.bytes);
         let replay_from = self.checkpoints.replay_from();
@@ -274,10 +287,17 @@ impl Storage {
         if let [older, _] = self.checkpoints.complete.make_contiguous() {
             // Neither the two checkpoints that count need what is below, nor any record of a log;
             // but a crash may bring back a log as it was before what is on its way to the disk.
-            let records = self.hosted.values().filter_map(|h| h.replica.index().lowest_segment());
-            let below = records.fold(older.segment, u32::min);
+            let places = self.hosted.values().flat_map(|hosted| hosted.replica.places());
+            let records = places.map(|(_, place)| place.segment).fold(segment, u32::min);
+            let below = records.min(older.segment);
             self.checkpoints.release = Some((cx.tickets.appended, below));
+            if self.is_full && below < records {
+                self.checkpoints.hasten();
+            }
             self.release(cx);
+        }
+        if !is_hastened {
+            self.begin_moving(cx, segment);
         }
         true
     }

@@ -57,7 +57,7 @@ impl Rig {
     pub(crate) fn of(member: Member, planted: Planted) -> Self {
         let scrub = ScrubConfig { bytes_per_second: 0, ..ScrubConfig::default() };
         let checkpoints = CheckpointConfig { every_bytes: 0, ..CheckpointConfig::default() };
-        let config = StorageConfig { scrub, checkpoints };
+        let config = StorageConfig { scrub, checkpoints, ..StorageConfig::default() };
         let mut storage = Storage::new(Limits::default(), planted);
         storage.identify(member, config);
         Self {
@@ -166,7 +166,11 @@ impl Rig {
             written.expect("a place of the journal").body.clone()
         };
         let bodies = Ok(places.iter().map(body).collect());
-        self.step(|storage, cx, replies| storage.on_read(cx, ticket, &bodies, replies))
+        let coordinator = self.coordinator.clone();
+        self.step(|storage, cx, replies| {
+            storage.on_read(cx, ticket, &bodies, replies);
+            storage.checkpoint(cx, &coordinator);
+        })
     }
 
     /// Ends all reads, those included that come of others.
@@ -228,7 +232,11 @@ impl Rig {
     /// The time that the node asked for comes, if it asked.
     pub(crate) fn wake(&mut self) -> Vec<StorageReply> {
         self.now = self.storage.deadline().map_or(self.now, |time| time.max(self.now));
-        self.step(|storage, cx, _| storage.on_timer(cx))
+        let coordinator = self.coordinator.clone();
+        self.step(|storage, cx, _| {
+            storage.on_timer(cx);
+            storage.checkpoint(cx, &coordinator);
+        })
     }
 
     /// What the first `count` entries of the journal fold to, as far as they are still there: from

@@ -4,6 +4,7 @@ mod bit_flips;
 mod checkpoints;
 mod damage;
 mod model;
+mod moving;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod random;

@@ -14,7 +14,7 @@ use crate::id::{IdRange, Mark, Position, SetVersion, TransactionId};
 use crate::journal::EntryHead;
 use crate::log::{LogSummary, SetChange};
 use crate::storage::testing::{Rig, append, empty_log, member, open, replicas, run, session};
-use crate::storage::{CheckpointConfig, Storage, StorageReply};
+use crate::storage::{CheckpointConfig, SpaceConfig, Storage, StorageReply};
 use crate::wire::{ReplicaAnswer, ReplicaRequest};
 
 fn is_refusal(reply: &StorageReply) -> bool {
@@ -162,6 +162,7 @@ impl Play {
                 while !self.rig.reads.is_empty() {
                     replies.extend(self.rig.finish_read());
                 }
+                replies.extend(self.rig.wake());
                 replies
             }
             Op::Crash => {
@@ -443,6 +444,9 @@ fn next_set(log: &LogSummary, epoch: u64) -> SetChange {
 fn rig() -> Rig {
     let mut rig = Rig::new();
     rig.config.checkpoints = CheckpointConfig { every_bytes: 300, runs_per_part: 2 };
+    // Whatever is old is too much.
+    rig.config.space =
+        SpaceConfig { segment_bytes: 1 << 20, slack_bytes: 0, bytes_per_second: u32::MAX };
     rig.segment_entries = 5;
     rig.restart();
     rig
