@@ -39,7 +39,7 @@ pub use problem::{Problem, Problems};
 pub use sections::{
     AccessSettings, ClusterSettings, CoordinatorLoginSettings, CoordinatorTlsSettings,
     DEFAULT_CLUSTER, HealthSettings, LimitSettings, LogSettings, NodeSettings, RecorderSettings,
-    RetentionSettings, SECTIONS, Settings, TlsSettings,
+    RetentionSettings, SECTIONS, Settings, StorageSettings, TlsSettings,
 };
 pub use values::{
     Address, Bytes, LocalityName, LogFilter, LogFormat, Names, Period, Protocol, RecordBytes, Role,

@@ -43,6 +43,8 @@ pub struct Settings {
     pub access: AccessSettings,
     /// What is trimmed.
     pub retention: RetentionSettings,
+    /// What the disk is used for.
+    pub storage: StorageSettings,
     /// What is refused.
     pub limits: LimitSettings,
     /// The flight recorder.
@@ -69,6 +71,7 @@ pub const SECTIONS: &[Section] = &[
     TlsSettings::SECTION,
     AccessSettings::SECTION,
     RetentionSettings::SECTION,
+    StorageSettings::SECTION,
     LimitSettings::SECTION,
     RecorderSettings::SECTION,
     LogSettings::SECTION,
@@ -200,6 +203,21 @@ section! {
         age: Option<Period>, such as "7d", flag "retain-age" "TIME";
         /// Trim what every registered consumer has applied.
         consumed: bool = "false", flag "trim-consumed";
+    }
+}
+
+section! {
+    /// How much of its disk a node may use for the records that it keeps.
+    "storage" => StorageSettings {
+        /// How many bytes the journal may take beside twice those of the records in it. Where it
+        /// takes more, records of its oldest segments are written again at its end. At least 512M.
+        /// Units: K, M, G, T.
+        slack: Bytes = "1G";
+        /// How many bytes of records are written again in a second at most. Units: K, M, G.
+        moved_bytes_per_second: Bytes = "32M";
+        /// A checkpoint is written whenever the journal has grown by so many bytes; a restart reads
+        /// about twice as much. Units: K, M, G.
+        checkpoint_every: Bytes = "256M";
     }
 }
 

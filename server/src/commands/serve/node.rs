@@ -4,16 +4,20 @@ use std::net::SocketAddr;
 
 use waltz_core::id::NodeId;
 use waltz_core::io::Address;
+use waltz_core::journal::DEFAULT_SEGMENT_BYTES;
 use waltz_core::limits::Limits;
 use waltz_core::membership::{ControllerConfig, Locality};
 use waltz_core::node::{CoordinatorAt, NodeConfig, Roles};
 use waltz_core::partition::retention::RetentionConfig;
+use waltz_core::storage::{SpaceConfig, StorageConfig};
 use waltz_core::wire::Version;
 
 use super::{coordinator, rates, security};
 use crate::args::Coordinator;
 use crate::commands::connect::cluster_key;
-use crate::config::{ClusterSettings, LimitSettings, LocalityName, NodeSettings, Role, Settings};
+use crate::config::{
+    ClusterSettings, LimitSettings, LocalityName, NodeSettings, Role, Settings, StorageSettings,
+};
 
 /// Settings that don't go together, each of which could be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +54,7 @@ pub fn node_config(settings: &Settings, listen: SocketAddr) -> Result<NodeConfig
     let coordinator = coordinator_at(settings)?;
     let mut config = NodeConfig::new(id, cluster, Address(address), coordinator)
         .with_limits(limits(&settings.limits));
+    config.storage = storage_config(&settings.storage)?;
     config.partition.retention = RetentionConfig {
         bytes: retention.bytes.map(|bytes| bytes.0),
         age: retention.age.map(|age| age.0),
@@ -59,6 +64,33 @@ pub fn node_config(settings: &Settings, listen: SocketAddr) -> Result<NodeConfig
     config.newest = node.protocol_version.map_or(Version::NEWEST, |version| version.0);
     config.roles =
         Roles { server: has(settings, Role::Server), storage: has(settings, Role::Storage) };
+    Ok(config)
+}
+
+/// What the node uses its disk for.
+fn storage_config(settings: &StorageSettings) -> Result<StorageConfig, Conflict> {
+    let least = 8 * u64::from(DEFAULT_SEGMENT_BYTES);
+    let slack_bytes = settings.slack.0;
+    if slack_bytes < least {
+        return Err(Conflict::new(format_args!(
+            "storage.slack is {slack_bytes} bytes; at least {least} are needed, eight segments"
+        )));
+    }
+    let every_bytes = settings.checkpoint_every.0;
+    if every_bytes < u64::from(DEFAULT_SEGMENT_BYTES) {
+        return Err(Conflict::new(format_args!(
+            "storage.checkpoint_every is {every_bytes} bytes; at least {DEFAULT_SEGMENT_BYTES} are \
+             needed, a segment"
+        )));
+    }
+    let bytes_per_second = u32::try_from(settings.moved_bytes_per_second.0).unwrap_or(u32::MAX);
+    if bytes_per_second == 0 {
+        return Err(Conflict::new("storage.moved_bytes_per_second is 0; old segments would stay"));
+    }
+    let mut config = StorageConfig::default();
+    config.checkpoints.every_bytes = every_bytes;
+    config.space =
+        SpaceConfig { segment_bytes: DEFAULT_SEGMENT_BYTES, slack_bytes, bytes_per_second };
     Ok(config)
 }
 
