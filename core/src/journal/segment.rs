@@ -224,10 +224,16 @@ impl SegmentHeader {
             ("storage", self.storage.to_string(), storage.to_string()),
             ("segment", self.segment.to_string(), segment.to_string()),
         ];
-        match compared.into_iter().find(|(_, found, expected)| found != expected) {
-            Some((what, found, expected)) => Err(HeaderError::Foreign { what, found, expected }),
-            None => Ok(()),
+        if let Some((what, found, expected)) =
+            compared.into_iter().find(|(_, found, expected)| found != expected)
+        {
+            return Err(HeaderError::Foreign { what, found, expected });
         }
+        if self.first_segment > segment {
+            let (found, expected) = (self.first_segment.to_string(), format!("at most {segment}"));
+            return Err(HeaderError::Foreign { what: "first segment", found, expected });
+        }
+        Ok(())
     }
 
     /// What the checksums of the segment's contents rest on.

@@ -210,14 +210,14 @@ section! {
     /// How much of its disk a node may use for the records that it keeps.
     "storage" => StorageSettings {
         /// How many bytes the journal may take beside twice those of the records in it. Where it
-        /// takes more, records of its oldest segments are written again at its end. At least 512M.
+        /// takes more, records of its oldest segments are written again at its end. At least 256M.
         /// Units: K, M, G, T.
-        slack: Bytes = "1G";
+        slack: Bytes = "512M";
         /// How many bytes of records are written again in a second at most. Units: K, M, G.
         moved_bytes_per_second: Bytes = "32M";
         /// A checkpoint is written whenever the journal has grown by so many bytes; a restart reads
         /// about twice as much. Units: K, M, G.
-        checkpoint_every: Bytes = "256M";
+        checkpoint_every: Bytes = "128M";
     }
 }
 

@@ -53,6 +53,11 @@ fn defaults_are_those_of_the_machines() {
     assert_eq!(settings.limits.record.0, waltz_core::limits::Limits::default().record);
     let recording = waltz_core::recorder::DEFAULT_GENERATION_BYTES;
     assert_eq!(settings.recorder.bytes.0, recording as u64);
+    let storage = waltz_core::storage::StorageConfig::default();
+    assert_eq!(settings.storage.checkpoint_every.0, storage.checkpoints.every_bytes);
+    assert_eq!(settings.storage.slack.0, storage.space.slack_bytes);
+    let moved = u64::from(storage.space.bytes_per_second);
+    assert_eq!(settings.storage.moved_bytes_per_second.0, moved);
 }
 
 #[test]
