@@ -10,6 +10,8 @@
 //! A run reaches up to the next one's first id, the last one up to the log's last id. A cut inside
 //! a run therefore needs no trace: the body keeps its count, and what was cut is past its end.
 
+mod packed;
+
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,7 @@ use crate::journal::Place;
 
 use super::checkpoint::IndexPart;
 use super::ranges::RangeMap;
+use packed::PackedRuns;
 
 /// Where an entry's body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,9 +42,6 @@ pub(super) struct StoredRun {
     pub(super) count: u32,
     pub(super) place: Place,
 }
-
-// One entry a run stays in memory for as long as the log is kept.
-const _: () = assert!(size_of::<StoredRun>() == 24);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct AwaitedRun {
@@ -69,7 +69,7 @@ pub(super) struct Piece {
 /// The runs of one log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub(super) struct RunIndex {
-    stored: VecDeque<StoredRun>,
+    stored: PackedRuns,
     awaited: VecDeque<AwaitedRun>,
     repaired: RangeMap<StoredRun>,
     awaited_repairs: VecDeque<AwaitedRepair>,
@@ -115,17 +115,18 @@ impl RunIndex {
     /// The ids wanted are read from another run from now on. Where it is as long as the first copy,
     /// it takes its place.
     fn replace(&mut self, wanted: IdRange, run: StoredRun) {
-        let at = self.stored.partition_point(|stored| stored.first < wanted.first);
-        let next = self.stored.get(at + 1).map(|next| next.first);
+        let mut runs = self.stored.beginning_from(wanted.first);
+        let (stored, next) = (runs.next(), runs.next().map(|next| next.first));
+        drop(runs);
         let next = next.or(self.awaited.front().map(|next| next.first));
         let is_whole = |stored: &StoredRun| {
             let written = TransactionId(stored.first.0 + u64::from(stored.count));
             let end = next.unwrap_or(written);
             (stored.first, run.first) == (wanted.first, wanted.first) && wanted.last.next() == end
         };
-        match self.stored.get_mut(at).filter(|stored| is_whole(stored)) {
-            Some(stored) => {
-                *stored = run;
+        match stored.filter(is_whole) {
+            Some(_) => {
+                self.stored.replace(run);
                 self.repaired.remove(wanted);
             }
             None => self.repaired.insert(wanted, run),
@@ -139,7 +140,7 @@ impl RunIndex {
 
     /// Forgets runs that begin after `keep`.
     pub(super) fn cut(&mut self, keep: Mark) {
-        self.stored.truncate(self.stored.partition_point(|run| keep.includes(run.first)));
+        self.stored.truncate(keep.next());
         self.awaited.truncate(self.awaited.partition_point(|run| keep.includes(run.first)));
         self.repaired.cut(keep);
         self.awaited_repairs.retain_mut(|AwaitedRepair { wanted, .. }| {
@@ -154,10 +155,9 @@ impl RunIndex {
         // Of the runs that begin up to there, the last one has the first record kept.
         let awaited = self.awaited.partition_point(|run| run.first <= kept);
         self.awaited.drain(..awaited.saturating_sub(1));
-        let stored = self.stored.partition_point(|run| run.first <= kept);
-        self.stored.drain(..if awaited > 0 { stored } else { stored.saturating_sub(1) });
-        if self.stored.capacity() / 4 > self.stored.len() {
-            self.stored.shrink_to(self.stored.len() * 2);
+        match awaited {
+            0 => self.stored.trim(kept),
+            _ => self.stored = PackedRuns::default(),
         }
         self.repaired.trim(start);
         self.awaited_repairs.retain_mut(|AwaitedRepair { wanted, .. }| {
@@ -180,29 +180,30 @@ impl RunIndex {
     ) -> impl Iterator<Item = Piece> {
         let readable = self.readable(last);
         let to = to.min(readable);
-        let mut run = self.stored.partition_point(|run| run.first <= first).checked_sub(1);
+        let mut runs = self.stored.near(first).peekable();
+        let mut run = None;
         let mut from = first;
         std::iter::from_fn(move || {
             let wanted = IdRange { first: from, last: to.id().filter(|last| from <= *last)? };
-            while self.stored.get(run? + 1).is_some_and(|next| next.first <= from) {
-                run = Some(run? + 1);
+            while let Some(next) = runs.next_if(|next| next.first <= from) {
+                run = Some(next);
             }
-            let piece = self.piece(run?, wanted, readable);
+            let end = runs.peek().map_or(readable, |next| Mark::before(next.first));
+            let piece = self.piece(run?, end, wanted);
             from = piece.ids.last.next();
             Some(piece)
         })
     }
 
-    /// Where the first ids wanted are; of the first copies, `run` has the first one.
-    fn piece(&self, run: usize, wanted: IdRange, readable: Mark) -> Piece {
+    /// Where the first ids wanted are; of the first copies, `run`, which reaches up to `end`, has
+    /// the first one.
+    fn piece(&self, run: StoredRun, end: Mark, wanted: IdRange) -> Piece {
         let repaired = self.repaired.next_from(wanted.first);
         let (end, run) = match repaired {
             Some((ids, run)) if ids.first == wanted.first => (Mark::at(ids.last), run),
             _ => {
-                let next = self.stored.get(run + 1);
-                let end = next.map_or(readable, |next| Mark::before(next.first));
                 let repaired = repaired.map_or(end, |(ids, _)| Mark::before(ids.first));
-                (end.min(repaired), self.stored[run])
+                (end.min(repaired), run)
             }
         };
         let last = end.id().expect("a piece has an id").min(wanted.last);
@@ -223,8 +224,7 @@ impl RunIndex {
         if settled <= from {
             return None;
         }
-        let first = self.stored.partition_point(|run| run.first < from);
-        let runs = self.stored.range(first..).take_while(|run| run.first < settled).copied();
+        let runs = self.stored.beginning_from(from).take_while(|run| run.first < settled);
         let mut runs: Vec<_> = runs.take(max_runs + 1).collect();
         let mut to = settled;
         if runs.len() > max_runs {
@@ -248,8 +248,8 @@ impl RunIndex {
     /// Takes in what a checkpoint tells, in the place of what was known of those ids.
     pub(super) fn load(&mut self, part: IndexPart) {
         let IndexPart { from, to, runs, repaired } = part;
-        let rest = self.stored.split_off(self.stored.partition_point(|run| run.first < to));
-        self.stored.truncate(self.stored.partition_point(|run| run.first < from));
+        let rest: Vec<_> = self.stored.beginning_from(to).collect();
+        self.stored.truncate(from);
         self.stored.extend(runs);
         self.stored.extend(rest);
         self.repaired.remove(IdRange { first: from, last: TransactionId(to.0 - 1) });
@@ -260,7 +260,7 @@ impl RunIndex {
 
     /// Whether the runs reach from the log's start to its end.
     pub(super) fn spans(&self, start: Mark, last: Mark) -> bool {
-        let stored = |run: &StoredRun| (run.first, run.count);
+        let stored = |run: StoredRun| (run.first, run.count);
         let awaited = |run: &AwaitedRun| (run.first, run.count);
         let first = self.stored.front().map(stored).or(self.awaited.front().map(awaited));
         let latest = self.awaited.back().map(awaited).or(self.stored.back().map(stored));
