@@ -137,6 +137,14 @@ impl Transaction {
         }
     }
 
+    /// All of it, encoded as it is in the log; loaded now unless its data rode along.
+    ///
+    /// # Errors
+    /// When it can't be fetched.
+    pub async fn record(&self) -> Result<Bytes, FetchError> {
+        Ok(self.load().await?.record)
+    }
+
     /// Its data as the value it stands for.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use waltz_core::lock::LockId;
 use waltz_core::wire::Version;
 
 use crate::commands::{
-    admin, append, bench, config, consumer, demo, disk, feed, replay, serve, status, token,
+    admin, append, backup, bench, config, consumer, demo, disk, feed, replay, serve, status, token,
 };
 
 /// A quorum-replicated, partitioned write-ahead log with optimistic locking.
@@ -43,6 +43,9 @@ pub enum Command {
     /// Register a consumer of a partition, or remove it
     #[command(subcommand)]
     Consumer(consumer::ConsumerCommand),
+    /// Keep a partition's log in a file, and bring it back
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
     /// Look at the disk of a node that does not run
     #[command(subcommand)]
     Disk(disk::DiskCommand),

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod append;
+pub mod backup;
 pub mod bench;
 pub mod config;
 pub mod connect;
@@ -38,6 +39,7 @@ pub fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Status(args) => on_this_thread(status::run(args)),
         Command::Admin(command) => on_this_thread(admin::run(command)),
         Command::Consumer(command) => on_this_thread(consumer::run(command)),
+        Command::Backup(command) => on_this_thread(interruptible(backup::run(command))),
         Command::Disk(command) => disk::run(command),
         Command::Token(args) => token::run(&args),
         Command::Replay(args) => replay::run(args),
