@@ -22,7 +22,7 @@ fn wrong_usage_ends_with_2() {
     assert_fails(&waltz(["status", "--server=localhost"]), 2, "write an address as HOST:PORT");
     assert_fails(&waltz(["serve", "--coordinator=node-1"]), 2, "write an address as HOST:PORT");
     assert_fails(&waltz(["feed", "--partition=0", "--after=-1"]), 2, "write a transaction id");
-    let spoken = "does not speak version 900 of the protocol, only 1 to 3";
+    let spoken = "does not speak version 900 of the protocol, only 1 to 4";
     assert_fails(&waltz(["serve", "--protocol-version=900"]), 2, spoken);
 }
 
@@ -59,7 +59,7 @@ fn a_data_directory_belongs_to_one_cluster_one_node_and_one_process() {
     }
     std::fs::write(&segment, &bytes).unwrap();
     let future = waltz(["serve", "--listen=127.0.0.1:0", &directory, "--cluster=one"]);
-    assert_fails(&future, 1, "its format version is 99 and this program reads version 2");
+    assert_fails(&future, 1, "its format version is 99 and this program reads versions 2 and 3");
 }
 
 fn first_segment(data: &Path) -> PathBuf {
