@@ -125,7 +125,6 @@ impl Replica {
         self.summary.latest_session()
     }
 
-    /// Where the records are.
     /// Where each record is that is durable, in order of their ids: those that one body holds at a
     /// time.
     pub fn places(&self) -> impl Iterator<Item = (IdRange, Place)> {
@@ -133,6 +132,7 @@ impl Replica {
         pieces.map(|piece| (piece.ids, piece.run.place))
     }
 
+    /// Where the records are.
     pub(super) fn index(&self) -> &RunIndex {
         &self.index
     }
