@@ -80,13 +80,15 @@ pub enum PlantedBug {
     WithdrawSent,
     /// Recovery takes batches of a former life of the journal for its own.
     OldBytesRevive,
+    /// A storage node gives up the segments before its checkpoints, whatever records they hold.
+    GiveUpHeld,
     /// The coordinator never ends a lease.
     LeaseForEver,
 }
 
 impl PlantedBug {
     /// Every rule that can be broken.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::AcknowledgeBeforeSync,
         Self::PromiseBeforeSync,
         Self::JoinBeforeSync,
@@ -121,6 +123,7 @@ impl PlantedBug {
         Self::ResolveUndecided,
         Self::WithdrawSent,
         Self::OldBytesRevive,
+        Self::GiveUpHeld,
         Self::LeaseForEver,
     ];
 }

@@ -148,6 +148,8 @@ pub fn answer_text(answer: &ReplicaAnswer) -> String {
         ReplicaAnswer::OutOfPlace { reason } => format!("out of place: {reason}"),
         ReplicaAnswer::Space { is_full: true } => "the disk is full".to_owned(),
         ReplicaAnswer::Space { is_full: false } => "there is room again".to_owned(),
+        ReplicaAnswer::Quota { is_over: true } => "the partition has come to its quota".to_owned(),
+        ReplicaAnswer::Quota { is_over: false } => "the partition may have more again".to_owned(),
     }
 }
 

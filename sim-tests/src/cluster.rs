@@ -309,7 +309,12 @@ impl Cluster {
         let checkpoints = CheckpointConfig { every_bytes, runs_per_part: 64 };
         let segment_bytes = self.plan.segment_bytes;
         let slack_bytes = 4 * u64::from(segment_bytes);
-        let space = SpaceConfig { segment_bytes, slack_bytes, bytes_per_second: 1 << 20 };
+        let space = SpaceConfig {
+            segment_bytes,
+            slack_bytes,
+            bytes_per_second: 1 << 20,
+            ..SpaceConfig::default()
+        };
         StorageConfig { scrub, checkpoints, space }
     }
 

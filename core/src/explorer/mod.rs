@@ -56,12 +56,12 @@ impl Simulation {
         use PlantedBug::{
             AcceptStaleMount, AcknowledgeBeforeSync, ChangeBeforeCommitted, ChooseByLength,
             CopyAsOwn, CountBeforeJoin, CountLearner, CutToLowWater, DuplicateRequest, FeedGap,
-            FeedUncommitted, ForgetLocks, IgnoreInFlightLocks, IgnoreLockFloor, JoinAnywhere,
-            JoinBeforeSync, KeepLongerTail, LeaseForEver, OldBytesRevive, OpenBeforeInFlight,
-            PromiseBeforeSync, QuorumMinusOne, ReadyWithoutDrain, ReadyWithoutRound,
-            RepairUnchecked, ReplaceInOneStep, ResolveUndecided, ResumeBlindly, ReuseSession,
-            SkipPromiseCheck, StaleCompletion, SuspectVotes, TrimUncommitted, TrustStaleSet,
-            WithdrawSent,
+            FeedUncommitted, ForgetLocks, GiveUpHeld, IgnoreInFlightLocks, IgnoreLockFloor,
+            JoinAnywhere, JoinBeforeSync, KeepLongerTail, LeaseForEver, OldBytesRevive,
+            OpenBeforeInFlight, PromiseBeforeSync, QuorumMinusOne, ReadyWithoutDrain,
+            ReadyWithoutRound, RepairUnchecked, ReplaceInOneStep, ResolveUndecided, ResumeBlindly,
+            ReuseSession, SkipPromiseCheck, StaleCompletion, SuspectVotes, TrimUncommitted,
+            TrustStaleSet, WithdrawSent,
         };
         match bug {
             AcknowledgeBeforeSync
@@ -94,7 +94,7 @@ impl Simulation {
                 Some(Self::Locks)
             }
             OldBytesRevive => Some(Self::Journal),
-            LeaseForEver => None,
+            GiveUpHeld | LeaseForEver => None,
         }
     }
 

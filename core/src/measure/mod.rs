@@ -211,6 +211,10 @@ pub struct StoredReplica {
     pub low_water: Mark,
     /// Records that it can't read.
     pub damaged: u64,
+    /// Bytes of durable records that it keeps.
+    pub bytes: u64,
+    /// It has as many as it may have.
+    pub is_over_quota: bool,
 }
 
 /// What a node does for its replicas.

@@ -204,7 +204,7 @@ impl Sequencer {
     pub fn on_reachable(&mut self, node: NodeId, version: Version, outputs: &mut Outputs) {
         if self.phase != Phase::Over && self.replicas.contains_key(&node) {
             let progress = self.progress(node);
-            (progress.speaks, progress.is_full) = (version, false);
+            (progress.speaks, progress.is_full, progress.is_over_quota) = (version, false, false);
             self.begin_with(node, outputs);
         }
     }
@@ -282,6 +282,7 @@ impl Sequencer {
             }
             ReplicaAnswer::OutOfPlace { .. } => self.rest(now, node),
             ReplicaAnswer::Space { is_full } => self.on_space(node, is_full, outputs),
+            ReplicaAnswer::Quota { is_over } => self.progress(node).is_over_quota = is_over,
         }
         self.drop_strangers(outputs);
     }

@@ -116,6 +116,8 @@ pub(super) struct Progress {
     pub(super) repairing: bool,
     /// It has no room for records; as it said last on this connection.
     pub(super) is_full: bool,
+    /// It has as much of the log as it may; as it said last on this connection.
+    pub(super) is_over_quota: bool,
     /// What was sent and not yet acknowledged: where each part ends, and its bytes.
     unacknowledged: VecDeque<(Mark, usize)>,
     unacknowledged_bytes: usize,
@@ -141,6 +143,7 @@ impl Progress {
             damaged: Vec::new(),
             repairing: false,
             is_full: false,
+            is_over_quota: false,
             unacknowledged: VecDeque::new(),
             unacknowledged_bytes: 0,
         }
@@ -162,6 +165,7 @@ impl Progress {
         match self.stage {
             Stage::Unreachable => stage.to_owned(),
             _ if self.is_full => format!("{stage}, disk full"),
+            _ if self.is_over_quota => format!("{stage}, at its quota"),
             _ if self.takes_upkeep() => stage.to_owned(),
             _ => format!("{stage}, protocol {}", self.speaks),
         }

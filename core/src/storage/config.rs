@@ -17,7 +17,7 @@ pub struct StorageConfig {
     pub space: SpaceConfig,
 }
 
-/// How much space the journal may take. Records of its oldest segments are written again at its end
+/// How much space the journal and each partition may take. Records of its oldest segments are written again at its end
 /// where it takes more than twice their bytes and some slack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SpaceConfig {
@@ -26,8 +26,11 @@ pub struct SpaceConfig {
     /// Beside twice the records' bytes; several segments, or there is nothing that writing again
     /// could gain.
     pub slack_bytes: u64,
-    /// Records are written again at this rate at most; not 0.
+    /// Records are written again at this rate, and faster only where others write that fast; not 0.
     pub bytes_per_second: u32,
+    /// A partition with more bytes than this takes no more appends; what other replicas have of it
+    /// is taken all the same.
+    pub quota_bytes: u64,
 }
 
 impl Default for SpaceConfig {
@@ -36,6 +39,7 @@ impl Default for SpaceConfig {
             segment_bytes: DEFAULT_SEGMENT_BYTES,
             slack_bytes: 16 * u64::from(DEFAULT_SEGMENT_BYTES),
             bytes_per_second: 32 << 20,
+            quota_bytes: u64::MAX,
         }
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct Hosted {
     adopted: Option<LogSummary>,
     /// Where the promised session asked from last, while that connection lives.
     server: Option<Caller>,
+    /// It keeps as many bytes as it may; as it was when this was last looked at.
+    is_over_quota: bool,
 }
 
 /// What comes of a request.
@@ -72,7 +74,7 @@ impl Decision {
 
 impl Hosted {
     pub(super) fn new(replica: Replica) -> Self {
-        Self { replica, adopted: None, server: None }
+        Self { replica, adopted: None, server: None, is_over_quota: false }
     }
 
     /// Folds in a promise: what a lower session chose is void.
@@ -114,6 +116,20 @@ impl Hosted {
         let mut left = self.replica.unrepaired();
         left.trim(start);
         left
+    }
+
+    /// Whether it keeps as many bytes as it may.
+    pub(super) fn is_over_quota(&self) -> bool {
+        self.is_over_quota
+    }
+
+    /// Looks whether it keeps more than `quota_bytes`, or is well below that again. Whether this has
+    /// changed.
+    pub(super) fn weigh(&mut self, quota_bytes: u64) -> bool {
+        let before = self.is_over_quota;
+        let most = if before { quota_bytes - quota_bytes / 16 } else { quota_bytes };
+        self.is_over_quota = self.replica.stored_bytes() > most;
+        before != self.is_over_quota
     }
 
     /// Notes where a session asks from.

@@ -43,6 +43,13 @@ pub(super) struct StoredRun {
     pub(super) place: Place,
 }
 
+impl StoredRun {
+    /// How long its body is.
+    fn bytes(&self) -> u64 {
+        u64::from(self.place.length)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct AwaitedRun {
     ticket: Ticket,
@@ -164,6 +171,11 @@ impl RunIndex {
             wanted.first = wanted.first.max(kept);
             wanted.first <= wanted.last
         });
+    }
+
+    /// How many bytes of durable runs there are, but for what was written again in parts.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.stored.stored_bytes()
     }
 
     /// How far the log, ending at `last`, is durable and so readable.

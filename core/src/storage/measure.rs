@@ -1,7 +1,7 @@
 //! What a storage node says of itself.
 
 use super::Storage;
-use super::replica::Replica;
+use super::decide::Hosted;
 use crate::measure::{StorageMeasurements, StoredReplica};
 
 impl Storage {
@@ -19,15 +19,18 @@ impl Storage {
 
     /// Every replica, ascending by partition.
     pub fn measure_replicas(&self) -> Vec<StoredReplica> {
-        self.replicas().map(|(_, replica)| measured(replica)).collect()
+        self.hosted.values().map(measured).collect()
     }
 }
 
-fn measured(replica: &Replica) -> StoredReplica {
+fn measured(hosted: &Hosted) -> StoredReplica {
+    let replica = &hosted.replica;
     StoredReplica {
         partition: replica.partition(),
         last: replica.last(),
         low_water: replica.low_water(),
         damaged: replica.damaged_records(),
+        bytes: replica.stored_bytes(),
+        is_over_quota: hosted.is_over_quota(),
     }
 }

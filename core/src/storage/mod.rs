@@ -170,6 +170,9 @@ impl Storage {
         self.member = Some(member);
         self.scrub.configure(config.scrub);
         self.moves.configure(config.space);
+        for hosted in self.hosted.values_mut() {
+            hosted.weigh(config.space.quota_bytes);
+        }
         self.checkpoints.configure(config.checkpoints);
         self.find_damage();
     }
@@ -251,19 +254,22 @@ impl Storage {
         if begins {
             self.tell_space(asker, replies);
         }
+        self.weigh(cx, partition, replies);
         self.check(partition);
     }
 
     /// All entries up to a ticket are durable; `places` are those of bodies among them, in order.
     pub fn on_durable(
         &mut self,
-        _cx: &mut Context<'_>,
+        cx: &mut Context<'_>,
         up_to: Ticket,
         places: &[(Ticket, Place)],
         replies: &mut Vec<StorageReply>,
     ) {
         for (ticket, place) in places {
-            self.place(*ticket, *place);
+            if let Some(partition) = self.place(*ticket, *place) {
+                self.weigh(cx, partition, replies);
+            }
         }
         assert!(
             self.unplaced.front().is_none_or(|(ticket, _)| *ticket > up_to),
@@ -336,6 +342,9 @@ impl Storage {
     fn record(&mut self, cx: &mut Context<'_>, entry: Entry) {
         let head = entry.head.clone();
         self.checkpoints.count(entry.body.len());
+        if !matches!(head, EntryHead::Repair { .. }) {
+            self.moves.written(entry.body.len() as u64);
+        }
         let ticket = cx.append(entry);
         self.answers.appended(ticket);
         if let EntryHead::Records { partition, .. } | EntryHead::Repair { partition, .. } = head {
@@ -362,20 +371,24 @@ impl Storage {
         }
     }
 
-    fn place(&mut self, ticket: Ticket, place: Place) {
-        match self.unplaced.front() {
-            Some((awaited, owner)) if *awaited == ticket => {
-                match owner {
-                    Owner::Replica(partition) => {
-                        let hosted = self.hosted.get_mut(partition);
-                        hosted.expect("replicas are never removed").replica.placed(ticket, place);
-                    }
-                    Owner::Checkpoint => self.checkpoints.placed(ticket, place),
-                }
-                self.unplaced.pop_front();
+    /// A body has its place. Which replica's it is, if it is one's.
+    fn place(&mut self, ticket: Ticket, place: Place) -> Option<PartitionId> {
+        let (awaited, owner) = *self.unplaced.front()?;
+        if awaited != ticket {
+            assert!(awaited > ticket, "a place was left out");
+            return None;
+        }
+        self.unplaced.pop_front();
+        match owner {
+            Owner::Replica(partition) => {
+                let hosted = self.hosted.get_mut(&partition);
+                hosted.expect("replicas are never removed").replica.placed(ticket, place);
+                Some(partition)
             }
-            Some((awaited, _)) => assert!(*awaited > ticket, "a place was left out"),
-            None => {}
+            Owner::Checkpoint => {
+                self.checkpoints.placed(ticket, place);
+                None
+            }
         }
     }
 

@@ -8,7 +8,8 @@
 //! stands for a record from then on is its newest copy. Nothing is given up for that before the next
 //! checkpoint counts.
 //!
-//! A checkpoint that is due because of a round begins none, so an idle node comes to rest. What
+//! A checkpoint that is due because of a round begins none, so an idle node comes to rest; nor does
+//! one that was begun during a round, as it tells of records where they are no more. What
 //! can't be read stays where it is, reported as damage, until it is repaired.
 
 use std::collections::BTreeMap;
@@ -28,6 +29,8 @@ use crate::time::Time;
 
 /// How many bytes are moved at once, unless a single run is longer.
 const READ_BYTES: u64 = 256 << 10;
+/// How many pieces of logs are looked at in one step.
+const LOOKS: usize = 4096;
 
 /// What is moved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -35,7 +38,7 @@ pub(super) struct Moves {
     config: SpaceConfig,
     round: Option<Round>,
     under_way: Option<(Ticket, PartitionId, Vec<Wanted>)>,
-    due: Time,
+    pace: Pace,
     /// Bytes of records that were written again.
     bytes: u64,
 }
@@ -50,10 +53,35 @@ struct Round {
     has_moved: bool,
 }
 
+/// How fast records are moved: so many bytes a second, and besides as many as others write. So the
+/// space that is taken meanwhile is bounded, however fast that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+struct Pace {
+    /// When the last move began.
+    began: Time,
+    /// What has to be waited for before the next one.
+    bytes: u64,
+}
+
+/// What a look at logs came to.
+enum Look {
+    /// There is something to move.
+    Found(PartitionId, Vec<Wanted>),
+    /// Nothing so far.
+    Nothing,
+    /// Nothing more.
+    Over,
+}
+
 impl Moves {
     /// Sets how much space may be taken.
     pub(super) fn configure(&mut self, config: SpaceConfig) {
         self.config = config;
+    }
+
+    /// How many bytes a partition may have.
+    pub(super) fn quota_bytes(&self) -> u64 {
+        self.config.quota_bytes
     }
 
     /// How many bytes of records were written again.
@@ -61,10 +89,22 @@ impl Moves {
         self.bytes
     }
 
+    /// Whether segments are being emptied.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.round.is_some()
+    }
+
+    /// Others gave the journal so many bytes.
+    pub(super) fn written(&mut self, bytes: u64) {
+        self.pace.bytes = self.pace.bytes.saturating_sub(bytes);
+    }
+
     /// When the next read is due.
     pub(super) fn deadline(&self) -> Option<Time> {
         let is_waiting = self.round.is_some() && self.under_way.is_none();
-        is_waiting.then_some(self.due)
+        let rate = u64::from(self.config.bytes_per_second).max(1);
+        let wait = Duration::from_micros(self.pace.bytes.saturating_mul(1_000_000) / rate);
+        is_waiting.then_some(self.pace.began + wait)
     }
 }
 
@@ -88,31 +128,20 @@ impl SpaceConfig {
 }
 
 impl Storage {
-    /// A checkpoint counts that began in the `newest` segment: the oldest ones are emptied if the
-    /// journal takes too much space.
-    pub(super) fn begin_moving(&mut self, cx: &mut Context<'_>, newest: u32) {
-        if self.moves.round.is_none() {
-            let goal = self.moves.config.goal(&self.live_bytes(), newest);
-            let next = (PartitionId(0), TransactionId::FIRST);
-            self.moves.round = goal.map(|below| Round { below, next, has_moved: false });
-            self.moves.due = cx.now;
-            self.go_on_moving(cx);
-        }
-    }
-
-    /// How many bytes of records each segment holds.
-    fn live_bytes(&self) -> BTreeMap<u32, u64> {
-        let mut live = BTreeMap::new();
-        for hosted in self.hosted.values() {
-            let mut last = None;
-            for (_, place) in hosted.replica.places() {
-                // What was cut out of a run is there as long as the rest of it.
-                if last.replace(place) != Some(place) {
-                    *live.entry(place.segment).or_default() += u64::from(place.length);
-                }
-            }
-        }
-        live
+    /// A checkpoint counts that began in the `newest` segment, and that told of so many bytes of
+    /// records in each: the oldest ones are emptied if the journal takes too much space.
+    pub(super) fn begin_moving(
+        &mut self,
+        cx: &mut Context<'_>,
+        live: &BTreeMap<u32, u64>,
+        newest: u32,
+    ) {
+        debug_assert!(!self.moves.is_under_way(), "a round begins after the one before it");
+        let goal = self.moves.config.goal(live, newest);
+        let next = (PartitionId(0), TransactionId::FIRST);
+        self.moves.round = goal.map(|below| Round { below, next, has_moved: false });
+        self.moves.pace = Pace { began: cx.now, bytes: 0 };
+        self.go_on_moving(cx);
     }
 
     /// Reads what is to be moved next, if it is time.
@@ -121,32 +150,35 @@ impl Storage {
         if !is_due || self.is_full {
             return;
         }
-        let Some((partition, wanted)) = self.next_to_move() else {
-            self.end_moving();
-            return;
-        };
-        self.moves.under_way = Some((cx.read(Wanted::places(&wanted)), partition, wanted));
+        match self.look_for_old() {
+            Look::Found(partition, wanted) => {
+                let bytes = wanted.iter().map(Wanted::bytes).sum();
+                self.moves.pace = Pace { began: cx.now, bytes };
+                let read = cx.read(Wanted::places(&wanted));
+                self.moves.under_way = Some((read, partition, wanted));
+            }
+            Look::Nothing => {}
+            Look::Over => self.end_moving(),
+        }
     }
 
-    /// What the round comes to next.
-    fn next_to_move(&self) -> Option<(PartitionId, Vec<Wanted>)> {
-        let Round { below, next: (begin, id), .. } = *self.moves.round.as_ref()?;
-        self.hosted.range(begin..).find_map(|(&partition, hosted)| {
-            let replica = &hosted.replica;
+    /// Looks for what the round comes to next.
+    fn look_for_old(&mut self) -> Look {
+        let Some(round) = &mut self.moves.round else { return Look::Over };
+        let mut looks = LOOKS;
+        let (begin, id) = round.next;
+        for (&partition, hosted) in self.hosted.range(begin..) {
             let first = if partition == begin { id } else { TransactionId::FIRST };
-            let first = first.max(replica.summary().start.next());
-            let is_old = |wanted: &Wanted| wanted.piece.run.place.segment < below;
-            let mut bytes = 0;
-            let fits = |wanted: &Wanted| {
-                let before = bytes;
-                bytes += wanted.bytes();
-                before == 0 || bytes <= READ_BYTES
-            };
-            let all = Wanted::all(replica, first, replica.last());
-            let wanted: Vec<_> =
-                all.skip_while(|w| !is_old(w)).take_while(is_old).take_while(fits).collect();
-            (!wanted.is_empty()).then_some((partition, wanted))
-        })
+            let (old, next) = old_pieces(&hosted.replica, first, round.below, &mut looks);
+            round.next = (partition, next);
+            if !old.is_empty() {
+                return Look::Found(partition, old);
+            }
+            if looks == 0 {
+                return Look::Nothing;
+            }
+        }
+        Look::Over
     }
 
     /// The round is over. What it moved is given up with the next checkpoint.
@@ -177,15 +209,7 @@ impl Storage {
                 }
             }
         }
-        let bytes: u64 = wanted.iter().map(Wanted::bytes).sum();
-        let rate = u64::from(self.moves.config.bytes_per_second).max(1);
-        self.moves.due = cx.now + Duration::from_micros(bytes * 1_000_000 / rate);
-        if let (Some(round), Some(last)) = (&mut self.moves.round, wanted.last()) {
-            round.next = (partition, last.piece.ids.last.next());
-        }
-        if self.next_to_move().is_none() {
-            self.end_moving();
-        }
+        self.go_on_moving(cx);
         true
     }
 
@@ -207,6 +231,33 @@ impl Storage {
             round.has_moved = true;
         }
     }
+}
+
+/// The first pieces from an id on that lie below a segment, as many as are moved at once, and where
+/// to go on. So many pieces are looked at, at most.
+fn old_pieces(
+    replica: &Replica,
+    first: TransactionId,
+    below: u32,
+    looks: &mut usize,
+) -> (Vec<Wanted>, TransactionId) {
+    let (mut old, mut bytes) = (Vec::new(), 0);
+    let mut next = first.max(replica.summary().start.next());
+    *looks = looks.saturating_sub(1);
+    for wanted in Wanted::all(replica, next, replica.last()) {
+        let is_old = wanted.piece.run.place.segment < below;
+        let fits = old.is_empty() || bytes + wanted.bytes() <= READ_BYTES;
+        if *looks == 0 || !(old.is_empty() || is_old && fits) {
+            break;
+        }
+        *looks -= 1;
+        next = wanted.piece.ids.last.next();
+        if is_old {
+            bytes += wanted.bytes();
+            old.push(wanted);
+        }
+    }
+    (old, next)
 }
 
 /// What of a run that was read from a piece the log still has there, of the same session.

@@ -132,6 +132,12 @@ impl Replica {
         pieces.map(|piece| (piece.ids, piece.run.place))
     }
 
+    /// How many bytes of durable records it keeps, roughly: what was trimmed or cut out of a run
+    /// counts as long as the rest of it is kept.
+    pub fn stored_bytes(&self) -> u64 {
+        self.index.stored_bytes()
+    }
+
     /// Where the records are.
     pub(super) fn index(&self) -> &RunIndex {
         &self.index

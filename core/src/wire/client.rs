@@ -346,9 +346,12 @@ pub enum AppendRefusal {
     /// Who sent it may not append. Told only to who knows [`Version::OPERATIONS`].
     #[error("access denied: {0}")]
     Access(AccessRefusal),
-    /// Too few of the partition's disks have room. Reads and trims go on, and so do appends once
+    /// Too few of the partition's disks have room, or let it have more. Reads and trims go on, and so do appends once
     /// there is room again. Who knows nothing of [`Version::SPACE`] hears [`Self::Busy`].
-    #[error("the disks of the partition's replicas are full; trim, or give them more space")]
+    #[error(
+        "the disks of the partition's replicas are full, or it has come to its quota; trim, or \
+         allow it more space"
+    )]
     Full,
 }
 

@@ -21,7 +21,7 @@ impl Version {
     /// Also what operates a cluster of many machines: nodes are drained, preferred, inspected and
     /// forgotten, partitions added, a cluster created or restored.
     pub const OPERATIONS: Self = Self(3);
-    /// Also what says that disks have no room.
+    /// Also what says that disks have no room, and partitions more than they may.
     pub const SPACE: Self = Self(4);
     /// The oldest version this program speaks.
     pub const OLDEST: Self = Self::FIRST;

@@ -254,13 +254,19 @@ pub enum ReplicaAnswer {
         /// There is none.
         is_full: bool,
     },
+    /// Whether the partition has more bytes than it may have on this disk; told like
+    /// [`Self::Space`]. Nothing new should be appended; records that come are taken all the same.
+    Quota {
+        /// It has.
+        is_over: bool,
+    },
 }
 
 impl ReplicaAnswer {
     /// The version of the protocol that has it.
     pub fn since(&self) -> Version {
         match self {
-            Self::Space { .. } => Version::SPACE,
+            Self::Space { .. } | Self::Quota { .. } => Version::SPACE,
             Self::Changed { .. } | Self::Damaged { .. } => Version::UPKEEP,
             Self::Opened { .. }
             | Self::Fenced { .. }

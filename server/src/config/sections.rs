@@ -213,8 +213,12 @@ section! {
         /// takes more, records of its oldest segments are written again at its end. At least 256M.
         /// Units: K, M, G, T.
         slack: Bytes = "512M";
-        /// How many bytes of records are written again in a second at most. Units: K, M, G.
+        /// How many bytes of records are written again in a second, unless more comes from elsewhere
+        /// in that time. Units: K, M, G.
         moved_bytes_per_second: Bytes = "32M";
+        /// How many bytes of records each partition may have here. One that has more takes no appends
+        /// before it is trimmed, as long as that holds for too many of its replicas. Units: K, M, G, T.
+        partition_quota: Option<Bytes>, such as "50G";
         /// A checkpoint is written whenever the journal has grown by so many bytes; a restart reads
         /// about twice as much. Units: K, M, G.
         checkpoint_every: Bytes = "128M";

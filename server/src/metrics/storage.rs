@@ -29,6 +29,14 @@ fn replicas(snapshot: &Snapshot<'_>) -> Vec<Metric> {
         "waltz_stored_damaged_records",
         "Records of a replica kept here that can't be read.",
     );
+    let stored_bytes = Metric::gauge(
+        "waltz_stored_bytes",
+        "Bytes of records of a replica kept here, as its partition's quota counts them.",
+    );
+    let over_quota = Metric::gauge(
+        "waltz_stored_over_quota",
+        "1 while a replica kept here has come to its partition's quota and lets nothing be appended.",
+    );
     let suspect = Metric::gauge(
         "waltz_journal_suspect",
         "1 if the journal lost entries, so that replicas here only give what they still have.",
@@ -48,6 +56,8 @@ fn replicas(snapshot: &Snapshot<'_>) -> Vec<Metric> {
         each(last, |stored| stored.last.count()),
         each(low_water, |stored| stored.low_water.count()),
         each(damaged, |stored| stored.damaged),
+        each(stored_bytes, |stored| stored.bytes),
+        each(over_quota, |stored| stored.is_over_quota.into()),
         suspect.value(node.map(|node| node.is_suspect)),
         moved.value(node.map(|node| node.storage.moved_bytes)),
         full.value(node.map(|node| node.storage.is_full)),

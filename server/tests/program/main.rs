@@ -13,6 +13,7 @@ mod failover;
 mod full_disk;
 mod health;
 mod load;
+mod quota;
 mod recording;
 mod replicas;
 mod secured_coordinator;

@@ -1,6 +1,6 @@
 //! Writing checkpoints, reading them back, and giving up what they make superfluous.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::parts::Part;
 use super::{Complete, HEAD_BYTES};
 use crate::coordinator::Coordinator;
-use crate::id::{CheckpointNumber, PartitionId, TransactionId};
+use crate::id::{CheckpointNumber, Mark, PartitionId, TransactionId};
 use crate::io::{Context, Effect, Level, Ticket};
 use crate::journal::{Entry, EntryHead, Place};
-use crate::storage::{CheckpointConfig, Owner, Storage};
+use crate::planted::PlantedBug;
+use crate::storage::reads::Wanted;
+use crate::storage::{CheckpointConfig, Owner, Replica, Storage};
 
 /// A part on its way to the disk, or there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,6 +22,11 @@ struct WrittenPart {
     checksum: u32,
     place: Option<Place>,
 }
+
+/// The bytes of records in each segment, of those that a checkpoint told of. Whatever was written
+/// since it began lies in later segments, and what was moved or given up since only makes them
+/// fewer: the lowest segment here bounds those that are needed from below.
+type Live = BTreeMap<u32, u64>;
 
 /// A replica's index, as far as it was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,11 +41,12 @@ struct Cursor {
 struct Writing {
     number: CheckpointNumber,
     parts: Vec<WrittenPart>,
-    /// It was not due by itself.
-    is_hastened: bool,
+    /// It was due by itself, and no records were being moved: what it tells of is where they stay.
+    may_begin_moving: bool,
     is_coordinator_told: bool,
     replicas: BTreeSet<PartitionId>,
     cursor: Option<Cursor>,
+    live: Live,
 }
 
 /// A checkpoint that is written, until every part was read back.
@@ -46,7 +54,8 @@ struct Writing {
 struct Reading {
     number: CheckpointNumber,
     parts: Vec<WrittenPart>,
-    is_hastened: bool,
+    may_begin_moving: bool,
+    live: Live,
     /// Its end; nothing is read before that is durable.
     end: Ticket,
     next: usize,
@@ -178,15 +187,17 @@ impl Storage {
         let replicas: BTreeSet<_> = self.hosted.keys().copied().collect();
         let begin = Part::Begin { partitions: replicas.clone() };
         let is_hastened = std::mem::take(&mut self.checkpoints.is_hastened);
+        let may_begin_moving = !is_hastened && !self.moves.is_under_way();
         let number = CheckpointNumber(self.checkpoints.last.map_or(0, |last| last.0 + 1));
         (self.checkpoints.last, self.checkpoints.bytes) = (Some(number), 0);
         self.checkpoints.stage = Stage::Writing(Writing {
             number,
             parts: Vec::new(),
-            is_hastened,
+            may_begin_moving,
             is_coordinator_told: false,
             replicas,
             cursor: None,
+            live: Live::new(),
         });
         self.write_part(cx, &begin);
         if self.enrolled {
@@ -204,6 +215,7 @@ impl Storage {
         } else if let Some(Cursor { partition, next, end }) = writing.cursor {
             let replica = &self.hosted[&partition].replica;
             let Some(part) = replica.index().part(next, end, runs_per_part) else { return };
+            count_live(&mut writing.live, replica, next, part.to);
             let rest = Cursor { partition, next: part.to, end };
             writing.cursor = Some(rest).filter(|rest| rest.next < rest.end);
             Part::Runs { partition, part }
@@ -232,15 +244,16 @@ impl Storage {
     }
 
     fn end_checkpoint(&mut self, cx: &mut Context<'_>) {
-        let Stage::Writing(Writing { number, parts, is_hastened, .. }) =
+        let Stage::Writing(Writing { number, parts, may_begin_moving, live, .. }) =
             std::mem::take(&mut self.checkpoints.stage)
         else {
             return;
         };
         let head = EntryHead::CheckpointEnd { number, parts: parts.len() as u32 };
         let end = cx.append(Entry { head, body: Bytes::new() });
-        self.checkpoints.stage =
-            Stage::Reading(Reading { number, parts, is_hastened, end, next: 0, under_way: None });
+        let (next, under_way) = (0, None);
+        let reading = Reading { number, parts, may_begin_moving, live, end, next, under_way };
+        self.checkpoints.stage = Stage::Reading(reading);
     }
 
     /// A read ended, of a part perhaps. Whether it was one.
@@ -279,7 +292,8 @@ impl Storage {
         let bytes = places.clone().map(|place| u64::from(place.length)).sum();
         let segment = places.map(|place| place.segment).min().expect("there is a first part");
         let complete = Complete { number: reading.number, segment, bytes };
-        let is_hastened = reading.is_hastened;
+        let (may_begin_moving, live) =
+            (reading.may_begin_moving, std::mem::take(&mut reading.live));
         self.checkpoints.stage = Stage::Idle;
         self.checkpoints.completed(complete, self.checkpoints.bytes);
         let replay_from = self.checkpoints.replay_from();
@@ -287,17 +301,19 @@ impl Storage {
         if let [older, _] = self.checkpoints.complete.make_contiguous() {
             // Neither the two checkpoints that count need what is below, nor any record of a log;
             // but a crash may bring back a log as it was before what is on its way to the disk.
-            let places = self.hosted.values().flat_map(|hosted| hosted.replica.places());
-            let records = places.map(|(_, place)| place.segment).fold(segment, u32::min);
-            let below = records.min(older.segment);
+            let records = live.keys().next().map_or(segment, |lowest| segment.min(*lowest));
+            let below = match self.planted.has(PlantedBug::GiveUpHeld) {
+                true => older.segment,
+                false => records.min(older.segment),
+            };
             self.checkpoints.release = Some((cx.tickets.appended, below));
             if self.is_full && below < records {
                 self.checkpoints.hasten();
             }
             self.release(cx);
         }
-        if !is_hastened {
-            self.begin_moving(cx, segment);
+        if may_begin_moving {
+            self.begin_moving(cx, &live, segment);
         }
         true
     }
@@ -309,6 +325,19 @@ impl Storage {
         if let Some((_, below)) = ready.filter(|(_, below)| *below > self.checkpoints.released) {
             self.checkpoints.released = below;
             cx.effects.push(Effect::Release { below });
+        }
+    }
+}
+
+/// Counts a replica's records from an id on and before another one, whose places are known.
+fn count_live(live: &mut Live, replica: &Replica, from: TransactionId, to: TransactionId) {
+    let first = from.max(replica.summary().start.next());
+    let mut last = None;
+    for Wanted { piece, .. } in Wanted::all(replica, first, Mark::before(to)) {
+        let place = piece.run.place;
+        // What was cut out of a run is there as long as the rest of it.
+        if last.replace(place) != Some(place) {
+            *live.entry(place.segment).or_default() += u64::from(place.length);
         }
     }
 }

@@ -28,6 +28,8 @@ const BLOCK_RUNS: u8 = 64;
 pub(super) struct PackedRuns {
     blocks: VecDeque<Block>,
     last: Option<StoredRun>,
+    /// Of all bodies together.
+    stored_bytes: u64,
 }
 
 /// Neighbouring runs.
@@ -87,6 +89,7 @@ impl Block {
 impl PackedRuns {
     /// Adds a run that begins after all others.
     pub(super) fn push_back(&mut self, run: StoredRun) {
+        self.stored_bytes += run.bytes();
         match (self.last.replace(run), self.blocks.back_mut()) {
             (Some(last), Some(block)) if block.runs < BLOCK_RUNS => block.push(&last, &run),
             _ => self.blocks.push_back(Block::of(run)),
@@ -101,6 +104,11 @@ impl PackedRuns {
     /// The last run.
     pub(super) fn back(&self) -> Option<StoredRun> {
         self.last
+    }
+
+    /// How many bytes the bodies of all runs have together.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.stored_bytes
     }
 
     /// Every run.
@@ -124,6 +132,8 @@ impl PackedRuns {
         if self.last.is_none_or(|last| last.first < id) {
             return;
         }
+        let cut: u64 = self.beginning_from(id).map(|run| run.bytes()).sum();
+        self.stored_bytes -= cut;
         self.blocks.truncate(self.blocks.partition_point(|block| block.first < id));
         if let Some(block) = self.blocks.back_mut() {
             block.edit(|run| Some(run).filter(|run| run.first < id));
@@ -134,13 +144,17 @@ impl PackedRuns {
     /// Forgets runs before the last one that begins at or before `id`.
     pub(super) fn trim(&mut self, id: TransactionId) {
         let passed = self.blocks.partition_point(|block| block.first <= id);
-        self.blocks.drain(..passed.saturating_sub(1));
+        for block in self.blocks.drain(..passed.saturating_sub(1)) {
+            self.stored_bytes -= block.iter().map(|run| run.bytes()).sum::<u64>();
+        }
         if self.blocks.capacity() / 4 > self.blocks.len() {
             self.blocks.shrink_to(self.blocks.len() * 2);
         }
         let Some(front) = self.blocks.front_mut() else { return };
         let begins = front.iter().map(|run| run.first).take_while(|first| *first <= id).last();
         if let Some(begins) = begins.filter(|begins| *begins > front.first) {
+            let trimmed = front.iter().take_while(|run| run.first < begins);
+            self.stored_bytes -= trimmed.map(|run| run.bytes()).sum::<u64>();
             front.edit(|run| Some(run).filter(|run| run.first >= begins));
         }
     }
@@ -149,6 +163,9 @@ impl PackedRuns {
     pub(super) fn replace(&mut self, run: StoredRun) {
         let block = self.blocks.partition_point(|block| block.first <= run.first).checked_sub(1);
         let Some(block) = block.and_then(|block| self.blocks.get_mut(block)) else { return };
+        let old = block.iter().find(|old| old.first == run.first);
+        self.stored_bytes -= old.map_or(0, |old| old.bytes());
+        self.stored_bytes += old.map_or(0, |_| run.bytes());
         block.edit(|old| Some(if old.first == run.first { run } else { old }));
         self.last = self.last.map(|last| if last.first == run.first { run } else { last });
     }

@@ -7,6 +7,7 @@ mod model;
 mod moving;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+mod quota;
 mod random;
 mod reading;
 mod replay;

@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use crate::id::{Mark, PartitionId, TransactionId};
 use crate::journal::EntryHead;
+use crate::planted::Planted;
 use crate::storage::testing::{
-    self, CREATION, PARTITION, Rig, caller, empty_log, open, position, run, session,
+    self, CREATION, PARTITION, Rig, caller, empty_log, member, open, position, run, session,
 };
 use crate::storage::{CheckpointConfig, SpaceConfig};
 use crate::wire::{ReplicaAnswer, ReplicaRequest, ToReplica};
@@ -21,13 +22,18 @@ fn ask(rig: &mut Rig, partition: PartitionId, request: ReplicaRequest, payload: 
 
 /// Two replicas, and old records in one of them.
 fn rig(slack_segments: u64) -> Rig {
-    let mut rig = Rig::new();
+    rig_with(slack_segments, Planted::NONE)
+}
+
+fn rig_with(slack_segments: u64, planted: Planted) -> Rig {
+    let mut rig = Rig::of(member(1), planted);
     rig.segment_entries = SEGMENT_ENTRIES;
     rig.config.checkpoints = CheckpointConfig { every_bytes: 3000, runs_per_part: 8 };
     rig.config.space = SpaceConfig {
         segment_bytes: 1000,
         slack_bytes: 1000 * slack_segments,
         bytes_per_second: 1_000_000,
+        ..SpaceConfig::default()
     };
     rig.restart();
     rig.begin(1, &[3, 1, 2], Mark::at(TransactionId(5)));
@@ -108,6 +114,19 @@ fn without_that_one_old_record_pins_everything_since() {
     let mut rig = rig(1 << 40);
     churn(&mut rig, 0, 600, |_| ());
     assert_eq!((rig.storage.moves.bytes(), rig.released), (0, 1));
+}
+
+/// What is given up before it was moved is lost.
+#[cfg(feature = "planted-bugs")]
+#[test]
+#[should_panic(expected = "nothing is read that was given up")]
+fn giving_up_what_is_held_shows() {
+    use crate::planted::PlantedBug;
+
+    let mut rig = rig_with(1 << 40, Planted::bug(PlantedBug::GiveUpHeld));
+    churn(&mut rig, 0, 600, |_| ());
+    assert!(rig.released > 1);
+    idle_records(&mut rig);
 }
 
 #[test]

@@ -445,8 +445,12 @@ fn rig() -> Rig {
     let mut rig = Rig::new();
     rig.config.checkpoints = CheckpointConfig { every_bytes: 300, runs_per_part: 2 };
     // Whatever is old is too much.
-    rig.config.space =
-        SpaceConfig { segment_bytes: 1 << 20, slack_bytes: 0, bytes_per_second: u32::MAX };
+    rig.config.space = SpaceConfig {
+        segment_bytes: 1 << 20,
+        slack_bytes: 0,
+        bytes_per_second: u32::MAX,
+        ..SpaceConfig::default()
+    };
     rig.segment_entries = 5;
     rig.restart();
     rig

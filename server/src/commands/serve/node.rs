@@ -89,8 +89,14 @@ fn storage_config(settings: &StorageSettings) -> Result<StorageConfig, Conflict>
     }
     let mut config = StorageConfig::default();
     config.checkpoints.every_bytes = every_bytes;
-    config.space =
-        SpaceConfig { segment_bytes: DEFAULT_SEGMENT_BYTES, slack_bytes, bytes_per_second };
+    let quota_bytes = settings.partition_quota.map_or(u64::MAX, |quota| quota.0);
+    if quota_bytes == 0 {
+        return Err(Conflict::new(
+            "storage.partition_quota is 0; no partition could take anything",
+        ));
+    }
+    let segment_bytes = DEFAULT_SEGMENT_BYTES;
+    config.space = SpaceConfig { segment_bytes, slack_bytes, bytes_per_second, quota_bytes };
     Ok(config)
 }
 
