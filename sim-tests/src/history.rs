@@ -218,6 +218,16 @@ impl State {
             }
         }
     }
+
+    /// A disk gives up its segments below this one: no record may be in them.
+    fn released(&mut self, disk: Member, below: u32) {
+        let logs = self.disks.entry(disk).or_default().logs.iter();
+        let is_held = |log: &DiskLog| log.places().any(|place| place.segment < below);
+        for (partition, _) in logs.filter(|(_, log)| is_held(log)) {
+            let text = format!("promise 2: {} gives up records of {partition}", disk.node);
+            self.violations.push(text);
+        }
+    }
 }
 
 fn is_brink(head: &EntryHead) -> bool {
@@ -263,6 +273,7 @@ impl<J: JournalPort> JournalPort for Watched<J> {
     }
 
     fn release(&mut self, below: u32) {
+        self.history.lock().released(self.disk, below);
         self.journal.release(below);
     }
 
