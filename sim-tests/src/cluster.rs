@@ -309,12 +309,9 @@ impl Cluster {
         let checkpoints = CheckpointConfig { every_bytes, runs_per_part: 64 };
         let segment_bytes = self.plan.segment_bytes;
         let slack_bytes = 4 * u64::from(segment_bytes);
-        let space = SpaceConfig {
-            segment_bytes,
-            slack_bytes,
-            bytes_per_second: 1 << 20,
-            ..SpaceConfig::default()
-        };
+        let quota_bytes = self.plan.quota_bytes().unwrap_or(u64::MAX);
+        let space =
+            SpaceConfig { segment_bytes, slack_bytes, bytes_per_second: 1 << 20, quota_bytes };
         StorageConfig { scrub, checkpoints, space }
     }
 

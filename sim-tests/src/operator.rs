@@ -145,6 +145,25 @@ impl Operator {
         let partition = PartitionId(partition);
         let Some(slowest) = self.followers.slowest(partition) else { return };
         let start = Mark::before(TransactionId(random.bits() % (slowest.count() + 1)));
+        self.trim_to(partition, start).await;
+    }
+
+    /// Trims whatever everyone has applied, again and again, where partitions have a quota.
+    pub(crate) async fn keep_quotas(&self) {
+        if self.plan.quota_bytes().is_none() {
+            return;
+        }
+        loop {
+            sleep(LOOK_EVERY).await;
+            for partition in self.partitions() {
+                if let Some(slowest) = self.followers.slowest(partition) {
+                    self.trim_to(partition, slowest).await;
+                }
+            }
+        }
+    }
+
+    async fn trim_to(&self, partition: PartitionId, start: Mark) {
         self.note(partition, format_args!("trim up to {start}"));
         self.ask(OperatorRequest::Trim { partition, start }).await;
     }

@@ -161,8 +161,13 @@ async fn scenario(world: SimWorld, request: Request) -> Outcome {
     };
     let operator = stage.operator(history.clone());
     let hosts = workloads::hosts(&plan);
+    let trimming = madsim::task::spawn({
+        let operator = operator.clone();
+        async move { operator.keep_quotas().await }
+    });
     let chaos = madsim::task::spawn(async move { storm(&operator, &hosts).await });
     let mut finished = workloads::perform(&stage).await;
+    trimming.abort();
     match chaos.await {
         Ok(unsettled) => finished.unfinished.extend(unsettled),
         Err(error) => finished.unfinished.push(format!("the storm itself failed: {error}")),

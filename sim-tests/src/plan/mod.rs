@@ -166,6 +166,12 @@ impl Plan {
         self.faults.contains_key(&FaultKind::Trim)
     }
 
+    /// How many bytes of a partition a node may keep: a few records where that is tight, and the
+    /// operator trims what everyone has applied.
+    pub(crate) fn quota_bytes(&self) -> Option<u64> {
+        (self.tight && self.trims()).then_some(4 << 10)
+    }
+
     /// Whether anything is damaged at rest.
     pub(crate) fn rots(&self) -> bool {
         [FaultKind::Rot, FaultKind::Misdirect, FaultKind::Smear]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use madsim::time::timeout;
+use madsim::time::{sleep, timeout};
 use tokio::sync::oneshot;
 use waltz_bank::{
     AccountId, Database, Ended, Ending as BankEnding, Operation, Projection, Service, Tally,
@@ -15,6 +15,7 @@ use waltz_core::io::Address;
 use waltz_runtime_sim::SimRuntime;
 
 use super::app::{App, Callbacks};
+use super::drive::{UNTIL_ROOM, is_full};
 use super::queue::{Queue, spread};
 use super::{Finished, PATIENCE, Stage, service_host};
 use crate::operations::{Ending, Number, Operations};
@@ -170,9 +171,19 @@ async fn prove_alive(stage: &Stage, staff: &Staff) -> Vec<String> {
     for partition in 0..partitions {
         let account = (0..).map(AccountId).find(|a| a.partition(partitions).0 == partition);
         let account = account.expect("every partition has accounts");
-        let number = plan.operations + 1 + u64::from(partition);
-        let entry = Operation::Entry { number, account, cents: 0 };
-        match timeout(PATIENCE, submit(stage, &staff.services[0], entry)).await {
+        let first = plan.operations + 1 + u64::from(partition);
+        let mut numbers = (first..).step_by(partitions as usize);
+        let entered = async {
+            loop {
+                let number = numbers.next().expect("they don't end");
+                let entry = Operation::Entry { number, account, cents: 0 };
+                match submit(stage, &staff.services[0], entry).await {
+                    BankEnding::Failed(reason) if is_full(&reason) => sleep(UNTIL_ROOM).await,
+                    ending => return ending,
+                }
+            }
+        };
+        match timeout(PATIENCE, entered).await {
             Ok(BankEnding::Committed(_)) => {}
             other => unfinished.push(format!("an entry in p{partition}: {other:?}")),
         }

@@ -152,19 +152,24 @@ async fn prove_alive<S: State>(stage: &Stage, instance: &Instance<S>) -> Vec<Str
     unfinished
 }
 
-/// As often as it is refused because disks are full: nodes notice only after a while that theirs has
-/// room again.
+/// As often as it is refused because disks are full.
 async fn submit_last<S: State>(instance: &Instance<S>, partition: PartitionId) -> Ending {
-    let full = AppendRefusal::Full.to_string();
     loop {
         let wish = |_: &S| Some(Wish { header: LAST, ..Wish::default() });
         match instance.submit(partition, Patience::Endless, wish).await {
-            Ending::Never(reason) if reason.contains(&full) => {
-                sleep(Duration::from_millis(100)).await;
-            }
+            Ending::Never(reason) if is_full(&reason) => sleep(UNTIL_ROOM).await,
             ending => return ending,
         }
     }
+}
+
+/// Nodes notice only after a while that their disks have room again, and a partition at its quota
+/// waits for the operator.
+pub(super) const UNTIL_ROOM: Duration = Duration::from_millis(100);
+
+/// Whether a record was refused because disks are full.
+pub(super) fn is_full(reason: &str) -> bool {
+    reason.contains(&AppendRefusal::Full.to_string())
 }
 
 /// The header of the records that prove that a partition is alive: they change nothing.
