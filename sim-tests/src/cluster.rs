@@ -305,7 +305,9 @@ impl Cluster {
     fn storage_config(&self) -> StorageConfig {
         let scrub =
             ScrubConfig { bytes_per_second: SCRUB_BYTES, interval: Duration::from_millis(500) };
-        let every_bytes = 2 * u64::from(self.plan.segment_bytes);
+        // Padding fills segments long before records do.
+        let share = if self.plan.tight { 16 } else { 1 };
+        let every_bytes = u64::from(self.plan.segment_bytes) / share;
         let checkpoints = CheckpointConfig { every_bytes, runs_per_part: 64 };
         let segment_bytes = self.plan.segment_bytes;
         let slack_bytes = 4 * u64::from(segment_bytes);
