@@ -11,7 +11,8 @@ use waltz_core::lock::LockId;
 use waltz_core::wire::Version;
 
 use crate::commands::{
-    admin, append, backup, bench, config, consumer, demo, disk, feed, replay, serve, status, token,
+    admin, append, archive, backup, bench, config, consumer, demo, disk, feed, replay, serve,
+    status, token,
 };
 
 /// A quorum-replicated, partitioned write-ahead log with optimistic locking.
@@ -46,6 +47,9 @@ pub enum Command {
     /// Keep a partition's log in a file, and bring it back
     #[command(subcommand)]
     Backup(backup::BackupCommand),
+    /// Look at an archive of trimmed history
+    #[command(subcommand)]
+    Archive(archive::ArchiveCommand),
     /// Look at the disk of a node that does not run
     #[command(subcommand)]
     Disk(disk::DiskCommand),

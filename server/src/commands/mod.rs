@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod append;
+pub mod archive;
 pub mod backup;
 pub mod bench;
 pub mod config;
@@ -10,6 +11,7 @@ pub mod consumer;
 pub mod demo;
 pub mod disk;
 pub mod feed;
+mod log;
 mod recording;
 pub mod replay;
 pub mod serve;
@@ -40,6 +42,7 @@ pub fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Admin(command) => on_this_thread(admin::run(command)),
         Command::Consumer(command) => on_this_thread(consumer::run(command)),
         Command::Backup(command) => on_this_thread(interruptible(backup::run(command))),
+        Command::Archive(command) => on_this_thread(interruptible(archive::run(command))),
         Command::Disk(command) => disk::run(command),
         Command::Token(args) => token::run(&args),
         Command::Replay(args) => replay::run(args),

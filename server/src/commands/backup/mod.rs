@@ -5,20 +5,19 @@ mod restore;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use serde::Serialize;
-use waltz_client::{
-    Client, FeedError, FeedOptions, Mark, NoDatabase, PartitionId, Partitions, Transaction,
-};
+use waltz_archive::stream::Holding;
+use waltz_client::{Mark, NoDatabase, PartitionId, Partitions};
 
 use super::connect::{config, connect, require_partition};
+use super::log::Log;
 use crate::args::ServerArgs;
 use crate::exit::Exit;
 use crate::output::Output;
 
-use file::{BackupReader, BackupWriter, Head};
+use file::{BackupReader, BackupWriter};
 
 /// What to do with a backup.
 #[derive(Debug, Subcommand)]
@@ -88,9 +87,10 @@ async fn create(args: CreateArgs) -> anyhow::Result<Exit> {
     let client = connect(client_config, NoDatabase::newest()).await?;
     require_partition(&client, partition).await?;
     let bar = progress("records written");
-    let mut log = Log::of(&client, partition);
+    let mut log = Log::after(&client, partition, Mark::NONE);
     let mut batch = log.next_batch().await?;
-    let mut writer = BackupWriter::create(&args.to, Head { partition, first: log.after.next() })?;
+    let mut writer =
+        BackupWriter::create(&args.to, Holding { partition, first: log.start().next() })?;
     while let Some(transactions) = batch {
         for transaction in &transactions {
             writer.push(&transaction.record().await?)?;
@@ -103,45 +103,6 @@ async fn create(args: CreateArgs) -> anyhow::Result<Exit> {
     print(&verify(&args.to)?, args.server.json)
 }
 
-/// Reads a log from its start to what is committed now.
-struct Log<'a> {
-    client: &'a Client,
-    partition: PartitionId,
-    /// What was trimmed.
-    after: Mark,
-    feed: waltz_client::Feed,
-    has_begun: bool,
-}
-
-impl<'a> Log<'a> {
-    fn of(client: &'a Client, partition: PartitionId) -> Self {
-        let feed = feed(client, partition, Mark::NONE);
-        Self { client, partition, after: Mark::NONE, feed, has_begun: false }
-    }
-
-    /// The next transactions; none at the end.
-    async fn next_batch(&mut self) -> anyhow::Result<Option<Vec<Transaction>>> {
-        loop {
-            match self.feed.next_batch().await {
-                Some(Err(FeedError::Trimmed { start, .. })) if !self.has_begun => {
-                    self.after = start;
-                    self.feed = feed(self.client, self.partition, start);
-                    self.has_begun = true;
-                }
-                Some(batch) => {
-                    self.has_begun = true;
-                    return Ok(Some(batch.context("could not read the log to its end")?));
-                }
-                None => return Ok(None),
-            }
-        }
-    }
-}
-
-fn feed(client: &Client, partition: PartitionId, after: Mark) -> waltz_client::Feed {
-    client.feed_with(partition, after, FeedOptions::new().until_now())
-}
-
 /// Reads all of a file.
 fn verify(path: &Path) -> anyhow::Result<Holds> {
     let mut reader = BackupReader::open(path)?;
@@ -150,7 +111,7 @@ fn verify(path: &Path) -> anyhow::Result<Holds> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let Head { partition, first } = reader.head();
+    let Holding { partition, first } = reader.holding();
     Ok(Holds {
         partition: partition.0,
         first: first.0,

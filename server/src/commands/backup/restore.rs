@@ -11,9 +11,10 @@ use waltz_client::{
 };
 
 use super::super::connect::{config, connect, require_partition};
+use super::super::log::Log;
 use super::super::window::Window;
 use super::file::BackupReader;
-use super::{Log, progress, verify};
+use super::{progress, verify};
 use crate::args::ServerArgs;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -90,11 +91,11 @@ async fn compare(
     mut reader: BackupReader,
 ) -> anyhow::Result<(BackupReader, u64)> {
     let bar = progress("transactions compared");
-    let mut log = Log::of(client, partition);
+    let mut log = Log::after(client, partition, Mark::NONE);
     let mut compared = 0;
     while let Some(batch) = log.next_batch().await? {
         ensure!(
-            log.after == Mark::NONE,
+            log.start() == Mark::NONE,
             "partition {} was trimmed: choose an empty one",
             partition.0
         );

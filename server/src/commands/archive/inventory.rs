@@ -1,0 +1,118 @@
+//! What an archive holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use waltz_archive::{Archive, ArchiveError, LogName, Piece};
+
+/// All pieces of an archive, log by log.
+#[derive(Debug)]
+pub(super) struct Inventory {
+    logs: BTreeMap<LogName, BTreeMap<Piece, u64>>,
+    /// Those that are not sound, once all were read.
+    unsound: Option<BTreeSet<(LogName, Piece)>>,
+}
+
+/// One log of an archive.
+#[derive(Debug, Serialize)]
+pub(super) struct LogLine {
+    pub(super) partition: u32,
+    pub(super) creation: String,
+    /// The first id.
+    pub(super) first: u64,
+    /// The last one.
+    pub(super) last: u64,
+    pub(super) objects: usize,
+    pub(super) bytes: u64,
+    /// How many of the objects are not sound, if they were read.
+    pub(super) unsound: Option<usize>,
+    /// The ids between first and last that no object has, or no sound one if they were read.
+    pub(super) missing: Vec<(u64, u64)>,
+}
+
+impl Inventory {
+    /// Lists an archive.
+    pub(super) async fn take(archive: &Archive) -> Result<Self, ArchiveError> {
+        Ok(Self { logs: archive.logs().await?, unsound: None })
+    }
+
+    /// How many objects there are.
+    pub(super) fn pieces(&self) -> u64 {
+        self.logs.values().map(|pieces| pieces.len() as u64).sum()
+    }
+
+    /// Reads everything, one piece after another; what is wrong.
+    pub(super) async fn verify(
+        &mut self,
+        archive: &Archive,
+        checked: impl Fn(),
+    ) -> Vec<ArchiveError> {
+        let (mut errors, mut unsound) = (Vec::new(), BTreeSet::new());
+        for (log, pieces) in &self.logs {
+            for piece in pieces.keys() {
+                if let Err(error) = archive.read(*log, *piece).await {
+                    unsound.insert((*log, *piece));
+                    errors.push(error);
+                }
+                checked();
+            }
+        }
+        self.unsound = Some(unsound);
+        errors
+    }
+
+    /// The logs, for people and programs.
+    pub(super) fn lines(&self) -> Vec<LogLine> {
+        self.logs.iter().filter_map(|(log, pieces)| self.line(*log, pieces)).collect()
+    }
+
+    fn line(&self, log: LogName, pieces: &BTreeMap<Piece, u64>) -> Option<LogLine> {
+        let is_unsound = |piece: &Piece| {
+            self.unsound.as_ref().is_some_and(|unsound| unsound.contains(&(log, *piece)))
+        };
+        let (first, last) = (pieces.keys().next()?.first.0, pieces.keys().map(|p| p.last.0).max()?);
+        let sound = pieces.keys().filter(|piece| !is_unsound(piece));
+        Some(LogLine {
+            partition: log.partition.0,
+            creation: log.creation.to_string(),
+            first,
+            last,
+            objects: pieces.len(),
+            bytes: pieces.values().sum(),
+            unsound: self
+                .unsound
+                .is_some()
+                .then(|| pieces.keys().filter(|p| is_unsound(p)).count()),
+            missing: missing(first, last, sound.map(|piece| (piece.first.0, piece.last.0))),
+        })
+    }
+}
+
+/// What of `first` to `last` is in none of the ranges, which ascend by their beginnings.
+fn missing(first: u64, last: u64, ranges: impl Iterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
+    let (mut next, mut missing) = (first, Vec::new());
+    for (begin, end) in ranges {
+        if begin > next {
+            missing.push((next, begin - 1));
+        }
+        next = next.max(end + 1);
+    }
+    if next <= last {
+        missing.push((next, last));
+    }
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_object_has_is_told() {
+        let of = |ranges: &[(u64, u64)]| missing(5, 20, ranges.iter().copied());
+        assert_eq!(of(&[(5, 20)]), []);
+        assert_eq!(of(&[(5, 9), (7, 12), (8, 8), (13, 20)]), []);
+        assert_eq!(of(&[(5, 9), (12, 18)]), [(10, 11), (19, 20)]);
+        assert_eq!(of(&[]), [(5, 20)]);
+    }
+}
