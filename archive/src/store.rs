@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(logs.keys().collect::<Vec<_>>(), [&LOG]);
         let pieces: Vec<_> = logs[&LOG].keys().map(|piece| (piece.first.0, piece.last.0)).collect();
         assert_eq!(pieces, [(0, 9), (8, 11), (10, 13)]);
-        let again = Archive::open(&Url::from_file_path(directory.path()).unwrap().to_string());
+        let again = Archive::open(Url::from_file_path(directory.path()).unwrap().as_ref());
         assert_eq!(again.unwrap().pieces(LOG).await.unwrap(), logs[&LOG]);
     }
 

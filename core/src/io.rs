@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::access::Identity;
-use crate::id::{NodeId, PartitionId};
+use crate::id::{CreationId, Mark, NodeId, PartitionId, SessionId, TransactionId};
 use crate::journal::{Entry, Place};
 use crate::time::{Random, Time};
 use crate::wire::{Frame, FromCoordinator, ToCoordinator};
@@ -119,11 +119,54 @@ pub enum Input {
     Shutdown,
     /// Something came of a coordinator outside of the cluster.
     Coordinator(CoordinatorEvent),
+    /// A read of the archive ended.
+    ArchiveRead {
+        /// The read.
+        ticket: ArchiveTicket,
+        /// Records from the first one wanted on, end to end. They were not verified.
+        result: Result<Bytes, ArchiveFailure>,
+    },
     /// Whether the journal's disk has room for its next segment, whenever that changes. At first it
     /// has.
     Space {
         /// It has none.
         is_full: bool,
+    },
+}
+
+/// Names a read of the archive: whose it is. No other session is asked to take what comes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ArchiveTicket {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The session that serves it.
+    pub session: SessionId,
+    /// Numbers its reads.
+    pub request: u64,
+}
+
+/// What is wanted of the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveRead {
+    /// Which log of the partition.
+    pub creation: CreationId,
+    /// The first record.
+    pub first: TransactionId,
+    /// The last one, were there room for so many.
+    pub to: Mark,
+    /// How many bytes at most; at least one record is wanted.
+    pub max_bytes: u32,
+}
+
+/// Why the archive gave nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ArchiveFailure {
+    /// It does not have the first record.
+    Lacks,
+    /// It can't be read now.
+    Failed {
+        /// Why, for people.
+        reason: String,
     },
 }
 
@@ -178,6 +221,13 @@ pub enum Effect {
         ticket: Ticket,
         /// Which bodies.
         places: Vec<Place>,
+    },
+    /// Read trimmed records from the archive; answered by `ArchiveRead`.
+    ReadArchive {
+        /// The read.
+        ticket: ArchiveTicket,
+        /// What is wanted.
+        read: ArchiveRead,
     },
     /// No segment below this one is needed any more, neither its entries nor its bodies.
     Release {

@@ -10,5 +10,6 @@ pub mod recorder;
 pub mod world;
 
 pub use world::{
-    CoordinatorPort, JournalEvent, JournalPort, Net, NetEvent, Observer, Runtime, Timer,
+    ArchiveEvent, ArchivePort, CoordinatorPort, JournalEvent, JournalPort, Net, NetEvent, Observer,
+    Runtime, Timer,
 };

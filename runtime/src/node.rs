@@ -10,7 +10,10 @@ use waltz_core::node::Node;
 use waltz_core::time::Time;
 
 use crate::recorder::{FlightRecorder, RecordedNode};
-use crate::world::{CoordinatorPort, JournalEvent, JournalPort, Net, NetEvent, Observer, Timer};
+use crate::world::{
+    ArchiveEvent, ArchivePort, CoordinatorPort, JournalEvent, JournalPort, Net, NetEvent, Observer,
+    Timer,
+};
 
 /// Everything a node's loop touches.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub struct World<N, J, T> {
     pub timer: T,
     /// Its coordinator, if that is outside of the cluster.
     pub coordinator: Option<Box<dyn CoordinatorPort>>,
+    /// The archive of what was trimmed, if there is one.
+    pub archive: Option<Box<dyn ArchivePort>>,
     /// Who watches it, if anybody does.
     pub observer: Option<Box<dyn Observer>>,
 }
@@ -63,7 +68,7 @@ pub async fn run_recorded_node<N: Net, J: JournalPort, T: Timer>(
     let mut asked_to_stop = false;
     let (mut inputs, mut effects) = (Vec::new(), Vec::new());
     let (mut net_events, mut journal_events) = (Vec::new(), Vec::new());
-    let mut coordinator_events = Vec::new();
+    let (mut coordinator_events, mut archive_events) = (Vec::new(), Vec::new());
     let mut deadline: Option<Time> = Some(Time::ZERO);
     loop {
         poll_fn(|cx| {
@@ -79,6 +84,11 @@ pub async fn run_recorded_node<N: Net, J: JournalPort, T: Timer>(
                 && coordinator.poll(cx, &mut coordinator_events).is_ready()
             {
                 inputs.extend(coordinator_events.drain(..).map(Input::Coordinator));
+            }
+            if let Some(archive) = &mut world.archive
+                && archive.poll(cx, &mut archive_events).is_ready()
+            {
+                inputs.extend(archive_events.drain(..).map(from_archive));
             }
             if world.timer.poll_until(cx, deadline).is_ready() && deadline.take().is_some() {
                 inputs.push(Input::Timer);
@@ -164,6 +174,10 @@ fn perform<N: Net, J: JournalPort, T: Timer>(
                 let coordinator = world.coordinator.as_mut();
                 coordinator.expect("a node with a coordinator outside has a port").ask(request);
             }
+            Effect::ReadArchive { ticket, read } => {
+                let archive = world.archive.as_mut();
+                archive.expect("a node that reads an archive has a port").read(ticket, read);
+            }
             Effect::LiftBounds { conn } => world.net.lift_bounds(conn),
         }
     }
@@ -179,6 +193,10 @@ fn from_net(event: NetEvent) -> Input {
         NetEvent::Received { conn, frame } => Input::Received { conn, frame },
         NetEvent::Closed { conn, reason } => Input::Closed { conn, reason },
     }
+}
+
+fn from_archive(ArchiveEvent { ticket, result }: ArchiveEvent) -> Input {
+    Input::ArchiveRead { ticket, result }
 }
 
 fn from_journal(event: JournalEvent) -> Input {

@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use waltz_core::access::Identity;
-use waltz_core::io::{Address, ConnectionId, CoordinatorEvent, Ticket};
+use waltz_core::io::{
+    Address, ArchiveFailure, ArchiveRead, ArchiveTicket, ConnectionId, CoordinatorEvent, Ticket,
+};
 use waltz_core::journal::{Entry, Place};
 use waltz_core::measure::Measurements;
 use waltz_core::time::Time;
@@ -117,6 +119,24 @@ pub trait CoordinatorPort: fmt::Debug + Send + 'static {
     fn poll(&mut self, cx: &mut Context<'_>, events: &mut Vec<CoordinatorEvent>) -> Poll<()>;
     /// Ready once everything that was asked has ended. Its node stops, and waits for that a while.
     fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// A read of the archive that ended; see [`waltz_core::io::Input::ArchiveRead`].
+#[derive(Debug)]
+pub struct ArchiveEvent {
+    /// The read.
+    pub ticket: ArchiveTicket,
+    /// Records, unverified.
+    pub result: Result<Bytes, ArchiveFailure>,
+}
+
+/// The loop's end of the way to the archive of trimmed records. It bounds what it holds: reads that
+/// are too many fail.
+pub trait ArchivePort: fmt::Debug + Send + 'static {
+    /// Asks for records; exactly one event follows.
+    fn read(&mut self, ticket: ArchiveTicket, read: ArchiveRead);
+    /// Ready as soon as at least one event was pushed to `events`.
+    fn poll(&mut self, cx: &mut Context<'_>, events: &mut Vec<ArchiveEvent>) -> Poll<()>;
 }
 
 /// The loop's end of the way to whoever watches the node from outside.

@@ -282,6 +282,7 @@ impl Cluster {
             journal,
             timer: host.timer(),
             coordinator,
+            archive: None,
             observer: None,
         };
         let (trace, sim) = (self.world.trace().clone(), self.world.clone());

@@ -271,6 +271,7 @@ impl TestCluster {
             journal: TestJournal::new(journal, disk),
             timer: TokioTimer::counting_from(self.origin),
             coordinator: None,
+            archive: None,
             observer: None,
         };
         async move {

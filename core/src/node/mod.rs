@@ -177,6 +177,11 @@ impl Body {
                 self.answer(cx, replies);
                 self.storage.checkpoint(cx, self.coordinator.as_ref().unwrap_or(&self.former));
             }
+            Input::ArchiveRead { ticket, result } => {
+                self.with_partition(cx, ticket.partition, |server, cx, out| {
+                    server.on_archived(cx, ticket, result, out);
+                });
+            }
             Input::Coordinator(event) => self.on_coordinator(cx, event),
             Input::Space { is_full } => {
                 let mut replies = Vec::new();

@@ -295,6 +295,9 @@ impl Body {
                 self.tell_coordinator(cx, out);
                 self.hear_agent(events);
             }
+            PartitionOutput::ReadArchive { ticket, read } => {
+                cx.effects.push(Effect::ReadArchive { ticket, read });
+            }
             PartitionOutput::SetCommitted(change) => self.record_set(cx, partition, change),
             PartitionOutput::Violation { conn, reason } => {
                 self.with_links(|links, events| links.refuse(cx, conn, &reason, events));

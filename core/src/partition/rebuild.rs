@@ -1,5 +1,6 @@
 //! Between the opening of a session and its service: the lock table is rebuilt from the log's end.
 
+use super::archive::Archive;
 use super::counting::Admissions;
 use super::mounts::Mounts;
 use super::patience::Opening;
@@ -78,6 +79,7 @@ impl PartitionServer {
             sequencer,
             locks,
             mounts: mounts.with_start(start).with_planted(planted),
+            archive: Archive::new(self.creation),
             retention,
             admissions: Admissions::default(),
             counts: std::mem::take(&mut self.counts),

@@ -23,7 +23,7 @@ use super::refuse::refuse;
 use super::retention::RetentionConfig;
 use super::serving::{Append, Serving};
 use crate::id::{ClientId, CreationId, Epoch, Generation, NodeId, PartitionId, SessionId};
-use crate::io::{ConnectionId, Context, Level};
+use crate::io::{ArchiveRead, ArchiveTicket, ConnectionId, Context, Level};
 use crate::limits::Limits;
 use crate::locks::{LockTable, LockWindow};
 use crate::log::SetChange;
@@ -80,6 +80,13 @@ pub enum PartitionOutput {
         /// Records, or nothing.
         payload: Bytes,
     },
+    /// Read trimmed records from the archive; [`PartitionServer::on_archived`] follows.
+    ReadArchive {
+        /// The read.
+        ticket: ArchiveTicket,
+        /// What is wanted.
+        read: ArchiveRead,
+    },
     /// Connect to a replica's node and say so, or that it is connected.
     Reach {
         /// The node.
@@ -119,7 +126,7 @@ pub struct PartitionServer {
     pub(super) config: PartitionConfig,
     pub(super) partition: PartitionId,
     pub(super) generation: Generation,
-    creation: CreationId,
+    pub(super) creation: CreationId,
     /// The newest replica set heard of.
     pub(super) hint: SetChange,
     pub(super) orders: Orders,
@@ -325,6 +332,7 @@ impl PartitionServer {
         self.with_sequencer(cx, outputs, |sequencer, said| sequencer.on_timer(now, said));
         self.give_up(cx, outputs);
         self.trim_due(cx, outputs);
+        self.retry_archive(cx, outputs);
         if let State::Serving(serving) = &mut self.state
             && serving.retry_at.is_some_and(|time| time <= now)
         {

@@ -5,11 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::archive::Archive;
 use super::counting::Admissions;
 use super::mounts::{MountName, Mounts, MountsOutput};
 use super::retention::Retention;
 use super::server::{Outputs, PartitionOutput};
 use crate::id::{Generation, PartitionId, SessionId};
+use crate::io::ArchiveTicket;
 use crate::limits::Limits;
 use crate::locks::LockTable;
 use crate::measure::PartitionCounts;
@@ -25,6 +27,7 @@ pub(super) struct Serving {
     pub(super) sequencer: Sequencer,
     pub(super) locks: LockTable,
     pub(super) mounts: Mounts,
+    pub(super) archive: Archive,
     pub(super) retention: Retention,
     pub(super) admissions: Admissions,
     /// The partition's, while it is served.
@@ -47,8 +50,13 @@ pub(super) struct Append {
 impl Serving {
     pub(super) fn deadline(&self, patience: Duration) -> Option<Time> {
         let unanswered = self.quorum_deadline(patience);
-        let waits =
-            [self.sequencer.deadline(), self.retry_at, self.retention.deadline(), unanswered];
+        let waits = [
+            self.sequencer.deadline(),
+            self.retry_at,
+            self.archive.retry_at,
+            self.retention.deadline(),
+            unanswered,
+        ];
         waits.into_iter().flatten().min()
     }
 
@@ -125,6 +133,12 @@ impl Serving {
                 }
                 MountsOutput::Read { request, first, to, max_bytes } => {
                     self.sequencer.read(request, first, to, max_bytes, next);
+                }
+                MountsOutput::ReadArchive { request, first, to, max_bytes } => {
+                    let read = self.archive.begin(request, first, to, max_bytes);
+                    let (partition, session) = (self.partition, self.sequencer.session());
+                    let ticket = ArchiveTicket { partition, session, request };
+                    outputs.push(PartitionOutput::ReadArchive { ticket, read });
                 }
                 MountsOutput::Confirm { round } => self.sequencer.confirm(round, next),
             }

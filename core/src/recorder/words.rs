@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::io::{ConnectionId, CoordinatorEvent, Effect, Input, Level, Report, Ticket};
+use crate::io::{
+    ArchiveFailure, ArchiveRead, ArchiveTicket, ConnectionId, CoordinatorEvent, Effect, Input,
+    Level, Report, Ticket,
+};
 use crate::journal::Place;
 use crate::transcript::{answer_text, entry_text, request_text, short};
 use crate::wire::{Frame, FromReplica, Message, ToReplica};
@@ -21,6 +24,7 @@ pub fn input_text(input: &Input) -> String {
         Input::Durable { up_to, .. } => format!("durable up to entry {}", up_to.0),
         Input::JournalFailed { error } => format!("the journal failed: {error}"),
         Input::Read { ticket, result } => read_text(*ticket, result),
+        Input::ArchiveRead { ticket, result } => archived_text(ticket, result),
         Input::Space { is_full: true } => "the disk is full".to_owned(),
         Input::Space { is_full: false } => "the disk has room again".to_owned(),
         Input::Timer => "the alarm".to_owned(),
@@ -53,6 +57,11 @@ pub fn effect_text(effect: &Effect) -> String {
             let bytes = places.iter().map(|place: &Place| place.length as usize).sum();
             format!("read {}: {} bodies{}", ticket.0, places.len(), bytes_text(bytes))
         }
+        Effect::ReadArchive { ticket, read } => {
+            let ArchiveRead { creation, first, to, max_bytes } = read;
+            let read = format!("{first} to {to} of creation {creation}, {max_bytes} bytes");
+            format!("{}: read {read} from the archive", archive_ticket(ticket))
+        }
         Effect::Release { below } => format!("release segments below {below}"),
         Effect::ReplayFrom { segment } => format!("replay from segment {segment}"),
         Effect::WakeAt(time) => format!("wake at {} ns", time.0),
@@ -76,6 +85,21 @@ fn read_text(ticket: Ticket, result: &Result<Vec<Bytes>, String>) -> String {
         }
         Err(error) => format!("read {} failed: {error}", ticket.0),
     }
+}
+
+fn archived_text(ticket: &ArchiveTicket, result: &Result<Bytes, ArchiveFailure>) -> String {
+    let read = archive_ticket(ticket);
+    match result {
+        Ok(records) => format!("{read} gave records{}", bytes_text(records.len())),
+        Err(ArchiveFailure::Lacks) => format!("{read} found nothing"),
+        Err(ArchiveFailure::Failed { reason }) => format!("{read} failed: {reason}"),
+    }
+}
+
+fn archive_ticket(ticket: &ArchiveTicket) -> String {
+    let ArchiveTicket { partition, session, request } = ticket;
+    let number = request & (u64::MAX >> 1);
+    format!("archive read {number} of partition {partition} in session {session}")
 }
 
 fn report_text(report: &Report) -> String {

@@ -91,7 +91,8 @@ fn run(
     let recorder = Recorder::new(&node, DEFAULT_GENERATION_BYTES);
     let recorder = FlightRecorder::new(recorder, Box::new(save), Box::new(asked));
     let (journal, timer) = (Doomed { polls: 0, act }, Still { rung: false });
-    let world = World { net: Silence, journal, timer, coordinator: None, observer: None };
+    let world =
+        World { net: Silence, journal, timer, coordinator: None, archive: None, observer: None };
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let never = std::future::pending();
         let node = run_recorded_node(node, Some(recorder), world, Box::new(|_| {}), never);

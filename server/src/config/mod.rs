@@ -37,13 +37,14 @@ pub use key::{Flag, Initial, Key, Section};
 use layers::Layer;
 pub use problem::{Problem, Problems};
 pub use sections::{
-    AccessSettings, ClusterSettings, CoordinatorLoginSettings, CoordinatorTlsSettings,
-    DEFAULT_CLUSTER, HealthSettings, LimitSettings, LogSettings, NodeSettings, RecorderSettings,
-    RetentionSettings, SECTIONS, Settings, StorageSettings, TlsSettings,
+    AccessSettings, ArchiveSettings, ClusterSettings, CoordinatorLoginSettings,
+    CoordinatorTlsSettings, DEFAULT_CLUSTER, HealthSettings, LimitSettings, LogSettings,
+    NodeSettings, RecorderSettings, RetentionSettings, SECTIONS, Settings, StorageSettings,
+    TlsSettings,
 };
 pub use values::{
-    Address, Bytes, LocalityName, LogFilter, LogFormat, Names, Period, Protocol, RecordBytes, Role,
-    Roles, TlsClients, UnknownsRole,
+    Address, ArchiveUrl, Bytes, LocalityName, LogFilter, LogFormat, Names, Period, Protocol,
+    RecordBytes, Role, Roles, TlsClients, UnknownsRole,
 };
 
 /// A node's settings, and where each of them was set.

@@ -15,8 +15,8 @@ use serde::de::value::MapDeserializer;
 use super::Section;
 use super::key::section;
 use super::values::{
-    Address, Bytes, LocalityName, LogFilter, LogFormat, Names, Period, Protocol, RecordBytes,
-    Roles, TlsClients, UnknownsRole,
+    Address, ArchiveUrl, Bytes, LocalityName, LogFilter, LogFormat, Names, Period, Protocol,
+    RecordBytes, Roles, TlsClients, UnknownsRole,
 };
 use crate::args::Coordinator;
 
@@ -43,6 +43,9 @@ pub struct Settings {
     pub access: AccessSettings,
     /// What is trimmed.
     pub retention: RetentionSettings,
+    /// Where trimmed transactions are read from.
+    #[serde(default = "unset")]
+    pub archive: ArchiveSettings,
     /// What the disk is used for.
     pub storage: StorageSettings,
     /// What is refused.
@@ -71,6 +74,7 @@ pub const SECTIONS: &[Section] = &[
     TlsSettings::SECTION,
     AccessSettings::SECTION,
     RetentionSettings::SECTION,
+    ArchiveSettings::SECTION,
     StorageSettings::SECTION,
     LimitSettings::SECTION,
     RecorderSettings::SECTION,
@@ -203,6 +207,16 @@ section! {
         age: Option<Period>, such as "7d", flag "retain-age" "TIME";
         /// Trim what every registered consumer has applied.
         consumed: bool = "false", flag "trim-consumed";
+    }
+}
+
+section! {
+    /// Where transactions are read from that were trimmed and had been archived before, as `waltz admin
+    /// partition trim --archive` does. Every node that serves partitions should have the same. The
+    /// variables AWS_* say how S3 is reached.
+    "archive" => ArchiveSettings {
+        /// A directory, or s3://BUCKET/FOLDER. Without one, what is trimmed can't be read any more.
+        url: Option<ArchiveUrl>, such as "s3://backups/waltz", flag "archive" "URL";
     }
 }
 

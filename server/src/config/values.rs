@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::de::{IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use waltz_archive::Archive;
 use waltz_core::limits::Limits;
 use waltz_core::membership::{MAX_LOCALITY_NAME, is_locality_name};
 use waltz_core::wire::Version;
@@ -34,6 +35,10 @@ macro_rules! read_from_text {
 
 read_from_text! {
     Address: |text| parse_address(text).map(Address);
+    ArchiveUrl: |text| match Archive::open(text) {
+        Ok(_) => Ok(ArchiveUrl(text.to_owned())),
+        Err(error) => Err(error.to_string()),
+    };
     Bytes: |text| parse_bytes(text).map(Bytes);
     Coordinator: parse_coordinator;
     LocalityName: LocalityName::read;
@@ -58,6 +63,10 @@ read_from_text! {
 /// Where something listens: a host name or an IP address, and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address(pub String);
+
+/// What names an archive, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveUrl(pub String);
 
 /// A number of bytes, written as `1500`, `64M` or `10G`; the units are powers of 1024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The program as people meet it: real processes, real files, real signals.
 
 mod admin;
+mod archive;
 mod backup;
 mod bad_input;
 mod commands;

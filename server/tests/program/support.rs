@@ -52,13 +52,18 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a complete node on a free port.
     pub(crate) fn start(data: &Path, args: &[&str]) -> Self {
+        Self::start_logging(data, args, Stdio::null())
+    }
+
+    /// The same, with its log going there.
+    pub(crate) fn start_logging(data: &Path, args: &[&str], log: Stdio) -> Self {
         let mut child = Command::new(WALTZ)
             .args(["serve", "--json", "--listen=127.0.0.1:0", "--while-stdin-open"])
             .arg(format!("--data={}", data.display()))
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .expect("the program starts");
         let mut line = String::new();

@@ -215,6 +215,7 @@ impl World {
                 server.on_reachable(cx, node, Version::NEWEST, outputs);
             }),
             PartitionOutput::SetCommitted(_) => Ok(()),
+            PartitionOutput::ReadArchive { .. } => Err("there is no archive".to_owned()),
             PartitionOutput::NeedEpoch { .. } => self.begin(),
             PartitionOutput::Violation { reason, .. } => {
                 Err(format!("a client is shut out: {reason}"))

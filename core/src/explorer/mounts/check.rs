@@ -26,6 +26,7 @@ impl World {
                 ensure(before.is_none(), "two reads have one number")?;
                 ensure(self.reads.len() <= READS, "more reads than may be under way")
             }
+            MountsOutput::ReadArchive { .. } => Err("there is no archive".to_owned()),
             MountsOutput::Reply { conn, reply, payload } => self.check_reply(conn, reply, &payload),
         }
     }

@@ -1,6 +1,6 @@
 //! Calls: the current mark, and single records.
 
-use super::reads::{Fetch, Purpose};
+use super::reads::{Fetch, Keeper, Purpose};
 use super::rounds::CurrentCall;
 use super::{Mounts, MountsOutput, Outputs, reply};
 use crate::id::TransactionId;
@@ -22,7 +22,7 @@ impl Mounts {
     /// A client asks for one committed record.
     pub fn fetch(&mut self, conn: ConnectionId, call: u64, id: TransactionId, out: &mut Outputs) {
         let fetch = Fetch { conn, call, id };
-        if self.start.includes(id) {
+        if self.start.includes(id) && !self.has_archive() {
             out.push(self.fetch_failed(fetch, ""));
         } else if !self.committed.includes(id) {
             out.push(refused(conn, call, FetchRefusal::NotCommitted));
@@ -31,7 +31,7 @@ impl Mounts {
         } else if self.reads.waiting_fetches() >= self.config.calls {
             out.push(self.fetch_failed(fetch, TOO_MANY));
         } else {
-            self.reads.add_fetch(fetch);
+            self.reads.add_fetch(fetch, Keeper::of(id, self.start));
             self.begin_reads(out);
         }
     }
@@ -50,7 +50,7 @@ impl Mounts {
     /// A call for a record came to nothing: the record was trimmed, or else for this reason.
     pub(super) fn fetch_failed(&self, fetch: Fetch, reason: &str) -> MountsOutput {
         let start = self.start;
-        let refusal = match start.includes(fetch.id) {
+        let refusal = match start.includes(fetch.id) && !self.has_archive() {
             true => FetchRefusal::Trimmed { start },
             false => FetchRefusal::Failed(reason.into()),
         };
@@ -72,7 +72,11 @@ const TOO_MANY: &str = "too many calls wait for an answer; try again later";
 impl Fetch {
     /// What to read for the call.
     pub(super) fn read(&self, request: u64) -> MountsOutput {
-        MountsOutput::Read { request, first: self.id, to: self.id.mark(), max_bytes: 1 }
+        let (first, to, max_bytes) = (self.id, self.id.mark(), 1);
+        match Keeper::asked(request) {
+            Keeper::Storage => MountsOutput::Read { request, first, to, max_bytes },
+            Keeper::Archive => MountsOutput::ReadArchive { request, first, to, max_bytes },
+        }
     }
 
     fn answer(&self, record: Run) -> MountsOutput {

@@ -2,7 +2,7 @@
 //! memory or, one read at a time, from the storage, as far as its credit goes.
 
 use super::mount::{Mount, Source};
-use super::reads::Purpose;
+use super::reads::{Keeper, Purpose};
 use super::recent::Recent;
 use super::{Mounts, MountsOutput, Outputs, reply};
 use crate::id::{ClientId, Mark, PartitionId};
@@ -52,10 +52,14 @@ impl Mounts {
     /// no clock here, and at once would be too soon.
     pub fn retry(&mut self, out: &mut Outputs) {
         for client in std::mem::take(&mut self.stuck) {
-            if let Some(mount) = self.mounts.get_mut(&client) {
-                mount.source = Source::Any;
-                self.feed(client, out);
-            }
+            self.feed_again(client, out);
+        }
+    }
+
+    pub(super) fn feed_again(&mut self, client: ClientId, out: &mut Outputs) {
+        if let Some(mount) = self.mounts.get_mut(&client) {
+            mount.source = Source::Any;
+            self.feed(client, out);
         }
     }
 
@@ -74,7 +78,7 @@ impl Mounts {
                 None => {
                     self.tail_misses += 1;
                     mount.source = Source::Waiting;
-                    self.reads.add_feed(client);
+                    self.reads.add_feed(client, Keeper::of(mount.next, self.start));
                 }
             }
         }
@@ -106,6 +110,9 @@ impl Mounts {
     fn finish_read(&mut self, request: u64, reason: &str, out: &mut Outputs) {
         match self.reads.end(request) {
             Some(Purpose::Feed(client)) => self.finish_feed_read(client, request, out),
+            Some(Purpose::Fetch(fetch)) if self.moved_to_archive(fetch, request) => {
+                self.reads.add_fetch(fetch, Keeper::Archive);
+            }
             Some(Purpose::Fetch(fetch)) => out.push(self.fetch_failed(fetch, reason)),
             Some(Purpose::Nobody) | None => {}
         }
@@ -120,7 +127,10 @@ impl Mounts {
             Source::Reading { request: awaited, from } if awaited == request => {
                 if mount.next == from {
                     mount.source = Source::Stuck;
-                    self.stuck.insert(client);
+                    match Keeper::asked(request) {
+                        Keeper::Storage => self.stuck.insert(client),
+                        Keeper::Archive => self.unarchived.insert(client),
+                    };
                 } else {
                     mount.source = Source::Any;
                     if self.planted.has(PlantedBug::FeedGap) {
@@ -153,7 +163,13 @@ impl Mounts {
         let in_memory = self.recent.first(mount.mode).filter(|recent| first < *recent);
         let to = in_memory.map_or(self.committed, Mark::before);
         let max_bytes = mount.credit.clamp(1, self.config.read_bytes.into()) as u32;
-        Some(MountsOutput::Read { request, first, to, max_bytes })
+        Some(match Keeper::asked(request) {
+            Keeper::Storage => MountsOutput::Read { request, first, to, max_bytes },
+            Keeper::Archive => {
+                let to = to.min(self.start);
+                MountsOutput::ReadArchive { request, first, to, max_bytes }
+            }
+        })
     }
 }
 

@@ -20,6 +20,9 @@
 //! It knows no sequencer, no lock table and no clock. What numbers and replicates the records
 //! says what was committed and confirmed, and answers the reads that it asks for.
 
+mod archived;
+#[cfg(test)]
+mod archived_tests;
 mod calls;
 mod conflicts;
 mod feeding;
@@ -60,7 +63,9 @@ pub struct MountsConfig {
     pub calls: usize,
     /// Most reads of the storage at a time.
     pub reads: usize,
-    /// Most bytes of one such read.
+    /// Most reads of the archive at a time; 0: there is none, and what was trimmed is gone.
+    pub archive_reads: usize,
+    /// Most bytes of one read.
     pub read_bytes: u32,
     /// Bytes of the newest committed records kept in memory.
     pub tail_bytes: usize,
@@ -75,6 +80,7 @@ impl Default for MountsConfig {
             held_conflicts: 4096,
             calls: 4096,
             reads: 16,
+            archive_reads: 0,
             read_bytes: 1 << 20,
             tail_bytes: 4 << 20,
             header_tail_bytes: 1 << 20,
@@ -131,6 +137,18 @@ pub enum MountsOutput {
         /// Roughly how many bytes at most; at least one record is wanted.
         max_bytes: u32,
     },
+    /// Read trimmed records from the archive; answered by [`Mounts::records`],
+    /// [`Mounts::read_failed`] or [`Mounts::not_archived`].
+    ReadArchive {
+        /// Numbers the read.
+        request: u64,
+        /// The first record.
+        first: TransactionId,
+        /// The last one.
+        to: Mark,
+        /// How many bytes at most; at least one record is wanted.
+        max_bytes: u32,
+    },
     /// Begin a quorum round; [`Mounts::confirmed`] follows unless the session ends.
     Confirm {
         /// Numbers the round.
@@ -155,8 +173,10 @@ pub struct Mounts {
     connections: BTreeSet<(ConnectionId, ClientId)>,
     /// Those that have been fed everything committed.
     at_head: BTreeSet<ClientId>,
-    /// Those whose read has failed.
+    /// Those whose read of the storage has failed.
     stuck: BTreeSet<ClientId>,
+    /// Those whose read of the archive has failed.
+    unarchived: BTreeSet<ClientId>,
     recent: Recent,
     reads: Reads,
     rounds: Rounds,
@@ -188,8 +208,9 @@ impl Mounts {
             connections: BTreeSet::new(),
             at_head: BTreeSet::new(),
             stuck: BTreeSet::new(),
+            unarchived: BTreeSet::new(),
             recent: Recent::new(config.tail_bytes, config.header_tail_bytes),
-            reads: Reads::new(config.reads),
+            reads: Reads::new(config.reads, config.archive_reads),
             rounds: Rounds::default(),
             conflicts: Conflicts::default(),
             tail_hits: 0,
@@ -287,7 +308,7 @@ impl Mounts {
             }
             None => {}
         }
-        if after < self.start {
+        if after < self.start && !self.has_archive() {
             return Err(MountRefusal::Trimmed { start: self.start });
         }
         if self.mounts.len() >= self.config.mounts {
@@ -385,12 +406,17 @@ impl Mounts {
         self.feed(client, out);
     }
 
-    /// The log's start has moved: mounts that were not fed what was trimmed end.
+    /// The log's start has moved: mounts that were not fed what was trimmed end, unless there is an
+    /// archive.
     pub fn trimmed(&mut self, start: Mark, out: &mut Outputs) {
         if start <= self.start {
             return;
         }
         self.start = start;
+        if self.has_archive() {
+            self.look_in_archive();
+            return self.begin_reads(out);
+        }
         let behind = self.mounts.iter().filter(|(_, mount)| mount.fed() < start);
         let behind: Vec<_> =
             behind.map(|(client, mount)| (*client, mount.conn, mount.id)).collect();
@@ -434,6 +460,7 @@ impl Mounts {
         self.connections.remove(&(mount.conn, client));
         self.at_head.remove(&client);
         self.stuck.remove(&client);
+        self.unarchived.remove(&client);
         self.recent.remove_feed(mount.mode);
         if let Standing::Unconfirmed { round, .. } = mount.standing {
             self.rounds.remove_mount(round, client);

@@ -43,6 +43,10 @@ fn brief(output: &MountsOutput) -> String {
         MountsOutput::Read { request, first, to, max_bytes } => {
             format!("read {request}: {first} to {to}, {max_bytes} bytes")
         }
+        MountsOutput::ReadArchive { request, first, to, max_bytes } => {
+            let request = request & !(1 << 63);
+            format!("archive read {request}: {first} to {to}, {max_bytes} bytes")
+        }
         MountsOutput::Confirm { round } => format!("round {round}"),
         MountsOutput::Reply { conn, reply, .. } => {
             let to = (1..10).find(|n| *conn == self::conn(*n)).expect("a known connection");

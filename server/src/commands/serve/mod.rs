@@ -15,6 +15,7 @@ use anyhow::{Context, bail};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
 use tokio::runtime::Handle;
+use waltz_archive::{Archive, StorePort};
 use waltz_coordinators::{Port, Security};
 use waltz_core::id::NodeId;
 use waltz_core::io::{Level, Report};
@@ -22,14 +23,14 @@ use waltz_core::node::Node;
 use waltz_core::recorder::Recorder;
 use waltz_runtime::node::{World, run_recorded_node};
 use waltz_runtime::recorder::FlightRecorder;
-use waltz_runtime::{CoordinatorPort, Observer};
+use waltz_runtime::{ArchivePort, CoordinatorPort, Observer};
 use waltz_runtime_tokio::{JournalThread, NetConfig, TcpNet, Tls, TokioTimer, run_shard};
 
 use super::recording::{Recordings, flight_recorder, refuse_requests};
 use crate::args::{Cli, Coordinator};
 use crate::cluster::Ready;
 use crate::config::{
-    Flags, LimitSettings, LogFormat, RecorderSettings, Settings, environment, load,
+    ArchiveUrl, Flags, LimitSettings, LogFormat, RecorderSettings, Settings, environment, load,
 };
 use crate::exit::Exit;
 use crate::health::{HealthListener, observer};
@@ -116,7 +117,8 @@ async fn serve(
         }
         Some(Coordinator::Node(_)) | None => None,
     };
-    let world = World { net, journal, timer: TokioTimer::new(), coordinator, observer };
+    let archive = settings.archive.url.as_ref().map(archive).transpose()?;
+    let world = World { net, journal, timer: TokioTimer::new(), coordinator, archive, observer };
     let recorder = recorder(&settings.recorder, &node, recordings)?;
     let stop = Stop::default();
     let asked = stop.asked.clone();
@@ -126,6 +128,13 @@ async fn serve(
         return Ok(Exit::Success);
     }
     bail!("the node had to stop: {reason}")
+}
+
+/// How the node reads what was trimmed.
+fn archive(ArchiveUrl(url): &ArchiveUrl) -> anyhow::Result<Box<dyn ArchivePort>> {
+    let port =
+        StorePort::start(Archive::open(url)?).context("could not start to read the archive")?;
+    Ok(Box::new(port))
 }
 
 /// What every line of a log for programs says: whose it is. The loop runs on this thread, too.

@@ -30,6 +30,9 @@ impl Conflict {
     }
 }
 
+/// How many reads of the archive a partition has under way at most.
+const ARCHIVE_READS: usize = 4;
+
 /// What bounds a node's frames and records.
 pub fn limits(settings: &LimitSettings) -> Limits {
     Limits { record: settings.record.0, ..Limits::default() }
@@ -60,6 +63,9 @@ pub fn node_config(settings: &Settings, listen: SocketAddr) -> Result<NodeConfig
         age: retention.age.map(|age| age.0),
         consumed: retention.consumed,
     };
+    if settings.archive.url.is_some() {
+        config.partition.mounts.archive_reads = ARCHIVE_READS;
+    }
     config.locality = locality(node)?;
     config.newest = node.protocol_version.map_or(Version::NEWEST, |version| version.0);
     config.roles =
