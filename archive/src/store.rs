@@ -40,7 +40,7 @@ pub enum ArchiveError {
     #[error("the archive's directory {} is not there; make it, or mount its disk", .0.display())]
     Absent(PathBuf),
     /// The store refuses, or does not answer.
-    #[error("can't {action} {object}: {}", chain(.source))]
+    #[error("can't {action} {object}: {source}")]
     Store {
         /// What was tried.
         action: &'static str,
@@ -57,20 +57,6 @@ pub enum ArchiveError {
         /// What is wrong with it.
         source: StreamError,
     },
-}
-
-/// An error with its causes, as some stores' errors don't tell them themselves.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// An archive, open. Clones share it.
@@ -129,7 +115,7 @@ impl Archive {
         let retry =
             RetryConfig { max_retries: RETRIES, retry_timeout: PATIENCE, ..RetryConfig::default() };
         let store = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry).build();
-        let store = Arc::new(store.map_err(|error| chain(&error))?);
+        let store = Arc::new(store.map_err(|error| error.to_string())?);
         let folder = Path::from_url_path(url.path()).map_err(|error| error.to_string())?;
         Ok(Self { store, folder, url: url.to_string(), directory: None })
     }

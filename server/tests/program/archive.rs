@@ -40,6 +40,26 @@ fn rig(directory: &Path) -> (PathBuf, Node) {
     (archive, node)
 }
 
+/// Starts the node again, whose memory has nothing then, once its disk knows of the trim.
+fn restart(node: &mut Node, directory: &Path, log: Stdio) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while describe(node)["replicas"][0]["low_water"] != describe(node)["hwm"] {
+        assert!(Instant::now() < deadline, "{}", describe(node));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let start = describe(node)["start"].clone();
+    assert_eq!(node.stop(), Some(0));
+    let archive = format!("--archive={}", text(&directory.join("archive")));
+    *node = Node::start_logging(&directory.join("data"), &[&archive], log);
+    assert!(node.run(["append", "--partition=0", "--data", "served"]).status.success());
+    assert_eq!(describe(node)["start"], start);
+}
+
+fn describe(node: &Node) -> Value {
+    let described = node.run(["admin", "partition", "describe", "--partition=0", "--json"]);
+    json_lines(&described)[0].clone()
+}
+
 fn objects(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { objects(&path) } else { vec![path] }).collect()
@@ -91,7 +111,8 @@ fn what_is_in_the_archive_is_not_written_again() {
         Command::new("cp").arg("-r").arg(directory.path().join("data")).arg(&copy).status();
     assert!(copied.unwrap().success());
     let node = Node::start(&directory.path().join("data"), &[]);
-    assert!(trim(&node, text(&archive), 299).status.success());
+    let trimmed = trim(&node, text(&archive), 299);
+    assert!(trimmed.status.success(), "{trimmed:?}");
     drop(node);
     // As if the command had been interrupted before it asked for the trim.
     let node = Node::start(&copy, &[]);
@@ -104,9 +125,9 @@ fn what_is_in_the_archive_is_not_written_again() {
 fn a_damaged_object_is_never_fed_and_the_operator_hears_of_it() {
     let directory = tempfile::tempdir().unwrap();
     let (archive, mut node) = rig(directory.path());
-    let before = log(&node);
     assert!(trim(&node, text(&archive), 399).status.success());
-    node.kill();
+    restart(&mut node, directory.path(), Stdio::null());
+    let before = log(&node);
     let [object] = &objects(&archive)[..] else { panic!("one object") };
     let sound = fs::read(object).unwrap();
     let mut bytes = sound.clone();
@@ -116,10 +137,7 @@ fn a_damaged_object_is_never_fed_and_the_operator_hears_of_it() {
     assert_fails(&waltz(["archive", "verify", text(&archive)]), 1, text(object));
 
     let (said, fed) = (directory.path().join("log"), directory.path().join("fed"));
-    let args = [format!("--archive={}", text(&archive))];
-    let logged = File::create(&said).unwrap();
-    let data = directory.path().join("data");
-    let node = Node::start_logging(&data, &[&args[0]], logged.into());
+    restart(&mut node, directory.path(), File::create(&said).unwrap().into());
     let mut feed = Command::new(WALTZ)
         .args(["feed", "--partition=0", "--data", "--json"])
         .arg(format!("--server={}", node.address))
@@ -140,13 +158,13 @@ fn a_damaged_object_is_never_fed_and_the_operator_hears_of_it() {
     assert!(feed.wait().unwrap().success());
     let lines = fs::read_to_string(&fed).unwrap();
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines, before);
+    assert_eq!(lines[..before.len()], before);
 }
 
 #[test]
 fn a_hole_has_to_be_wanted_and_readers_hear_of_it() {
     let directory = tempfile::tempdir().unwrap();
-    let (archive, node) = rig(directory.path());
+    let (archive, mut node) = rig(directory.path());
     let forget = |to: &str| {
         let trimmed = node.run(["admin", "partition", "trim", "--partition=0", "--yes", to]);
         assert!(trimmed.status.success(), "{trimmed:?}");
@@ -162,11 +180,12 @@ fn a_hole_has_to_be_wanted_and_readers_hear_of_it() {
     assert!(trimmed.status.success(), "{trimmed:?}");
     let listed = waltz(["archive", "list", text(&archive)]);
     assert!(stdout(&listed).contains("100-199"), "{listed:?}");
+    restart(&mut node, directory.path(), Stdio::null());
     let fed = node.run(["feed", "--partition=0", "--json"]);
     assert_fails(&fed, 1, "trimmed");
     assert_eq!(json_lines(&fed).len(), 100);
     let fed = node.run(["feed", "--partition=0", "--json", "--after=199"]);
-    assert_eq!(json_lines(&fed).len(), 300);
+    assert_eq!(json_lines(&fed).len(), 301);
 }
 
 #[test]
@@ -177,9 +196,8 @@ fn nothing_is_trimmed_that_can_not_be_archived() {
     assert_fails(&trim(&node, text(&absent), 99), 1, "is not there");
     assert_fails(&trim(&node, "ftp://host/folder", 99), 1, "names no archive");
     assert_fails(&trim(&node, text(&archive), 500), 1, "its log ends with 499");
-    fs::create_dir(archive.join("x")).unwrap();
     fs::write(archive.join("partition-0"), "in the way").unwrap();
-    assert_fails(&trim(&node, text(&archive), 99), 1, "nothing was trimmed");
+    assert_fails(&trim(&node, text(&archive), 99), 1, "partition-0");
     let unreachable = Command::new(WALTZ)
         .args(["admin", "partition", "trim", "--partition=0", "--to=99", "--yes"])
         .args(["--archive=s3://bucket/folder", &format!("--server={}", node.address)])
@@ -188,8 +206,7 @@ fn nothing_is_trimmed_that_can_not_be_archived() {
         .output()
         .unwrap();
     assert_fails(&unreachable, 1, "can't list s3://bucket/folder");
-    let status = node.run(["admin", "partition", "describe", "--json"]);
-    assert_eq!(json_lines(&status)[0]["start"], Value::Null, "{status:?}");
+    assert_eq!(describe(&node)["start"], Value::Null);
     let served = waltz(["serve", "--listen=127.0.0.1:0", "--archive=ftp://host/folder"]);
-    assert_fails(&served, 1, "names no archive");
+    assert_fails(&served, 2, "names no archive");
 }

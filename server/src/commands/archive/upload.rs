@@ -42,10 +42,13 @@ impl Upload<'_> {
     /// # Errors
     /// When something can't be read or written, or the archive would have a hole.
     pub async fn run(&self, bar: &ProgressBar) -> anyhow::Result<Archived> {
+        if self.start.includes(self.to) {
+            return Ok(Archived::default());
+        }
         let pieces = self.archive.pieces(self.log).await?;
         let pieces: Vec<_> = pieces.into_keys().collect();
         self.look_for_gap(&pieces)?;
-        bar.set_length((self.to.0 + 1).saturating_sub(self.start.count()));
+        bar.set_length(self.to.0 + 1 - self.start.count());
         let next = self.verified(&pieces, bar).await;
         let found = next.0 - self.start.count();
         match next > self.to {

@@ -7,7 +7,10 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use waltz_archive::{Archive, LogName};
-use waltz_client::{Mark, OperatorRequest, PartitionId, PartitionStatus, TransactionId};
+use waltz_client::{
+    Client, FeedError, FeedOptions, Mark, OperatorRequest, PartitionId, PartitionStatus,
+    TransactionId,
+};
 use waltz_core::id::{CreationId, Member};
 
 use super::super::operator::{ConfirmArgs, Operator};
@@ -131,11 +134,25 @@ async fn keep(
     Ok(())
 }
 
+/// Reads some of a log: that a server does once it serves it.
+async fn wait_until_served(client: &Client, partition: PartitionId) -> anyhow::Result<()> {
+    let options = FeedOptions::new().headers_only().until_now();
+    match client.feed_with(partition, Mark::NONE, options).next_batch().await {
+        None | Some(Ok(_) | Err(FeedError::Trimmed { .. })) => Ok(()),
+        Some(Err(error)) => {
+            Err(error).with_context(|| format!("partition {} can't be read", partition.0))
+        }
+    }
+}
+
 /// What the nodes say of the logs of some partitions.
 struct Logs(Vec<(LogName, PartitionStatus)>);
 
 impl Logs {
     async fn find(operator: &Operator, partitions: &BTreeSet<PartitionId>) -> anyhow::Result<Self> {
+        for partition in partitions {
+            wait_until_served(&operator.client, *partition).await?;
+        }
         let survey = Survey::take(&operator.client).await?;
         let inspections = inspect_all(&operator.client, &survey.view).await?;
         let replicas = inspections.values().flatten().flat_map(|node| {
