@@ -57,7 +57,7 @@ impl TestNode {
                     journal,
                     timer: TokioTimer::new(),
                     coordinator: None,
-            archive: None,
+                    archive: None,
                     observer: None,
                 };
                 let stopped = async { drop(stopped.await) };

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::world::{READS, World, mark};
+use super::world::{ARCHIVE_READS, READS, World, mark};
 use crate::explorer::explore::{Broken, ensure};
 use crate::id::{Mark, TransactionId};
 use crate::io::ConnectionId;
@@ -22,11 +22,19 @@ impl World {
             MountsOutput::Read { request, first, to, max_bytes } => {
                 let is_sound = to.includes(first) && to <= self.committed() && max_bytes > 0;
                 ensure(is_sound, "a read of what is not committed, or of nothing")?;
+                ensure(!self.start.includes(first), "a read of what was trimmed")?;
                 let before = self.reads.insert(request, (first, to));
                 ensure(before.is_none(), "two reads have one number")?;
                 ensure(self.reads.len() <= READS, "more reads than may be under way")
             }
-            MountsOutput::ReadArchive { .. } => Err("there is no archive".to_owned()),
+            MountsOutput::ReadArchive { request, first, to, max_bytes } => {
+                let is_sound = to.includes(first) && to <= self.start && max_bytes > 0;
+                ensure(self.has_archive && is_sound, "a read of what no archive can have")?;
+                let before = self.archive_reads.insert(request, (first, to));
+                ensure(before.is_none(), "two reads have one number")?;
+                let count = self.archive_reads.len();
+                ensure(count <= ARCHIVE_READS, "more reads than may be under way")
+            }
             MountsOutput::Reply { conn, reply, payload } => self.check_reply(conn, reply, &payload),
         }
     }
@@ -67,6 +75,16 @@ impl World {
                 let client = told.name.client;
                 self.told.remove(&client);
                 ensure(is_ahead, "refused for being ahead of a log that is longer")
+            }
+            (
+                ServerReply::Unmounted { reason: MountRefusal::Trimmed { start }, .. },
+                Some(told),
+            ) => {
+                let is_behind = Mark::before(told.next) < start && start == self.start;
+                let client = told.name.client;
+                self.told.remove(&client);
+                let may_be = self.lacked || !self.has_archive;
+                ensure(is_behind && may_be, "told of a trim that takes nothing from it")
             }
             (ServerReply::Unmounted { reason: MountRefusal::Asked, .. }, Some(told)) => {
                 let client = told.name.client;

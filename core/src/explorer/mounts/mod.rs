@@ -5,7 +5,8 @@
 //! committed; a mount is ready once, after a quorum round that began after it was made, and when
 //! all that was numbered before is decided and fed; only a client's newest mount that is ready
 //! may append; a conflict is told once, when its cause is committed; what may be under way at a
-//! time is bounded. When faults end, every client has been fed everything and told everything.
+//! time is bounded; what was trimmed comes from the archive, if there is one and it has it, and ends a
+//! mount otherwise. When faults end, every client has been fed everything and told everything.
 
 mod check;
 mod step;
@@ -38,8 +39,8 @@ impl Run {
     fn new(seed: u64, planted: Planted) -> Self {
         let mut random = Random::new(seed);
         let weights = random.weather(&WEIGHTS, Step::must);
-        let committed = random.below(20) as u64;
-        Self { weights, world: World::new(committed, planted), steps: 0, random }
+        let (committed, has_archive) = (random.below(20) as u64, random.below(2) == 0);
+        Self { weights, world: World::new(committed, has_archive, planted), steps: 0, random }
     }
 }
 

@@ -23,6 +23,10 @@ pub(super) enum Step {
     Answer { read: usize, records: u64, done: bool },
     /// A read fails.
     Fail { read: usize },
+    /// The log's beginning is trimmed.
+    Trim { to: u64 },
+    /// The archive does not have what a read of it begins with.
+    Lack { read: usize },
     /// Feeds whose reads failed are read for once more.
     Retry,
     /// The quorum round under way succeeds.
@@ -32,7 +36,7 @@ pub(super) enum Step {
 }
 
 /// How often each happens, beside the others; where is drawn when it does.
-pub(super) const WEIGHTS: [(Step, u64); 11] = [
+pub(super) const WEIGHTS: [(Step, u64); 13] = [
     (Step::Mount { client: 0, after: 0, headers: false, credit: 0 }, 3),
     (Step::Credit { client: 0, bytes: 0 }, 4),
     (Step::Unmount { client: 0 }, 1),
@@ -41,6 +45,8 @@ pub(super) const WEIGHTS: [(Step, u64); 11] = [
     (Step::Commit { records: 0 }, 4),
     (Step::Answer { read: 0, records: 0, done: false }, 4),
     (Step::Fail { read: 0 }, 1),
+    (Step::Trim { to: 0 }, 1),
+    (Step::Lack { read: 0 }, 1),
     (Step::Retry, 1),
     (Step::Confirm, 3),
     (Step::Conflict { client: 0, id: 0 }, 2),
@@ -74,6 +80,8 @@ impl Step {
                 done: below(2) == 0,
             },
             Self::Fail { .. } => Self::Fail { read: below(RECORDS) as usize },
+            Self::Trim { .. } => Self::Trim { to: below(RECORDS) },
+            Self::Lack { .. } => Self::Lack { read: below(RECORDS) as usize },
             Self::Conflict { .. } => Self::Conflict { client, id: below(RECORDS) },
             Self::Retry | Self::Confirm => self,
         }

@@ -17,6 +17,7 @@ use crate::wire::FeedMode;
 pub(super) const CLIENTS: u64 = 4;
 pub(super) const RECORDS: u64 = 60;
 pub(super) const READS: usize = 2;
+pub(super) const ARCHIVE_READS: usize = 1;
 const GENERATION: Generation = Generation(1);
 
 /// What the model knows of a mount.
@@ -44,9 +45,17 @@ pub(super) struct World {
     pub(super) log: Run,
     numbered: u64,
     committed: u64,
+    /// Everything up to here was trimmed.
+    pub(super) start: Mark,
+    /// Whether it is in an archive.
+    pub(super) has_archive: bool,
+    /// Whether the archive has just said of something that it lacks it.
+    pub(super) lacked: bool,
     pub(super) told: BTreeMap<ClientId, Told>,
     /// Reads under way, and what they are still to be answered with.
     pub(super) reads: BTreeMap<u64, (TransactionId, Mark)>,
+    /// Those of the archive, which are answered once each.
+    pub(super) archive_reads: BTreeMap<u64, (TransactionId, Mark)>,
     pub(super) rounds: u64,
     pub(super) round_under_way: bool,
     last_mount: u64,
@@ -55,15 +64,21 @@ pub(super) struct World {
     replaced: Vec<MountName>,
 }
 
+/// One of some reads.
+fn pick(reads: &BTreeMap<u64, (TransactionId, Mark)>, read: usize) -> Option<u64> {
+    reads.keys().nth(read % reads.len().max(1)).copied()
+}
+
 /// The mark before this id.
 pub(super) fn mark(count: u64) -> Mark {
     Mark::before(TransactionId(count))
 }
 
 impl World {
-    pub(super) fn new(committed: u64, planted: Planted) -> Self {
+    pub(super) fn new(committed: u64, has_archive: bool, planted: Planted) -> Self {
         let config = MountsConfig {
             reads: READS,
+            archive_reads: if has_archive { ARCHIVE_READS } else { 0 },
             tail_bytes: 900,
             header_tail_bytes: 700,
             ..Default::default()
@@ -74,8 +89,12 @@ impl World {
             log: run_of(0..RECORDS, |id| id.0 as usize * 7 % 90),
             numbered: committed,
             committed,
+            start: Mark::NONE,
+            has_archive,
+            lacked: false,
             told: BTreeMap::new(),
             reads: BTreeMap::new(),
+            archive_reads: BTreeMap::new(),
             rounds: 0,
             round_under_way: false,
             last_mount: 0,
@@ -129,19 +148,36 @@ impl World {
                 }
             }
             Step::Answer { read, records, done } => self.answer(read, records, done, &mut out),
+            Step::Trim { to } => {
+                let start = mark(to).min(self.committed());
+                self.start = self.start.max(start);
+                self.mounts.trimmed(start, &mut out);
+            }
+            Step::Lack { read } => {
+                if let Some(request) = pick(&self.archive_reads, read) {
+                    self.archive_reads.remove(&request);
+                    self.lacked = true;
+                    self.mounts.not_archived(request, &mut out);
+                }
+            }
             Step::Fail { read } => {
                 if let Some(request) = self.pick(read) {
                     self.reads.remove(&request);
+                    self.archive_reads.remove(&request);
                     self.mounts.read_failed(request, "failed", &mut out);
                 }
             }
-            Step::Retry => self.mounts.retry(&mut out),
+            Step::Retry => {
+                self.mounts.retry(&mut out);
+                self.mounts.retry_archive(&mut out);
+            }
             Step::Confirm => self.confirm(&mut out),
             Step::Conflict { client, id } => self.conflict(client, id, &mut out)?,
         }
         for output in out {
             self.check(output)?;
         }
+        self.lacked = false;
         match self.replaced.iter().find(|name| self.mounts.admits(**name, SESSION)) {
             None => Ok(()),
             Some(name) => Err(format!("a former mount may append: {name:?}")),
@@ -176,14 +212,27 @@ impl World {
     }
 
     fn pick(&self, read: usize) -> Option<u64> {
-        self.reads.keys().nth(read % self.reads.len().max(1)).copied()
+        match read % 2 {
+            0 => pick(&self.reads, read / 2).or_else(|| pick(&self.archive_reads, read / 2)),
+            _ => pick(&self.archive_reads, read / 2).or_else(|| pick(&self.reads, read / 2)),
+        }
+    }
+
+    fn answer_archived(&mut self, request: u64, records: u64, out: &mut Outputs) {
+        let Some((first, to)) = self.archive_reads.remove(&request) else { return };
+        match self.part(first.0, to.count().min(first.0 + records)) {
+            Some(run) => self.mounts.records(request, &run, true, out),
+            None => self.mounts.read_failed(request, "nothing came", out),
+        }
     }
 
     fn answer(&mut self, read: usize, records: u64, done: bool, out: &mut Outputs) {
         let Some(request) = self.pick(read) else {
             return;
         };
-        let (first, to) = self.reads[&request];
+        let Some(&(first, to)) = self.reads.get(&request) else {
+            return self.answer_archived(request, records, out);
+        };
         let end = to.count().min(first.0 + records);
         match self.part(first.0, end) {
             Some(run) => {
@@ -253,6 +302,7 @@ impl World {
             Mark::before(told.next) == self.committed() && told.ready && told.held.is_empty()
         };
         self.reads.is_empty()
+            && self.archive_reads.is_empty()
             && !self.round_under_way
             && self.mounts.mounted() == self.told.len()
             && self.told.values().all(knows_all)
