@@ -342,14 +342,16 @@ impl Cluster {
         config.storage = self.storage_config();
         if self.plan.tight {
             let partition = &mut config.partition;
-            partition.sequencer.window_bytes = WINDOW_BYTES;
-            partition.sequencer.in_flight_bytes = 2 * WINDOW_BYTES;
-            partition.sequencer.keep_bytes = WINDOW_BYTES;
-            partition.sequencer.run_bytes = WINDOW_BYTES / 2;
-            partition.mounts.tail_bytes = WINDOW_BYTES;
-            partition.mounts.header_tail_bytes = WINDOW_BYTES;
-            partition.mounts.read_bytes = WINDOW_BYTES as u32 / 2;
-            partition.mounts.reads = 2;
+            let sequencer = Arc::make_mut(&mut partition.sequencer);
+            sequencer.window_bytes = WINDOW_BYTES;
+            sequencer.in_flight_bytes = 2 * WINDOW_BYTES;
+            sequencer.keep_bytes = WINDOW_BYTES;
+            sequencer.run_bytes = WINDOW_BYTES / 2;
+            let mounts = Arc::make_mut(&mut partition.mounts);
+            mounts.tail_bytes = WINDOW_BYTES;
+            mounts.header_tail_bytes = WINDOW_BYTES;
+            mounts.read_bytes = WINDOW_BYTES as u32 / 2;
+            mounts.reads = 2;
         }
         config
     }

@@ -18,29 +18,30 @@ const FREE: Slot = Slot { lock: LockId(0), changed: Mark::NONE };
 const FIRST_SLOTS: usize = 64;
 
 /// Locks and their newest changes. At most two thirds of the slots are taken; it grows by
-/// doubling and never shrinks, as the window that it serves is bounded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// doubling and never shrinks, as the window that it serves is bounded. Without a lock it takes
+/// nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Newest {
-    /// A power of two of them.
+    /// A power of two of them; none before the first lock.
     slots: Vec<Slot>,
     taken: usize,
-}
-
-impl Default for Newest {
-    fn default() -> Self {
-        Self { slots: vec![FREE; FIRST_SLOTS], taken: 0 }
-    }
 }
 
 impl Newest {
     /// The newest change of `lock`; none if there is none.
     pub(super) fn find(&self, lock: LockId) -> Mark {
-        self.slots[self.slot_of(lock)].changed
+        match self.slots.is_empty() {
+            true => Mark::NONE,
+            false => self.slots[self.slot_of(lock)].changed,
+        }
     }
 
     /// Makes `changed` the newest change of `lock`.
     pub(super) fn set(&mut self, lock: LockId, changed: Mark) {
         debug_assert_ne!(changed, Mark::NONE);
+        if self.slots.is_empty() {
+            self.slots = vec![FREE; FIRST_SLOTS];
+        }
         let slot = self.slot_of(lock);
         let is_new = self.slots[slot].changed == Mark::NONE;
         self.slots[slot] = Slot { lock, changed };
@@ -54,6 +55,9 @@ impl Newest {
 
     /// Forgets `lock` if `changed` is its newest change.
     pub(super) fn remove_if(&mut self, lock: LockId, changed: Mark) {
+        if self.slots.is_empty() {
+            return;
+        }
         let mut free = self.slot_of(lock);
         if self.slots[free].changed != changed {
             return;

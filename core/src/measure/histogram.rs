@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub const BUCKETS: usize = 20;
 
 /// Counts of values by size. The upper bounds of its buckets are consecutive powers of two, so that
-/// a value's bucket is found without a search, and nothing is allocated.
+/// a value's bucket is found without a search. An empty one takes no memory for them.
 ///
 /// ```
 /// use waltz_core::measure::Histogram;
@@ -20,7 +20,8 @@ pub const BUCKETS: usize = 20;
 pub struct Histogram {
     /// The first upper bound is two to the power of this.
     exponent: u32,
-    counts: [u64; BUCKETS],
+    /// One each, or none while there was no value.
+    counts: Vec<u64>,
     /// Values over the last bound.
     over: u64,
     sum: u64,
@@ -36,13 +37,13 @@ impl Histogram {
     /// An empty one, whose first bucket ends with `bound`, or the next power of two.
     pub fn from_bound(bound: u64) -> Self {
         let exponent = bound.max(1).next_power_of_two().trailing_zeros();
-        Self { exponent, counts: [0; BUCKETS], over: 0, sum: 0 }
+        Self { exponent, counts: Vec::new(), over: 0, sum: 0 }
     }
 
     /// One that was counted elsewhere: the first bound, the count of each bucket, the count of what
     /// is over the last one, and the sum of all values.
     pub fn counted(bound: u64, counts: [u64; BUCKETS], over: u64, sum: u64) -> Self {
-        Self { counts, over, sum, ..Self::from_bound(bound) }
+        Self { counts: counts.into(), over, sum, ..Self::from_bound(bound) }
     }
 
     /// Which bucket, of a histogram with this first bound, takes a value; none if it is over all.
@@ -56,7 +57,10 @@ impl Histogram {
     /// Adds so many values of this size.
     pub fn add(&mut self, value: u64, times: u64) {
         match Self::bucket(1 << self.exponent, value) {
-            Some(index) => self.counts[index] += times,
+            Some(index) => {
+                self.counts.resize(BUCKETS, 0);
+                self.counts[index] += times;
+            }
             None => self.over += times,
         }
         self.sum = self.sum.saturating_add(value.saturating_mul(times));
@@ -76,7 +80,7 @@ impl Histogram {
     /// last bound is in none.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
         let bound = move |index: usize| 1 << (self.exponent as usize + index);
-        self.counts.iter().enumerate().map(move |(index, count)| (bound(index), *count))
+        (0..BUCKETS).map(move |index| (bound(index), self.counts.get(index).copied().unwrap_or(0)))
     }
 }
 

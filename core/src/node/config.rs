@@ -1,6 +1,7 @@
 //! What a node is told when it starts.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,6 @@ use crate::io::Address;
 use crate::limits::Limits;
 use crate::locks::LockWindow;
 use crate::membership::{ControllerConfig, LEASE_TTL, Locality};
-use crate::partition::mounts::MountsConfig;
 use crate::partition::retention::RetentionConfig;
 use crate::partition::server::PartitionConfig;
 use crate::planted::Planted;
@@ -106,9 +106,9 @@ impl NodeConfig {
             links: LinkConfig::default(),
             access: AccessConfig::default(),
             partition: PartitionConfig {
-                sequencer: SequencerConfig::new(node, limits),
+                sequencer: Arc::new(SequencerConfig::new(node, limits)),
                 locks: LockWindow::default(),
-                mounts: MountsConfig::default(),
+                mounts: Arc::default(),
                 limits,
                 retry_min: Duration::from_millis(10),
                 retry_max: Duration::from_millis(100),
@@ -127,11 +127,11 @@ impl NodeConfig {
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self.partition.limits = limits;
-        self.partition.sequencer.limits = limits;
-        let run_bytes = self.partition.sequencer.run_bytes.min(limits.frame_payload as usize);
-        self.partition.sequencer.run_bytes = run_bytes;
-        self.partition.mounts.read_bytes =
-            self.partition.mounts.read_bytes.min(limits.frame_payload);
+        let sequencer = Arc::make_mut(&mut self.partition.sequencer);
+        sequencer.limits = limits;
+        sequencer.run_bytes = sequencer.run_bytes.min(limits.frame_payload as usize);
+        let mounts = Arc::make_mut(&mut self.partition.mounts);
+        mounts.read_bytes = mounts.read_bytes.min(limits.frame_payload);
         self
     }
 
@@ -140,7 +140,7 @@ impl NodeConfig {
     pub fn with_planted(mut self, planted: Planted) -> Self {
         self.planted = planted;
         self.partition.planted = planted;
-        self.partition.sequencer.planted = planted;
+        Arc::make_mut(&mut self.partition.sequencer).planted = planted;
         self
     }
 }

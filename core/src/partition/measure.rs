@@ -15,17 +15,18 @@ impl PartitionServer {
         let sequencer = self.sequencer();
         let committed = sequencer.map_or(Mark::NONE, Sequencer::committed);
         let lag = |mark: Mark| committed.count().saturating_sub(mark.count());
+        let none = Box::default();
         let (counts, lock_changes, mounts) = match &self.state {
             State::Serving(serving) => {
                 (&serving.counts, serving.locks.changes() as u64, serving.mounts.measure())
             }
-            _ => (&self.counts, 0, MountMeasurements::default()),
+            _ => (self.counts.as_ref().unwrap_or(&none), 0, MountMeasurements::default()),
         };
         PartitionMeasurements {
             partition: self.partition,
             state: self.serving_state(),
             has_quorum: sequencer.is_some_and(Sequencer::has_quorum),
-            counts: counts.clone(),
+            counts: PartitionCounts::clone(counts),
             committed,
             sequenced: sequencer.map_or(Mark::NONE, Sequencer::sequenced),
             start: sequencer.map_or(Mark::NONE, Sequencer::start),
@@ -51,7 +52,7 @@ impl PartitionServer {
     pub(super) fn counted(&mut self) -> &mut PartitionCounts {
         match &mut self.state {
             State::Serving(serving) => &mut serving.counts,
-            _ => &mut self.counts,
+            _ => self.counts.get_or_insert_default(),
         }
     }
 }

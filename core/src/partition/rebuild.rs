@@ -1,5 +1,7 @@
 //! Between the opening of a session and its service: the lock table is rebuilt from the log's end.
 
+use std::sync::Arc;
+
 use super::archive::Archive;
 use super::counting::Admissions;
 use super::mounts::Mounts;
@@ -40,7 +42,8 @@ impl PartitionServer {
             }
         };
         let locks = LockTable::new(self.config.locks, floor).with_planted(planted);
-        self.state = State::Rebuilding { sequencer, locks };
+        self.state = State::Rebuilding { sequencer, locks: Box::new(locks) };
+        self.opening = Opening::default();
         // The log is committed, and so is the set it ends with, whoever changed it.
         self.on_set_committed(set, outputs);
         self.rebuild_on(cx, first, next);
@@ -65,24 +68,25 @@ impl PartitionServer {
         else {
             unreachable!("checked above");
         };
-        self.counts.sessions_opened += 1;
+        self.counted().sessions_opened += 1;
         let session = sequencer.session();
         let text = format!("session {session} is open at {committed}");
         cx.report(Level::Info, Some(self.partition), text);
-        let PartitionConfig { mounts, retention, planted, .. } = self.config;
+        let PartitionConfig { ref mounts, retention, planted, .. } = *self.config;
         let start = sequencer.start();
-        let mounts = Mounts::new(mounts, self.partition, self.generation, session, committed);
+        let mounts =
+            Mounts::new(Arc::clone(mounts), self.partition, self.generation, session, committed);
         let mut retention = Retention::new(retention, cx.now, committed);
         retention.consumed(self.orders.consumed);
         let serving = Serving {
             partition: self.partition,
             sequencer,
-            locks,
+            locks: *locks,
             mounts: mounts.with_start(start).with_planted(planted),
             archive: Archive::new(self.creation),
             retention,
             admissions: Admissions::default(),
-            counts: std::mem::take(&mut self.counts),
+            counts: self.counts.take().unwrap_or_default(),
             retry_at: None,
             unanswered_since: None,
             planted,

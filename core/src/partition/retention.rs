@@ -62,7 +62,12 @@ impl Retention {
     /// A session has opened.
     pub(super) fn new(config: RetentionConfig, now: Time, committed: Mark) -> Self {
         let newest = Sample { at: now, committed, bytes: 0 };
-        Self { config, newest, samples: [newest].into(), consumed: None, looked: now }
+        // Where nothing goes by them, no samples are taken.
+        let samples = match config.bytes.is_some() || config.age.is_some() {
+            true => [newest].into(),
+            false => VecDeque::new(),
+        };
+        Self { config, newest, samples, consumed: None, looked: now }
     }
 
     /// What every registered consumer has applied; `None`: there is none.
@@ -159,7 +164,7 @@ mod tests {
             (retention.due(at(1_000_000), mark(105)), retention.deadline()),
             (Mark::NONE, None)
         );
-        assert_eq!(retention.samples.len(), 1, "nothing is remembered for nothing");
+        assert_eq!(retention.samples.len(), 0, "nothing is remembered for nothing");
     }
 
     #[test]

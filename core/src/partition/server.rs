@@ -11,6 +11,7 @@
 //! Records are numbered only while serving; a record that was numbered counts as written in the
 //! lock table from that moment, and a session that ends takes table and mounts with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,16 +37,16 @@ use crate::wire::{
 };
 
 /// How a partition is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionConfig {
     /// How its sessions replicate.
-    pub sequencer: SequencerConfig,
+    pub sequencer: Arc<SequencerConfig>,
     /// How much of its log is kept.
     pub retention: RetentionConfig,
     /// The lock table's window.
     pub locks: LockWindow,
     /// Bounds of its mounts.
-    pub mounts: MountsConfig,
+    pub mounts: Arc<MountsConfig>,
     /// Bounds of what clients send.
     pub limits: Limits,
     /// The shortest pause before a fenced server asks for a higher epoch.
@@ -115,15 +116,15 @@ pub type Outputs = Vec<PartitionOutput>;
 pub(super) enum State {
     Resting { until: Time },
     Seeking,
-    Opening(Sequencer),
-    Rebuilding { sequencer: Sequencer, locks: LockTable },
+    Opening(Box<Sequencer>),
+    Rebuilding { sequencer: Box<Sequencer>, locks: Box<LockTable> },
     Serving(Box<Serving>),
 }
 
 /// One partition that this node is assigned to serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionServer {
-    pub(super) config: PartitionConfig,
+    pub(super) config: Arc<PartitionConfig>,
     pub(super) partition: PartitionId,
     pub(super) generation: Generation,
     pub(super) creation: CreationId,
@@ -133,14 +134,14 @@ pub struct PartitionServer {
     highest: Option<Epoch>,
     pub(super) state: State,
     pub(super) opening: Opening,
-    /// What was counted; a session that is open has them.
-    pub(super) counts: PartitionCounts,
+    /// What was counted, once anything was; a session that is open has them.
+    pub(super) counts: Option<Box<PartitionCounts>>,
 }
 
 impl PartitionServer {
     /// Begins to serve: asks for an epoch.
     pub fn new(
-        config: PartitionConfig,
+        config: Arc<PartitionConfig>,
         partition: PartitionId,
         generation: Generation,
         creation: CreationId,
@@ -158,7 +159,7 @@ impl PartitionServer {
             highest: None,
             state: State::Seeking,
             opening: Opening::default(),
-            counts: PartitionCounts::default(),
+            counts: None,
         }
     }
 
@@ -182,8 +183,13 @@ impl PartitionServer {
         self.highest = Some(epoch);
         let session = self.config.sequencer.session(epoch, cx.random.bits());
         let hint = self.hint.clone();
-        let mut sequencer =
-            Sequencer::new(self.config.sequencer, self.partition, self.creation, session, hint);
+        let mut sequencer = Sequencer::new(
+            Arc::clone(&self.config.sequencer),
+            self.partition,
+            self.creation,
+            session,
+            hint,
+        );
         let mut said = Vec::new();
         match self.survivors() {
             Some(survivors) => sequencer.force(survivors),
@@ -192,7 +198,7 @@ impl PartitionServer {
         for (node, version) in reachable {
             sequencer.on_reachable(node, version, &mut said);
         }
-        self.state = State::Opening(sequencer);
+        self.state = State::Opening(Box::new(sequencer));
         self.opening = Opening::default();
         self.settle(cx, said, outputs);
     }
@@ -248,7 +254,7 @@ impl PartitionServer {
     ) {
         let State::Serving(serving) = &mut self.state else {
             if let ClientRequest::Append { count, .. } = &request {
-                self.counts.refused.closed += u64::from(*count);
+                self.counted().refused.closed += u64::from(*count);
             }
             refuse(conn, client, request, payload, &MountRefusal::SessionEnded, outputs);
             return;
@@ -347,7 +353,7 @@ impl PartitionServer {
     pub fn stop(&mut self, reason: MountRefusal, outputs: &mut Outputs) {
         if let State::Serving(serving) = std::mem::replace(&mut self.state, State::Seeking) {
             let mut said = Vec::new();
-            self.counts = serving.counts;
+            self.counts = Some(serving.counts);
             serving.mounts.end(reason, &mut said);
             replies(said, outputs);
         }
@@ -471,7 +477,7 @@ impl PartitionServer {
         };
         cx.report(Level::Info, Some(self.partition), text);
         self.stop(MountRefusal::SessionEnded, outputs);
-        self.counts.sessions_ended += 1;
+        self.counted().sessions_ended += 1;
         self.highest = self.highest.max(promise.map(|promise| promise.epoch));
         let pause = cx.random.between(self.config.retry_min, self.config.retry_max);
         self.state = State::Resting { until: cx.now + pause };

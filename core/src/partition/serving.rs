@@ -24,14 +24,14 @@ use crate::wire::{AppendRefusal, ReplicaRequest, ServerReply, ToReplica};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Serving {
     pub(super) partition: PartitionId,
-    pub(super) sequencer: Sequencer,
+    pub(super) sequencer: Box<Sequencer>,
     pub(super) locks: LockTable,
     pub(super) mounts: Mounts,
     pub(super) archive: Archive,
     pub(super) retention: Retention,
     pub(super) admissions: Admissions,
     /// The partition's, while it is served.
-    pub(super) counts: PartitionCounts,
+    pub(super) counts: Box<PartitionCounts>,
     /// When feeds whose reads failed are read for once more.
     pub(super) retry_at: Option<Time>,
     /// Since when a quorum has not answered what it is waited for.

@@ -107,7 +107,8 @@ impl Sequencer {
             return;
         };
         let version = log.set().version.next();
-        *pending = Some(SetChange { version, session: Some(session), at, replicas });
+        let session = Some(session);
+        *pending = Some(Box::new(SetChange { version, session, at, replicas }));
         for node in self.joined() {
             self.supply(node, outputs);
         }
@@ -118,7 +119,7 @@ impl Sequencer {
     pub(super) fn next_change(&self, node: NodeId) -> Option<&SetChange> {
         let sent = self.replicas.get(&node)?.sent_version;
         let pending = match &self.phase {
-            Phase::Open { pending, .. } => pending.as_ref(),
+            Phase::Open { pending, .. } => pending.as_deref(),
             _ => None,
         };
         let committed = self.log().and_then(|log| log.change_after(sent));
@@ -185,7 +186,7 @@ impl Sequencer {
         let Phase::Open { pending, log } = &mut self.phase else {
             unreachable!("checked above");
         };
-        let change = pending.take().expect("checked above");
+        let change = *pending.take().expect("checked above");
         log.change(change.clone());
         outputs.push(SequencerOutput::SetCommitted(change));
         self.has_strangers = true;

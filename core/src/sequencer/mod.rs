@@ -42,6 +42,7 @@ mod timers;
 mod trimming;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -69,7 +70,7 @@ enum Phase {
     Chosen { log: LogSummary, source: NodeId },
     /// Appends are numbered. The log is what is committed; what is in flight is in the pipeline,
     /// and a change of the replica set that is not committed is the pending one.
-    Open { log: LogSummary, pending: Option<SetChange> },
+    Open { log: LogSummary, pending: Option<Box<SetChange>> },
     /// Nothing more happens.
     Over,
 }
@@ -77,7 +78,7 @@ enum Phase {
 /// One session of one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Sequencer {
-    config: SequencerConfig,
+    config: Arc<SequencerConfig>,
     partition: PartitionId,
     creation: CreationId,
     session: SessionId,
@@ -86,7 +87,7 @@ pub struct Sequencer {
     survivors: Option<BTreeSet<NodeId>>,
     target: Option<ReplicaSet>,
     phase: Phase,
-    replicas: BTreeMap<NodeId, Progress>,
+    replicas: BTreeMap<NodeId, Box<Progress>>,
     pipeline: Pipeline,
     reads: Reads,
     round: Option<Round>,
@@ -103,14 +104,16 @@ impl Sequencer {
     /// A session that has asked nobody yet: tell it who is [reachable](Self::on_reachable).
     /// `hint` is the newest replica set heard of; the one that counts is in the log.
     pub fn new(
-        config: SequencerConfig,
+        config: Arc<SequencerConfig>,
         partition: PartitionId,
         creation: CreationId,
         session: SessionId,
         hint: SetChange,
     ) -> Self {
-        let replicas = hint.replicas.nodes().map(|node| (node, Progress::new())).collect();
+        let replicas =
+            hint.replicas.nodes().map(|node| (node, Box::new(Progress::new()))).collect();
         Self {
+            pipeline: Pipeline::new(session, Mark::NONE, config.keep_bytes),
             config,
             partition,
             creation,
@@ -120,7 +123,6 @@ impl Sequencer {
             target: None,
             phase: Phase::Opening { votes: Votes::new() },
             replicas,
-            pipeline: Pipeline::new(session, Mark::NONE, config.keep_bytes),
             reads: Reads::default(),
             round: None,
             quiet_since: Time::ZERO,
@@ -137,7 +139,7 @@ impl Sequencer {
     pub fn force(&mut self, survivors: BTreeSet<NodeId>) {
         let reached = self.replicas.values().any(|p| p.stage != Stage::Unreachable);
         assert!(!reached, "a recovery is decided before the session begins");
-        self.replicas = survivors.iter().map(|node| (*node, Progress::new())).collect();
+        self.replicas = survivors.iter().map(|node| (*node, Box::new(Progress::new()))).collect();
         self.survivors = Some(survivors);
     }
 

@@ -139,17 +139,18 @@ impl Sequencer {
 
     /// The replicas that only give records, and up to where.
     fn suspects(&self) -> Suspects {
-        let last = |(node, progress): (&NodeId, &Progress)| match progress.stage {
-            Stage::Suspect(last) => Some((*node, last)),
+        let last = |progress: &Progress| match progress.stage {
+            Stage::Suspect(last) => Some(last),
             _ => None,
         };
-        self.replicas.iter().filter_map(last).collect()
+        let all = self.replicas.iter();
+        all.filter_map(|(node, progress)| Some((*node, last(progress)?))).collect()
     }
 
     /// Takes a node in, and asks to be told when it can be reached.
     pub(super) fn deal_with(&mut self, node: NodeId, outputs: &mut Outputs) {
         if let Entry::Vacant(entry) = self.replicas.entry(node) {
-            entry.insert(Progress::new());
+            entry.insert(Box::new(Progress::new()));
             outputs.push(SequencerOutput::Reach { node });
         }
     }

@@ -249,10 +249,10 @@ impl Sequencer {
 
     /// The highest id that a quorum of a set's joined members durably holds.
     fn held_by(&self, set: &ReplicaSet) -> Mark {
-        let counted = |(node, progress): &(&NodeId, &Progress)| {
-            self.has_joined(progress) && self.is_member(**node, set)
-        };
-        let counted = self.replicas.iter().filter(counted);
+        let counted = self
+            .replicas
+            .iter()
+            .filter(|(node, progress)| self.has_joined(progress) && self.is_member(**node, set));
         let mut lasts: Vec<_> = counted.map(|(_, progress)| progress.last).collect();
         lasts.sort_unstable();
         let quorum = quorum(set, self.config.planted);

@@ -13,7 +13,7 @@ impl Sequencer {
     /// be committed once they have.
     pub fn is_full(&self) -> bool {
         let is_full = |progress: &Progress| progress.is_full || progress.is_over_quota;
-        let is_any_full = self.replicas.values().any(is_full);
+        let is_any_full = self.replicas.values().any(|progress| is_full(progress));
         let has_room = |node: &NodeId| !is_full(&self.replicas[node]) && self.counts(*node);
         is_any_full && self.joined().iter().filter(|node| has_room(node)).count() < self.quorum()
     }

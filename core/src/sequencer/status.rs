@@ -39,13 +39,13 @@ impl Sequencer {
     /// Every replica's distance from what was numbered.
     pub fn progress_of_replicas(&self) -> Vec<ReplicaProgress> {
         let sequenced = self.sequenced().count();
-        let of = |(node, progress): (&NodeId, &Progress)| ReplicaProgress {
-            node: *node,
+        let of = |node: NodeId, progress: &Progress| ReplicaProgress {
+            node,
             has_joined: progress.stage == Stage::Joined,
-            counts: progress.stage != Stage::Foreign && self.counts(*node),
+            counts: progress.stage != Stage::Foreign && self.counts(node),
             lag: sequenced.saturating_sub(progress.last.count()),
         };
-        self.replicas.iter().map(of).collect()
+        self.replicas.iter().map(|(node, progress)| of(*node, progress)).collect()
     }
 
     /// Whether appends may come and a quorum of replicas has joined to take them.

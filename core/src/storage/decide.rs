@@ -45,7 +45,7 @@ pub(super) struct Hosted {
     /// The log chosen by the promised session, from `Adopt` until `Join`. Lost in a crash: the
     /// session then adopts again. While it is set the log is a prefix of it, unless the session was
     /// joined before and has gone on since.
-    adopted: Option<LogSummary>,
+    adopted: Option<Box<LogSummary>>,
     /// Where the promised session asked from last, while that connection lives.
     server: Option<Caller>,
     /// It keeps as many bytes as it may; as it was when this was last looked at.

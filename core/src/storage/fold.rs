@@ -39,7 +39,7 @@ impl Storage {
                     return Err(Inconsistency::Created.at(*partition));
                 }
                 let replica = Replica::new(*partition, *creation, set.clone());
-                self.hosted.insert(*partition, Hosted::new(replica));
+                self.hosted.insert(*partition, Box::new(Hosted::new(replica)));
                 Ok(())
             }
             EntryHead::Promise { partition, session } => {
@@ -78,6 +78,7 @@ impl Storage {
     }
 
     fn hosted_mut(&mut self, partition: PartitionId) -> Result<&mut Hosted, ReplayError> {
-        self.hosted.get_mut(&partition).ok_or(Inconsistency::NotCreated.at(partition))
+        let hosted = self.hosted.get_mut(&partition).map(Box::as_mut);
+        hosted.ok_or(Inconsistency::NotCreated.at(partition))
     }
 }

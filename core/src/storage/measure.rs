@@ -19,7 +19,7 @@ impl Storage {
 
     /// Every replica, ascending by partition.
     pub fn measure_replicas(&self) -> Vec<StoredReplica> {
-        self.hosted.values().map(measured).collect()
+        self.hosted.values().map(|hosted| measured(hosted)).collect()
     }
 }
 

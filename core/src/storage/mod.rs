@@ -111,7 +111,7 @@ pub struct Storage {
     limits: Limits,
     planted: Planted,
     member: Option<Member>,
-    hosted: BTreeMap<PartitionId, Hosted>,
+    hosted: BTreeMap<PartitionId, Box<Hosted>>,
     answers: Answers,
     /// Entries with a body whose place is not known yet, in ticket order.
     unplaced: VecDeque<(Ticket, Owner)>,
@@ -403,14 +403,14 @@ impl Storage {
 
 /// What becomes of an answer that waited for the disk. From the moment a session is promised in
 /// memory, nothing of a lower one leaves: it is fenced by the higher one.
-fn judge(hosted: &BTreeMap<PartitionId, Hosted>, planted: Planted, asker: &Asker) -> Fate {
+fn judge(hosted: &BTreeMap<PartitionId, Box<Hosted>>, planted: Planted, asker: &Asker) -> Fate {
     let unfenced =
         planted.has(PlantedBug::SkipPromiseCheck) || planted.has(PlantedBug::OpenBeforeInFlight);
     let hosted = hosted.get(&asker.partition);
     let promise = hosted.and_then(|hosted| hosted.replica.promise());
     match promise.filter(|promise| asker.session < *promise) {
         Some(_) if planted.has(PlantedBug::StaleCompletion) => {
-            let successor = hosted.and_then(Hosted::successor);
+            let successor = hosted.and_then(|hosted| hosted.successor());
             successor.map_or(Fate::Late, Fate::Leaves)
         }
         Some(promise) if !unfenced => Fate::Fenced(promise),

@@ -85,7 +85,11 @@ impl Scrub {
     }
 
     /// Reads what is next, if nothing is under way and it is time.
-    pub(super) fn advance(&mut self, cx: &mut Context<'_>, hosted: &BTreeMap<PartitionId, Hosted>) {
+    pub(super) fn advance(
+        &mut self,
+        cx: &mut Context<'_>,
+        hosted: &BTreeMap<PartitionId, Box<Hosted>>,
+    ) {
         if self.under_way.is_some() {
             return;
         }
@@ -102,10 +106,15 @@ impl Scrub {
     }
 
     /// The next part of the round; none when it is over.
-    fn go_on(&mut self, now: Time, hosted: &BTreeMap<PartitionId, Hosted>) -> Option<Examination> {
+    fn go_on(
+        &mut self,
+        now: Time,
+        hosted: &BTreeMap<PartitionId, Box<Hosted>>,
+    ) -> Option<Examination> {
         let next = self.next.take();
         let (begin, id) = next.unwrap_or((PartitionId(0), TransactionId::FIRST));
-        for (&partition, Hosted { replica, .. }) in hosted.range(begin..) {
+        for (&partition, hosted) in hosted.range(begin..) {
+            let replica = &hosted.replica;
             let first = if partition == begin { id } else { TransactionId::FIRST };
             let first = first.max(replica.summary().start.next());
             let wanted = Wanted::locate(replica, first, replica.last(), READ_BYTES);

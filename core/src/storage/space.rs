@@ -7,7 +7,6 @@
 //! A partition may also have a quota. Servers go by it, and nothing is refused here for it: a replica
 //! that was refused what others have could fall behind for good.
 
-use super::decide::Hosted;
 use super::{Asker, Storage, StorageReply};
 use crate::id::PartitionId;
 use crate::io::{Context, Level};
@@ -34,7 +33,7 @@ impl Storage {
         };
         cx.report(level, None, text.to_owned());
         self.go_on_moving(cx);
-        let told = self.hosted.values().filter_map(Hosted::told);
+        let told = self.hosted.values().filter_map(|hosted| hosted.told());
         replies.extend(told.map(|asker| asker.reply(ReplicaAnswer::Space { is_full })));
     }
 

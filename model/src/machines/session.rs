@@ -69,7 +69,7 @@ impl Session {
         let config =
             SequencerConfig { planted, ..SequencerConfig::new(id.server, Limits::default()) };
         let sequencer = Sequencer::new(
-            config,
+            config.into(),
             PARTITION,
             CREATION,
             id,

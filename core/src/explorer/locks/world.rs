@@ -1,6 +1,7 @@
 //! One partition's server after another, the one disk that they share, and clients.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,7 +33,7 @@ pub(super) struct World {
     pub(super) oracle: Oracle,
     pub(super) clients: BTreeMap<ClientId, Client>,
     pub(super) generation: Generation,
-    config: PartitionConfig,
+    config: Arc<PartitionConfig>,
     rig: Rig,
     server: PartitionServer,
     now: Time,
@@ -46,24 +47,24 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(window: LockWindow, seed: u64, planted: Planted) -> Self {
         let limits = Limits::default();
-        let config = PartitionConfig {
-            sequencer: SequencerConfig { planted, ..SequencerConfig::new(NODE, limits) },
+        let config = Arc::new(PartitionConfig {
+            sequencer: SequencerConfig { planted, ..SequencerConfig::new(NODE, limits) }.into(),
             retention: RetentionConfig::default(),
             locks: window,
-            mounts: MountsConfig { tail_bytes: 300, ..MountsConfig::default() },
+            mounts: MountsConfig { tail_bytes: 300, ..MountsConfig::default() }.into(),
             limits,
             retry_min: Duration::from_millis(100),
             retry_max: Duration::from_millis(200),
             patience: Duration::from_secs(1_000_000),
             planted,
-        };
+        });
         let generation = Generation(1);
         let clients = (1..=CLIENTS).map(ClientId);
         Self {
             oracle: Oracle::new(window),
             clients: clients.map(|client| (client, Client::default())).collect(),
             generation,
-            config,
+            config: Arc::clone(&config),
             rig: Rig::of(member(NODE.0), planted),
             server: server(config, generation),
             now: Time::ZERO,
@@ -98,7 +99,7 @@ impl World {
         self.oracle.lost_server();
         self.clients.values_mut().for_each(Client::unmount);
         self.generation.0 += 1;
-        self.server = server(self.config, self.generation);
+        self.server = server(Arc::clone(&self.config), self.generation);
         self.begin()
     }
 
@@ -248,7 +249,7 @@ impl World {
 }
 
 /// Nobody's server yet: it wants an epoch.
-fn server(config: PartitionConfig, generation: Generation) -> PartitionServer {
+fn server(config: Arc<PartitionConfig>, generation: Generation) -> PartitionServer {
     let hint = SetChange::initial(SetVersion::FIRST, ReplicaSet(vec![member(NODE.0)]));
     PartitionServer::new(config, PARTITION, generation, CREATION, hint, &mut Vec::new())
 }

@@ -84,8 +84,14 @@ impl World {
             ..Default::default()
         };
         Self {
-            mounts: Mounts::new(config, PartitionId(0), GENERATION, SESSION, mark(committed))
-                .with_planted(planted),
+            mounts: Mounts::new(
+                config.into(),
+                PartitionId(0),
+                GENERATION,
+                SESSION,
+                mark(committed),
+            )
+            .with_planted(planted),
             log: run_of(0..RECORDS, |id| id.0 as usize * 7 % 90),
             numbered: committed,
             committed,

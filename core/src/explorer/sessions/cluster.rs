@@ -100,7 +100,7 @@ impl Cluster {
         let config = SequencerConfig { node: server, ..self.config };
         let session = config.session(Epoch(epoch), epoch);
         let hint = SetChange::initial(SetVersion::FIRST, self.set.clone());
-        let sequencer = Sequencer::new(config, PARTITION, CREATION, session, hint);
+        let sequencer = Sequencer::new(config.into(), PARTITION, CREATION, session, hint);
         assert!(self.sessions.insert(epoch, sequencer).is_none(), "epochs are used once");
         if self.is_old(server) {
             self.old_sessions.insert(epoch);

@@ -36,6 +36,7 @@ mod tests;
 mod trimming;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -162,7 +163,7 @@ pub type Outputs = Vec<MountsOutput>;
 /// All mounts of one partition in one open session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mounts {
-    config: MountsConfig,
+    config: Arc<MountsConfig>,
     partition: PartitionId,
     generation: Generation,
     session: SessionId,
@@ -191,13 +192,15 @@ pub struct Mounts {
 impl Mounts {
     /// No mounts yet, in a session that has just opened with everything up to `committed`.
     pub fn new(
-        config: MountsConfig,
+        config: Arc<MountsConfig>,
         partition: PartitionId,
         generation: Generation,
         session: SessionId,
         committed: Mark,
     ) -> Self {
         Self {
+            recent: Recent::new(config.tail_bytes, config.header_tail_bytes),
+            reads: Reads::new(config.reads, config.archive_reads),
             config,
             partition,
             generation,
@@ -209,8 +212,6 @@ impl Mounts {
             at_head: BTreeSet::new(),
             stuck: BTreeSet::new(),
             unarchived: BTreeSet::new(),
-            recent: Recent::new(config.tail_bytes, config.header_tail_bytes),
-            reads: Reads::new(config.reads, config.archive_reads),
             rounds: Rounds::default(),
             conflicts: Conflicts::default(),
             tail_hits: 0,

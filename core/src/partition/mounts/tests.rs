@@ -83,7 +83,7 @@ pub(super) struct Rig {
 impl Rig {
     /// A session that opened with `committed` records, of which memory has none.
     pub(super) fn new(committed: u64, config: MountsConfig) -> Self {
-        let mounts = Mounts::new(config, PARTITION, GENERATION, SESSION, mark(committed));
+        let mounts = Mounts::new(config.into(), PARTITION, GENERATION, SESSION, mark(committed));
         Self { mounts, last_outputs: Vec::new() }
     }
 

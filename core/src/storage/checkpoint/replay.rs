@@ -233,7 +233,8 @@ impl Storage {
                 if !loading.lacks.remove(&partition) || loading.index.is_some() {
                     return Ok(None);
                 }
-                self.hosted.insert(partition, Hosted::new(Replica::restored(state)));
+                let hosted = Hosted::new(Replica::restored(state));
+                self.hosted.insert(partition, Box::new(hosted));
                 let next = TransactionId::FIRST;
                 loading.index = (next < end).then_some((partition, next, end));
                 Ok(Some(Replayed::Taken))

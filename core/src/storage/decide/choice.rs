@@ -37,7 +37,7 @@ impl Hosted {
             if keep != own.position().min(goal) {
                 return Err(Refusal::AlreadyJoined);
             }
-            self.adopted = Some(chosen);
+            self.adopted = Some(Box::new(chosen));
             return Ok(self.adopted(keep, None));
         }
         self.check_choice(&chosen)?;
@@ -53,7 +53,7 @@ impl Hosted {
         let partition = self.replica.partition();
         let differs = own.position() > keep && !keeps_tail;
         let cut = differs.then_some(EntryHead::Cut { partition, keep });
-        self.adopted = Some(chosen);
+        self.adopted = Some(Box::new(chosen));
         match planted.has(PlantedBug::JoinAnywhere) {
             true => Ok(self.adopted(goal, cut)),
             false => Ok(self.adopted(keep, cut)),
@@ -80,7 +80,7 @@ impl Hosted {
         }
         let (partition, base) = (self.replica.partition(), chosen.base());
         let at = base.position();
-        self.adopted = Some(chosen);
+        self.adopted = Some(Box::new(chosen));
         let adopted = ReplicaAnswer::Adopted { at, damaged: Vec::new() };
         Ok(Decision::control(Some(EntryHead::Reset { partition, base }), Some(adopted)))
     }
