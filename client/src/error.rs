@@ -7,7 +7,7 @@ use waltz_core::id::{ClusterKey, Mark, NodeId, PartitionId, TransactionId};
 use waltz_core::io::Address;
 use waltz_core::lock::LockId;
 use waltz_core::record::RecordError;
-use waltz_core::wire::{AppendRefusal, FetchRefusal, OperatorRefusal, Refusal, Version};
+use waltz_core::wire::{AppendRefusal, FetchRefusal, OperatorRefusal, Refusal, TooLong, Version};
 
 /// What application code fails with.
 pub type CallbackError = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -340,6 +340,9 @@ pub enum OperateError {
         /// What it takes.
         needed: Version,
     },
+    /// What is asked is longer than a node takes.
+    #[error("{0}: upgrade the node if it is older than this client, or ask for less at once")]
+    TooLong(TooLong),
     /// The client was closed.
     #[error("the client was closed")]
     Closed,
@@ -354,6 +357,7 @@ impl From<Unanswered> for OperateError {
                 Self::Refused(OperatorRefusal::UnknownPartition { partition })
             }
             Unanswered::TooOld { spoken, needed } => Self::TooOld { spoken, needed },
+            Unanswered::TooLong(error) => Self::TooLong(error),
             Unanswered::Closed => Self::Closed,
             other => Self::TimedOut(other.to_string()),
         }

@@ -5,7 +5,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use waltz_core::limits::Limits;
-use waltz_core::wire::{Frame, Message, announced_frame_bytes, split_frame};
+use waltz_core::wire::{Frame, Message, announced_frame_bytes, split_frame, Version};
 
 fuzz_target!(|input: &[u8]| {
     let Some((piece, bytes)) = input.split_first() else { return };
@@ -45,4 +45,9 @@ fn message(head: &[u8]) {
     assert_eq!(split, frame);
     assert_eq!(Message::decode(&split.head).expect("it is a message"), message);
     let _ = message.since();
+    if let Ok(frame) = message.framed(Bytes::new(), Version::NEWEST) {
+        let head = Message::decode(&frame.head).expect("it is a head");
+        let (opened, _) = head.open(frame.payload).expect("it is a message");
+        assert!(opened == message || matches!(message, Message::Long { .. }));
+    }
 }

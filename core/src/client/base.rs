@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::id::{ClientId, ClusterKey, PartitionId};
 use crate::io::{ConnectionId, Level, Report};
 use crate::time::{Random, Time};
-use crate::wire::{ClientRequest, Message};
+use crate::wire::{ClientRequest, Message, TooLong, Version};
 
 use super::call::{Answer, CallId, Ending, Unanswered};
 use super::config::ClientConfig;
@@ -39,6 +41,18 @@ impl Base {
 
     pub(super) fn send(&mut self, conn: ConnectionId, message: &Message) {
         self.push(ClientEffect::Send { conn, frame: message.frame() });
+    }
+
+    /// Asks something that may be long, in the version agreed on.
+    pub(super) fn ask_in(
+        &mut self,
+        conn: ConnectionId,
+        agreed: Version,
+        request: ClientRequest,
+    ) -> Result<(), TooLong> {
+        let frame = Message::Client(request).framed(Bytes::new(), agreed)?;
+        self.push(ClientEffect::Send { conn, frame });
+        Ok(())
     }
 
     pub(super) fn ask(&mut self, conn: ConnectionId, request: ClientRequest) {

@@ -12,7 +12,7 @@ use crate::lock::LockId;
 use crate::record::RecordError;
 use crate::wire::{
     AppendRefusal, ClusterView, FetchRefusal, NodeInspection, NodeStatus, OperatorRefusal, Refusal,
-    Version,
+    TooLong, Version,
 };
 
 /// Numbers the calls of one client; ascending in the order they were made.
@@ -246,6 +246,9 @@ pub enum Unanswered {
         /// What it takes.
         needed: Version,
     },
+    /// The question is longer than a node takes.
+    #[error("{0}: upgrade the node if it is older than this client, or ask for less at once")]
+    TooLong(TooLong),
     /// An attempt was sent to another cluster than this client's.
     #[error("the attempt was sent to cluster {attempt}; this client is of cluster {client}")]
     OtherCluster {

@@ -224,8 +224,9 @@ impl Links {
         let Some(link) = self.links.get_mut(&conn) else { return Incoming::Nothing };
         link.heard = base.now;
         link.pinged = false;
-        let message = match Message::decode(&frame.head) {
-            Ok(message) => message,
+        let opened = Message::decode(&frame.head).and_then(|message| message.open(frame.payload));
+        let (message, payload) = match opened {
+            Ok(opened) => opened,
             Err(error) => return self.fail(base, conn, error.to_string()),
         };
         match (link.state, message) {
@@ -236,7 +237,7 @@ impl Links {
                 self.fail(base, conn, refusal.to_string());
                 Incoming::Lost(Some(refusal))
             }
-            (LinkState::Open(_), Message::Server(reply)) => Incoming::Reply(reply, frame.payload),
+            (LinkState::Open(_), Message::Server(reply)) => Incoming::Reply(reply, payload),
             (LinkState::Open(_), Message::Pong) => Incoming::Nothing,
             (LinkState::Open(_), Message::Ping) => {
                 base.send(conn, &Message::Pong);

@@ -141,7 +141,9 @@ impl Requests {
             }
             request.sent = Some(conn);
             self.unsent.remove(&number);
-            base.ask(conn, message);
+            if let Err(error) = base.ask_in(conn, spoken, message) {
+                self.end(base, number, Err(Unanswered::TooLong(error)));
+            }
         }
     }
 

@@ -1,12 +1,12 @@
 //! What the coordinator refuses to hold: its whole state must fit one snapshot message, and that
-//! one frame's head.
+//! one frame's payload.
 
 use crate::coordinator::Key;
 use crate::wire::{CoordinatorRefusal, ToCoordinator};
 
 const KEY_BYTES: usize = 128;
-const VALUE_BYTES: usize = 64 << 10;
-const STATE_BYTES: usize = 896 << 10;
+const VALUE_BYTES: usize = 128 << 10;
+const STATE_BYTES: usize = 7 << 20;
 const WATCHES: usize = 8;
 const LEASES: usize = 4096;
 

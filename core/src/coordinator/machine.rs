@@ -18,6 +18,9 @@ use crate::wire::{CoordinatorRefusal, FromCoordinator, ToCoordinator};
 /// Answers on their way, with whom they are for.
 type Replies = Vec<(Caller, FromCoordinator)>;
 
+/// For how many answers there is always room; what a burst took beside is given back.
+const KEPT_ANSWERS: usize = 256;
+
 /// The coordinator that one node hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Coordinator {
@@ -277,6 +280,9 @@ impl Coordinator {
             self.held.pop_front_if(|(after, _, _)| *after <= self.durable)
         {
             replies.push((to, answer));
+        }
+        if self.held.is_empty() {
+            self.held.shrink_to(KEPT_ANSWERS);
         }
     }
 }

@@ -303,18 +303,18 @@ fn what_is_over_a_limit_is_refused() {
     let key = CoordinatorRefusal::KeyLength { limit: 128 };
     assert_eq!(rig.ask(ALICE, set(&long, None, "")), refused(Some(1), key));
     assert_eq!(rig.ask(ALICE, watch(&long)), refused(None, key));
-    let value = CoordinatorRefusal::ValueLength { limit: 64 << 10 };
-    let big = "v".repeat(64 << 10);
+    let value = CoordinatorRefusal::ValueLength { limit: 128 << 10 };
+    let big = "v".repeat(128 << 10);
     assert_eq!(rig.ask(ALICE, set("k", None, &format!("{big}v"))), refused(Some(1), value));
-    for n in 0..13 {
+    for n in 0..55 {
         rig.ask(ALICE, set(&format!("k{n}"), None, &big));
     }
-    assert_eq!(rig.changes.len(), 13);
+    assert_eq!(rig.changes.len(), 55);
     rig.sync_all();
-    let state = CoordinatorRefusal::StateLength { limit: 896 << 10 };
-    assert_eq!(rig.ask(ALICE, set("k13", None, &big)), refused(Some(1), state));
+    let state = CoordinatorRefusal::StateLength { limit: 7 << 20 };
+    assert_eq!(rig.ask(ALICE, set("k55", None, &big)), refused(Some(1), state));
     rig.ask(ALICE, set("k0", Some(1), &big));
-    assert_eq!(rig.changes.len(), 14, "a value may take the place of another");
+    assert_eq!(rig.changes.len(), 56, "a value may take the place of another");
     rig.sync_all();
     for n in 0..8 {
         rig.ask(ALICE, watch(&format!("w{n}")));

@@ -104,6 +104,11 @@ impl Controller {
         matches!(name, Name::Cluster | Name::Partition(_) | Name::Assignment(_))
     }
 
+    /// Whether a plan may be another when what stands under a name is.
+    pub(super) fn heeds(name: Name) -> bool {
+        !matches!(name, Name::Epoch(_) | Name::Target(_) | Name::Consumers(_))
+    }
+
     pub(super) fn deadline(&self) -> Option<Time> {
         self.settles_at
     }

@@ -55,6 +55,6 @@ pub use operations::{Locality, LocalityError, MAX_LOCALITY_NAME, Operations, is_
 pub use orders::edits_of;
 pub use placement::{Placed, PlacementError, PlacementStorage, PlacementWish, place, relieve};
 pub use schema::{
-    Assignment, Cluster, Fact, MAX_PARTITIONS, MAX_REPLICAS, Name, NodeRecord, PartitionMeta,
-    SchemaError, StorageRecord, Target,
+    Assignment, Cluster, Fact, MAX_PARTITIONS, MAX_REPLICAS, MAX_SHORT_PARTITIONS, Name,
+    NodeRecord, PartitionMeta, SchemaError, StorageRecord, Target,
 };

@@ -15,9 +15,12 @@ use crate::id::{
 };
 use crate::io::Address;
 use crate::membership::{Consumers, Locality, Operations};
+use crate::wire::Version;
 
-/// The most partitions of a cluster: what the coordinator keeps of them must fit one message.
-pub const MAX_PARTITIONS: u32 = 2048;
+/// The most partitions of a cluster: what is told of all of them must fit one long message.
+pub const MAX_PARTITIONS: u32 = 10_240;
+/// The most that everyone can be told of: with more, all have to know [`Version::LONG`].
+pub const MAX_SHORT_PARTITIONS: u32 = 2048;
 /// The most replicas of a partition.
 pub const MAX_REPLICAS: u32 = 7;
 
@@ -109,6 +112,13 @@ pub struct Cluster {
     pub partitions: u32,
     /// How many replicas each has when it is created.
     pub replicas: u32,
+}
+
+impl Cluster {
+    /// The oldest version of the protocol that can tell of so many partitions.
+    pub fn needs(partitions: u32) -> Version {
+        if partitions > MAX_SHORT_PARTITIONS { Version::LONG } else { Version::OLDEST }
+    }
 }
 
 /// A live node.

@@ -1,7 +1,8 @@
 //! What a node does when the cluster, or what is wanted of it, changes: whom it keeps connections
 //! to, what it serves, and what its partitions are told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::links::Peer;
 use super::tasks::Task;
@@ -10,14 +11,16 @@ use super::{Body, Context};
 use crate::id::{NodeId, PartitionId};
 use crate::io::Level;
 use crate::log::SetChange;
-use crate::membership::{Edit, PartitionMeta};
+use crate::membership::{Cluster, Edit, PartitionMeta};
 use crate::partition::orders::Orders;
 use crate::partition::server::PartitionServer;
-use crate::wire::{Message, MountRefusal, ServerReply};
+use crate::wire::{Message, MountRefusal, ServerReply, Version};
 
 impl Body {
     /// The cluster changed: connects to who is new, serves what is assigned here and nothing else.
     pub(super) fn on_directory(&mut self, cx: &mut Context<'_>) {
+        let cluster = self.agent.directory().cluster();
+        self.links.require(cluster.map_or(Version::OLDEST, |one| Cluster::needs(one.partitions)));
         self.serve_assigned();
         let served: Vec<_> = self.partitions.keys().copied().collect();
         for partition in served {
@@ -41,35 +44,36 @@ impl Body {
     /// Begins to serve what is newly assigned here, and ends what no longer is.
     fn serve_assigned(&mut self) {
         let directory = self.agent.directory();
-        let mine = directory.partitions().filter_map(|(partition, meta)| {
+        let assigned = |partition: PartitionId| {
+            let meta = directory.partition(partition)?;
             let (server, generation) = directory.assignment(partition)?;
-            self.is_here(server).then(|| (partition, (generation, meta.clone())))
-        });
-        let mine: BTreeMap<_, _> = mine.collect();
-        let kept = |(partition, server): (&PartitionId, &PartitionServer)| {
-            let kept = mine
-                .get(partition)
-                .is_some_and(|(generation, _)| *generation == server.generation());
-            (!kept).then_some(*partition)
+            self.is_here(server).then_some((generation, meta))
         };
-        let lost: Vec<_> = self.partitions.iter().filter_map(kept).collect();
+        let lost = self.partitions.iter().filter_map(|(&partition, server)| {
+            let kept = assigned(partition).is_some_and(|(now, _)| now == server.generation());
+            (!kept).then_some(partition)
+        });
+        let lost: BTreeSet<_> = lost.collect();
+        let gained = directory.partitions().filter_map(|(partition, _)| {
+            let is_served = self.partitions.contains_key(&partition) && !lost.contains(&partition);
+            let (generation, meta) = (!is_served).then(|| assigned(partition))??;
+            Some((partition, generation, meta.clone()))
+        });
+        let gained: Vec<_> = gained.collect();
         for partition in lost {
             self.drop_partition(partition);
         }
-        for (partition, (generation, meta)) in mine {
-            if self.partitions.contains_key(&partition) {
-                continue;
-            }
+        for (partition, generation, meta) in gained {
             let mut outputs = Vec::new();
             let server = PartitionServer::new(
-                self.config.partition,
+                Arc::clone(&self.serving),
                 partition,
                 generation,
                 meta.creation,
                 hint(&meta),
                 &mut outputs,
             );
-            self.partitions.insert(partition, server);
+            self.partitions.insert(partition, Box::new(server));
             self.touched.insert(partition);
             self.tasks.extend(outputs.into_iter().map(|output| Task::Partition(partition, output)));
         }
@@ -94,7 +98,7 @@ impl Body {
     fn connect_replicas(&mut self, cx: &mut Context<'_>) {
         let directory = self.agent.directory();
         let replicas = directory.partitions().flat_map(|(_, meta)| meta.replicas.nodes());
-        let served = self.partitions.values().flat_map(PartitionServer::nodes);
+        let served = self.partitions.values().flat_map(|server| server.nodes());
         let peers: BTreeSet<_> =
             replicas.chain(served).filter(|node| !self.is_here(*node)).collect();
         let address = |node: &NodeId| Some((*node, directory.address(*node)?.clone()));
@@ -137,7 +141,7 @@ impl Body {
         };
         let (creation, version, replicas) = (meta.creation, change.version, change.replicas);
         let edit = Edit::Committed { partition, creation, version, replicas };
-        if let Err(refusal) = self.edit(cx, edit, None) {
+        if let Err(refusal) = self.agent.edit(edit, None) {
             cx.report(Level::Warning, Some(partition), refusal.to_string());
         }
     }

@@ -20,7 +20,7 @@ use crate::id::{ClientId, ClusterKey, NodeId};
 use crate::io::{Address, ConnectionId, Context, Effect, Level};
 use crate::measure::Connections;
 use crate::time::Time;
-use crate::wire::{Frame, Hello, Message, Refusal, Version, Who};
+use crate::wire::{Frame, Hello, Message, MessageError, Refusal, Version, Who};
 
 /// Whom this node keeps a connection to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -115,6 +115,24 @@ impl Link {
     fn strange(state: State, now: Time) -> Self {
         Self::new(state, Version::FIRST, Rights::default(), now)
     }
+
+    /// Whether a version was agreed on.
+    fn is_greeted(&self) -> bool {
+        matches!(self.state, State::Ours(_) | State::Node | State::Client(_))
+    }
+
+    /// The message in a frame, and what comes along. A long one takes up much before anything can be
+    /// said of it: of clients, only operators may send any.
+    fn open(&self, frame: Frame) -> Result<(Message, Bytes), MessageError> {
+        let head = Message::decode(&frame.head)?.within(self.version)?;
+        if let (State::Client(_), Message::Long { .. }) = (self.state, &head)
+            && !self.rights.may(Role::Admin)
+        {
+            return Err(MessageError::NotAdmin { bytes: frame.payload.len() });
+        }
+        let (message, payload) = head.open(frame.payload)?;
+        Ok((message.within(self.version)?, payload))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +152,8 @@ pub(super) struct Links {
     cluster: ClusterKey,
     /// The newest version that it speaks; at most the newest of the program.
     newest: Version,
+    /// The oldest that is enough for its cluster: no others are talked to.
+    oldest: Version,
     config: LinkConfig,
     access: AccessConfig,
     links: BTreeMap<ConnectionId, Link>,
@@ -153,7 +173,8 @@ impl Links {
         assert!(newest.is_spoken(), "a node is held back to a version that it speaks");
         let (links, wanted) = (BTreeMap::new(), BTreeMap::new());
         let (dials, check_at) = (0, Time::ZERO);
-        Self { node, cluster, newest, config, access, links, wanted, dials, check_at }
+        let oldest = Version::OLDEST;
+        Self { node, cluster, newest, oldest, config, access, links, wanted, dials, check_at }
     }
 
     /// Keeps a connection to a peer from now on; a new address replaces the old connection.
@@ -203,6 +224,17 @@ impl Links {
             }
             self.wanted.remove(&peer);
         }
+    }
+
+    /// Talks from now on, to whoever connects, in no older version than this.
+    pub(super) fn require(&mut self, oldest: Version) {
+        self.oldest = oldest;
+    }
+
+    /// The oldest version in which anyone is talked to now.
+    pub(super) fn oldest_agreed(&self) -> Option<Version> {
+        let greeted = self.links.values().filter(|link| link.is_greeted());
+        greeted.map(|link| link.version).min()
     }
 
     /// The version that a peer can be asked in, if it can be.
@@ -260,7 +292,13 @@ impl Links {
         if let Some(link) = self.links.get_mut(&conn) {
             debug_assert!(message.since() <= link.version, "{:?}: {message:?}", link.version);
             link.sent = cx.now;
-            cx.effects.push(Effect::Send { conn, frame: message.with(payload) });
+            let frame = message.framed(payload, link.version).unwrap_or_else(|error| {
+                // Whoever is told this closes the connection.
+                cx.report(Level::Error, None, format!("a peer can't be told something: {error}"));
+                let (oldest, newest) = (Version::LONG, self.newest);
+                Message::Refused(Refusal::Version { oldest, newest }).frame()
+            });
+            cx.effects.push(Effect::Send { conn, frame });
         }
     }
 
@@ -291,7 +329,7 @@ impl Links {
         }
         *link = Link { rights, ..Link::strange(State::Greeting(peer), cx.now) };
         let hello = Hello {
-            oldest: Version::OLDEST,
+            oldest: self.oldest,
             newest: self.newest,
             cluster: Some(self.cluster),
             who: Who::Node(self.node),
@@ -337,9 +375,8 @@ impl Links {
         };
         link.heard = cx.now;
         let state = link.state;
-        let message = Message::decode(&frame.head).and_then(|message| message.within(link.version));
-        let message = match message {
-            Ok(message) => message,
+        let (message, payload) = match link.open(frame) {
+            Ok(opened) => opened,
             Err(error) => return self.refuse(cx, conn, &error.to_string(), events),
         };
         match (state, message) {
@@ -358,7 +395,7 @@ impl Links {
             (_, Message::Ping) => self.send(cx, conn, &Message::Pong),
             (_, Message::Pong) => {}
             (state, message) => match origin(state, conn, &message) {
-                Some(origin) => events.push(LinkEvent::Message(origin, message, frame.payload)),
+                Some(origin) => events.push(LinkEvent::Message(origin, message, payload)),
                 None => self.refuse(cx, conn, "it may not send such a message", events),
             },
         }
@@ -395,8 +432,7 @@ impl Links {
     }
 
     fn is_quiet(&self, now: Time, link: &Link) -> bool {
-        let greeted = matches!(link.state, State::Ours(_) | State::Node | State::Client(_));
-        greeted && now.since(link.heard.min(link.sent)) >= self.config.ping_after
+        link.is_greeted() && now.since(link.heard.min(link.sent)) >= self.config.ping_after
     }
 
     fn redial(&mut self, cx: &mut Context<'_>) {

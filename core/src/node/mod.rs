@@ -24,6 +24,7 @@ mod tasks;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +33,7 @@ use crate::id::{Member, NodeId, PartitionId, StorageId};
 use crate::io::{Address, ConnectionId, Context, Effect, Input, Level, Ticket, Tickets};
 use crate::journal::Place;
 use crate::membership::{Agent, AgentConfig, Control};
-use crate::partition::server::PartitionServer;
+use crate::partition::server::{PartitionConfig, PartitionServer};
 use crate::storage::Storage;
 use crate::time::{Random, Time};
 use crate::wire::{ClusterView, Version};
@@ -43,6 +44,9 @@ use operators::Operators;
 pub use recovered::Recovered;
 use tasks::Task;
 use timers::{Alarm, Timers};
+
+/// For how many tasks there is room between turns; what a burst took beside is given back.
+const KEPT_TASKS: usize = 256;
 
 /// One process of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +66,9 @@ struct Body {
     former: Coordinator,
     agent: Agent,
     links: Links,
-    partitions: BTreeMap<PartitionId, PartitionServer>,
+    partitions: BTreeMap<PartitionId, Box<PartitionServer>>,
+    /// How they are served, for all of them.
+    serving: Arc<PartitionConfig>,
     /// Partitions whose outputs of this turn, or whose deadline, may have changed.
     touched: BTreeSet<PartitionId>,
     /// Clients that are told when the cluster changes.
@@ -75,6 +81,8 @@ struct Body {
     replaced: BTreeSet<(PartitionId, Member)>,
     timers: Timers,
     tasks: VecDeque<Task>,
+    /// The cluster is another than when this node last looked whom to connect to and what to serve.
+    is_directory_stale: bool,
     started: bool,
     stopped: bool,
 }
@@ -123,6 +131,7 @@ impl Node {
             agent,
             links,
             partitions: BTreeMap::new(),
+            serving: Arc::new(config.partition.clone()),
             touched: BTreeSet::new(),
             watchers: BTreeSet::new(),
             told: ClusterView::default(),
@@ -130,6 +139,7 @@ impl Node {
             replaced: BTreeSet::new(),
             timers: Timers::default(),
             tasks: VecDeque::new(),
+            is_directory_stale: false,
             started: false,
             stopped: false,
             config,
@@ -284,24 +294,26 @@ impl Body {
             self.storage.enroll(cx);
         }
         if self.storage.is_used() {
-            let (mut out, mut events) = (Vec::new(), Vec::new());
-            self.agent.use_disk(cx, &mut out, &mut events);
-            self.tell_coordinator(cx, out);
-            self.hear_agent(events);
+            self.agent.use_disk();
         }
     }
 
     /// Sends what was held back to be batched, and says when to wake.
     fn on_end_of_turn(&mut self, cx: &mut Context<'_>) {
         self.register_use(cx);
+        self.settle(cx);
         let touched: Vec<_> = self.touched.iter().copied().collect();
         for partition in &touched {
             self.with_partition(cx, *partition, PartitionServer::flush);
         }
         self.run_tasks(cx);
+        self.settle(cx);
         for partition in std::mem::take(&mut self.touched) {
-            let deadline = self.partitions.get(&partition).and_then(PartitionServer::deadline);
+            let deadline = self.partitions.get(&partition).and_then(|server| server.deadline());
             self.timers.set(Alarm::Partition(partition), deadline);
+        }
+        if self.tasks.is_empty() {
+            self.tasks.shrink_to(KEPT_TASKS);
         }
         self.timers.set(Alarm::Links, self.links.deadline());
         self.timers.set(Alarm::Agent, self.agent.deadline());

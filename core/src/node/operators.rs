@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Body;
 use crate::io::{ConnectionId, Context};
-use crate::membership::{Edit, EditId, edits_of};
-use crate::time::Time;
-use crate::wire::{Message, OperatorRefusal, OperatorRequest, ServerReply};
+use crate::membership::{Cluster, Edit, EditId, edits_of};
+use crate::wire::{OperatorRefusal, OperatorRequest, ServerReply};
 
 /// How long the coordinator may take to record what an operator wants, or the next part of it.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,7 +64,8 @@ impl Body {
         call: u64,
         request: OperatorRequest,
     ) {
-        match edits_of(self.agent.directory(), request) {
+        let edits = self.check_versions(&request);
+        match edits.and_then(|()| edits_of(self.agent.directory(), request)) {
             Ok(steps) => {
                 self.operators.wishes.insert((conn, call), Wish::new(steps));
                 self.go_on(cx, (conn, call));
@@ -74,18 +74,15 @@ impl Body {
         }
     }
 
-    /// Has the agent record something. Its end is told later, even if it is known at once.
-    pub(super) fn edit(
-        &mut self,
-        cx: &mut Context<'_>,
-        edit: Edit,
-        deadline: Option<Time>,
-    ) -> Result<EditId, OperatorRefusal> {
-        let (mut out, mut events) = (Vec::new(), Vec::new());
-        let id = self.agent.edit(cx, edit, deadline, &mut out, &mut events)?;
-        self.tell_coordinator(cx, out);
-        self.hear_agent(events);
-        Ok(id)
+    /// Whether everyone here can be told of as many partitions as there would be.
+    fn check_versions(&self, request: &OperatorRequest) -> Result<(), OperatorRefusal> {
+        let Some(count) = request.partitions() else { return Ok(()) };
+        let (needed, newest) = (Cluster::needs(count), self.config.newest);
+        let spoken = self.links.oldest_agreed().map_or(newest, |oldest| oldest.min(newest));
+        match spoken < needed {
+            true => Err(OperatorRefusal::TooOld { count, needed, spoken }),
+            false => Ok(()),
+        }
     }
 
     /// An edit has ended: whoever waits for it goes on, or is told.
@@ -117,7 +114,7 @@ impl Body {
                 return self.end_wish(cx, asked, Ok(()));
             }
             let Some(edit) = wish.next() else { return };
-            match self.edit(cx, edit, Some(cx.now + RECORD_TIMEOUT)) {
+            match self.agent.edit(edit, Some(cx.now + RECORD_TIMEOUT)) {
                 Ok(edit) => {
                     self.operators.edits.insert(edit, asked);
                     if let Some(wish) = self.operators.wishes.get_mut(&asked) {
@@ -146,7 +143,7 @@ impl Body {
         (conn, call): Asked,
         result: Result<(), OperatorRefusal>,
     ) {
-        let reply = ServerReply::Operated { call, result };
-        self.links.send(cx, conn, &Message::Server(reply));
+        let reply = self.in_words_of(conn, ServerReply::Operated { call, result });
+        self.links.send(cx, conn, &reply);
     }
 }

@@ -11,8 +11,8 @@ use crate::membership::AgentEvent;
 use crate::partition::server::{Outputs, PartitionOutput, PartitionServer};
 use crate::storage::StorageReply;
 use crate::wire::{
-    AppendRefusal, FromCoordinator, FromReplica, Message, ServerReply, ToCoordinator, ToReplica,
-    Version,
+    AppendRefusal, FromCoordinator, FromReplica, Message, OperatorRefusal, ServerReply,
+    ToCoordinator, ToReplica, Version,
 };
 
 /// Something to deliver within the step.
@@ -61,14 +61,28 @@ impl Body {
                     self.answer_coordinator(cx, replies);
                 }
                 Task::FromCoordinator(message) => {
-                    let (mut out, mut events) = (Vec::new(), Vec::new());
-                    self.agent.on_message(cx, message, &mut out, &mut events);
-                    self.tell_coordinator(cx, out);
+                    let mut events = Vec::new();
+                    self.agent.on_message(cx, message, &mut events);
                     self.hear_agent(events);
                 }
                 Task::Agent(event) => self.on_agent(cx, event),
                 Task::Partition(partition, output) => self.on_partition(cx, partition, output),
             }
+        }
+    }
+
+    /// Does what follows from all that is new of the cluster, and asks the coordinator for what should
+    /// stand there.
+    pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
+        while self.is_directory_stale || self.agent.is_stirred() {
+            if std::mem::take(&mut self.is_directory_stale) {
+                self.on_directory(cx);
+            }
+            let (mut out, mut events) = (Vec::new(), Vec::new());
+            self.agent.settle(cx, &mut out, &mut events);
+            self.tell_coordinator(cx, out);
+            self.hear_agent(events);
+            self.run_tasks(cx);
         }
     }
 
@@ -112,9 +126,16 @@ impl Body {
     }
 
     /// A reply in the words of the version that the client speaks.
-    fn in_words_of(&self, conn: ConnectionId, reply: ServerReply) -> Message {
+    pub(super) fn in_words_of(&self, conn: ConnectionId, reply: ServerReply) -> Message {
         let message = Message::Server(reply);
         match message {
+            Message::Server(ServerReply::Operated { call, result: Err(ref refusal) })
+                if !self.links.takes(conn, &message) =>
+            {
+                let reason = refusal.to_string();
+                let result = Err(OperatorRefusal::Refused { reason });
+                Message::Server(ServerReply::Operated { call, result })
+            }
             Message::Server(ServerReply::AppendRefused {
                 partition, mount, first, last, ..
             }) if !self.links.takes(conn, &message) => {
@@ -253,7 +274,7 @@ impl Body {
 
     fn on_agent(&mut self, cx: &mut Context<'_>, event: AgentEvent) {
         match event {
-            AgentEvent::DirectoryChanged => self.on_directory(cx),
+            AgentEvent::DirectoryChanged => self.is_directory_stale = true,
             AgentEvent::Epoch { partition, epoch } => {
                 let Some(server) = self.partitions.get(&partition) else {
                     return;
@@ -289,12 +310,7 @@ impl Body {
                 self.links.send_with(cx, conn, &reply, payload);
             }
             PartitionOutput::Reach { node } => self.reach(cx, partition, node),
-            PartitionOutput::NeedEpoch { above } => {
-                let (mut out, mut events) = (Vec::new(), Vec::new());
-                self.agent.take_epoch(cx, partition, above, &mut out, &mut events);
-                self.tell_coordinator(cx, out);
-                self.hear_agent(events);
-            }
+            PartitionOutput::NeedEpoch { above } => self.agent.take_epoch(partition, above),
             PartitionOutput::ReadArchive { ticket, read } => {
                 cx.effects.push(Effect::ReadArchive { ticket, read });
             }

@@ -116,7 +116,9 @@ fn report_text(report: &Report) -> String {
 
 /// A frame's message, and how many bytes come along.
 fn frame_text(frame: &Frame) -> String {
-    let text = match Message::decode(&frame.head) {
+    let message = Message::decode(&frame.head);
+    let opened = message.and_then(|message| message.open(frame.payload.clone()));
+    let text = match opened.map(|(message, _)| message) {
         Ok(Message::ToReplica(ToReplica { partition, session, request, .. })) => {
             format!("{partition} {}: {}", short(&session), request_text(&request))
         }

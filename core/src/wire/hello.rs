@@ -23,10 +23,12 @@ impl Version {
     pub const OPERATIONS: Self = Self(3);
     /// Also what says that disks have no room, and partitions more than they may.
     pub const SPACE: Self = Self(4);
+    /// Also messages that are too long for a head, as clusters of very many partitions need them.
+    pub const LONG: Self = Self(5);
     /// The oldest version this program speaks.
     pub const OLDEST: Self = Self::FIRST;
     /// The newest.
-    pub const NEWEST: Self = Self::SPACE;
+    pub const NEWEST: Self = Self::LONG;
 
     /// Whether this program speaks it.
     pub fn is_spoken(self) -> bool {
@@ -116,15 +118,15 @@ pub enum Refusal {
     Access(AccessRefusal),
 }
 
-/// The version that the dialler and a node that speaks up to `newest` talk in: the newest that both
-/// know.
+/// The version that the dialler and a node that speaks `oldest` to `newest` talk in: the newest that
+/// both know.
 ///
 /// # Errors
 /// [`Refusal::Version`] when there is none.
-pub fn agree(hello: &Hello, newest: Version) -> Result<Version, Refusal> {
+pub fn agree(hello: &Hello, oldest: Version, newest: Version) -> Result<Version, Refusal> {
     let version = hello.newest.min(newest);
-    if version < hello.oldest || version < Version::OLDEST {
-        return Err(Refusal::Version { oldest: Version::OLDEST, newest });
+    if version < hello.oldest || version < oldest {
+        return Err(Refusal::Version { oldest, newest });
     }
     Ok(version)
 }
@@ -141,7 +143,8 @@ mod tests {
             cluster: None,
             who: Who::Node(NodeId(1)),
         };
-        let agreed = |(oldest, newest), own| agree(&hello(oldest, newest), Version(own));
+        let agreed =
+            |(oldest, newest), own| agree(&hello(oldest, newest), Version::OLDEST, Version(own));
         assert_eq!(agreed((1, 1), 2), Ok(Version(1)));
         assert_eq!(agreed((1, 2), 1), Ok(Version(1)));
         assert_eq!(agreed((1, 2), 2), Ok(Version(2)));
@@ -150,6 +153,10 @@ mod tests {
         assert_eq!(agreed((2, 2), 1), refused(1));
         assert_eq!(agreed((3, 9), 2), refused(2));
         assert_eq!(agreed((0, 0), 2), refused(2));
+        let (oldest, newest) = (Version(2), Version(2));
+        let refused = Err(Refusal::Version { oldest, newest });
+        assert_eq!(agree(&hello(1, 1), oldest, newest), refused);
+        assert_eq!(agree(&hello(1, 2), oldest, newest), Ok(Version(2)));
     }
 
     #[test]
@@ -158,7 +165,8 @@ mod tests {
         assert_eq!(Version::try_from(2), Ok(Version::UPKEEP));
         assert_eq!(Version::try_from(3), Ok(Version::OPERATIONS));
         assert_eq!(Version::try_from(4), Ok(Version::SPACE));
-        for number in [0, 5, u16::MAX] {
+        assert_eq!(Version::try_from(5), Ok(Version::LONG));
+        for number in [0, 6, u16::MAX] {
             assert_eq!(Version::try_from(number), Err(Unspoken(Version(number))));
         }
     }

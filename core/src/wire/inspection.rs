@@ -1,8 +1,8 @@
 //! What one node tells an operator's tools: the cluster's record as it knows it, and the replicas
 //! that it keeps.
 //!
-//! Of as many partitions and replicas as there may be, and more than a hundred nodes, it fits the
-//! head of one frame.
+//! Of as many partitions and replicas as there may be, and more than a hundred nodes, it fits one
+//! long message.
 
 use std::collections::BTreeSet;
 
@@ -99,67 +99,4 @@ pub struct ReplicaInspection {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::id::{Epoch, MAX_MEMBERS, TransactionId};
-    use crate::limits::Limits;
-    use crate::membership::{MAX_LOCALITY_NAME, MAX_PARTITIONS};
-    use crate::wire::{Message, ServerReply};
-
-    const NODES: u32 = 128;
-    const MANY: u64 = 1 << 40;
-
-    fn replica(partition: PartitionId) -> ReplicaInspection {
-        let session = SessionId { epoch: Epoch(MANY), server: NodeId(u32::MAX), nonce: u64::MAX };
-        let member = Member { node: NodeId(u32::MAX), storage: StorageId(u64::MAX) };
-        let mark = TransactionId(MANY).mark();
-        ReplicaInspection {
-            partition,
-            creation: CreationId(u64::MAX),
-            promise: Some(session),
-            normal: Some(session),
-            start: mark,
-            last: mark,
-            low_water: mark,
-            version: SetVersion(MANY),
-            members: ReplicaSet(vec![member; MAX_MEMBERS]),
-            damaged: MANY,
-        }
-    }
-
-    fn registration(node: NodeId) -> NodeRegistration {
-        let name = "n".repeat(MAX_LOCALITY_NAME);
-        let (region, zone, capacity) = (Some(name.clone()), Some(name.clone()), Some(u64::MAX));
-        NodeRegistration {
-            node,
-            address: Some(Address(name)),
-            live: true,
-            server: true,
-            storage: Some(StorageId(u64::MAX)),
-            used: true,
-            locality: Locality { region, zone, capacity },
-            operations: Operations::default(),
-            preferred: (0..MAX_PARTITIONS / 8).map(PartitionId).collect(),
-        }
-    }
-
-    #[test]
-    fn the_largest_cluster_fits_one_frame() {
-        let partitions = || (0..MAX_PARTITIONS).map(PartitionId);
-        let inspection = NodeInspection {
-            node: NodeId(u32::MAX),
-            storage: Some(StorageId(u64::MAX)),
-            suspect: false,
-            coordinator: true,
-            cluster: Some(Cluster { partitions: MAX_PARTITIONS, replicas: 7 }),
-            controller: Some(NodeId(u32::MAX)),
-            nodes: (0..NODES).map(NodeId).map(registration).collect(),
-            regions: partitions().map(|one| (one, "r".repeat(MAX_LOCALITY_NAME))).collect(),
-            generations: partitions().map(|one| (one, Generation(MANY))).collect(),
-            replicas: partitions().map(replica).collect(),
-        };
-        let reply = ServerReply::Inspected { call: u64::MAX, inspection };
-        let head = Message::Server(reply).frame().head;
-        assert!(head.len() <= Limits::default().frame_head as usize, "{} bytes", head.len());
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! What goes over a connection: frames, the hello that opens it, and the messages.
 //!
-//! A frame is a small head (postcard) and a payload (records, never copied to be framed).
+//! A frame is a small head (postcard) and a payload (records, never copied to be framed). A message
+//! that is no small head, as whole clusters are told in, is a payload itself ([`Message::Long`]).
 //! Invariant: the messages of a version stay as they are. A new version adds messages, at the end
 //! of their kind, and [`Message::since`] says with which they came.
 
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::limits::Limits;
 pub use client::{
     AppendRefusal, ClientRequest, ClusterView, FeedMode, FetchRefusal, MountRefusal, NodeStatus,
     NodeView, PartitionStatus, PartitionView, ReplicaStatus, ServerReply,
@@ -52,6 +54,11 @@ pub enum Message {
     ToCoordinator(ToCoordinator),
     /// Coordinator to node.
     FromCoordinator(FromCoordinator),
+    /// A message that is too long for a head: it is the frame's payload.
+    Long {
+        /// The payload's CRC32C.
+        checksum: u32,
+    },
 }
 
 /// A frame's head is not a message of the agreed version.
@@ -65,6 +72,22 @@ pub enum MessageError {
         /// What postcard says.
         error: String,
     },
+    /// It is not what was sent.
+    #[error("long message of {bytes} bytes has checksum {found:08x}, computed {computed:08x}")]
+    Damaged {
+        /// How long it is.
+        bytes: usize,
+        /// As sent.
+        found: u32,
+        /// As computed.
+        computed: u32,
+    },
+    /// It is a long one, of a client that is no operator.
+    #[error("long message of {bytes} bytes from a client without the role admin")]
+    NotAdmin {
+        /// How long it is.
+        bytes: usize,
+    },
     /// It is one of a later version.
     #[error("message of protocol version {since}, where version {agreed} was agreed on")]
     TooNew {
@@ -75,7 +98,55 @@ pub enum MessageError {
     },
 }
 
+/// No frame of the agreed version takes a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("message of {bytes} bytes, where version {agreed} of the protocol takes {limit}")]
+pub struct TooLong {
+    /// How long it is.
+    pub bytes: usize,
+    /// The longest that there may be.
+    pub limit: u32,
+    /// The version of the connection.
+    pub agreed: Version,
+}
+
+/// The longest head that is sent to who takes [`Message::Long`], in bytes.
+const HEAD_BYTES: usize = 4 << 10;
+
 impl Message {
+    /// The message as a frame of the version agreed on.
+    ///
+    /// # Errors
+    /// When there is no such frame.
+    pub fn framed(&self, payload: Bytes, agreed: Version) -> Result<Frame, TooLong> {
+        let Limits { frame_head, frame_payload, .. } = Limits::default();
+        let frame = self.with(payload);
+        let bytes = frame.head.len();
+        let is_long = bytes > HEAD_BYTES && frame.payload.is_empty() && agreed >= Version::LONG;
+        let limit = if is_long { frame_payload } else { frame_head };
+        if bytes > limit as usize {
+            return Err(TooLong { bytes, limit, agreed });
+        }
+        match is_long {
+            true => Ok(Self::Long { checksum: crc32c::crc32c(&frame.head) }.with(frame.head)),
+            false => Ok(frame),
+        }
+    }
+
+    /// The message that came, and what came along, after [`Self::decode`] of a frame's head: a long one
+    /// is the frame's payload.
+    ///
+    /// # Errors
+    /// When the payload is damaged, or no message.
+    pub fn open(self, payload: Bytes) -> Result<(Self, Bytes), MessageError> {
+        let Self::Long { checksum: found } = self else { return Ok((self, payload)) };
+        let (bytes, computed) = (payload.len(), crc32c::crc32c(&payload));
+        if found != computed {
+            return Err(MessageError::Damaged { bytes, found, computed });
+        }
+        Ok((Self::decode(&payload)?, Bytes::new()))
+    }
+
     /// The message as a frame with a payload.
     pub fn with(&self, payload: Bytes) -> Frame {
         // Every message type serializes: they hold no maps of unknown length and no floats.
@@ -117,6 +188,7 @@ impl Message {
             | Self::Pong
             | Self::ToCoordinator(_)
             | Self::FromCoordinator(_) => Version::FIRST,
+            Self::Long { .. } => Version::LONG,
         }
     }
 
@@ -136,6 +208,42 @@ impl Message {
 mod tests {
     use super::*;
     use crate::id::NodeId;
+
+    /// A message of about so many bytes.
+    fn long(bytes: usize) -> Message {
+        let value = Some(vec![7; bytes].into());
+        let (request, key, expected, lease) = (1, "loads".to_owned(), None, None);
+        let set = ToCoordinator::CompareAndSet { request, key, expected, value, lease };
+        Message::ToCoordinator(set)
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_head_is_a_payload_where_that_is_known() {
+        let frame = long(64 << 10).framed(Bytes::new(), Version::SPACE).expect("it is a head");
+        assert_eq!(Message::decode(&frame.head), Ok(long(64 << 10)));
+        for (bytes, agreed) in [(2 << 20, Version::SPACE), (9 << 20, Version::LONG)] {
+            let error = long(bytes).framed(Bytes::new(), agreed).expect_err("it fits no frame");
+            assert_eq!(error.agreed, agreed);
+        }
+        let frame = long(2 << 20).framed(Bytes::new(), Version::LONG).expect("it is a payload");
+        let head = Message::decode(&frame.head).expect("a head");
+        assert_eq!(head.clone().open(frame.payload.clone()), Ok((long(2 << 20), Bytes::new())));
+        let short = frame.payload.slice(1..);
+        assert!(matches!(head.open(short), Err(MessageError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_short_message_is_a_head_in_every_version() {
+        let (message, payload) = (long(100), Bytes::from_static(b"records"));
+        for agreed in [Version::FIRST, Version::NEWEST] {
+            let frame = message.framed(payload.clone(), agreed).expect("it is short");
+            assert_eq!(frame, message.with(payload.clone()));
+            assert_eq!(
+                message.clone().open(payload.clone()),
+                Ok((message.clone(), payload.clone()))
+            );
+        }
+    }
 
     #[test]
     fn what_operates_a_cluster_is_kept_from_those_who_do_not_know_it() {

@@ -162,6 +162,17 @@ impl OperatorRequest {
         }
     }
 
+    /// How many partitions the cluster would have, if that would be another number.
+    pub fn partitions(&self) -> Option<u32> {
+        match self {
+            Self::AddPartitions { partitions } | Self::CreateCluster { partitions, .. } => {
+                Some(*partitions)
+            }
+            Self::RestoreCluster { partitions, .. } => u32::try_from(partitions.len()).ok(),
+            _ => None,
+        }
+    }
+
     /// The version of the protocol that has it.
     pub fn since(&self) -> Version {
         match self {

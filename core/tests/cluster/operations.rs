@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use waltz_core::id::{Generation, Mark, MountId, NodeId, PartitionId, TransactionId};
-use waltz_core::membership::{Cluster, PartitionMeta};
-use waltz_core::wire::{KnownPartition, NodeInspection, OperatorRefusal, OperatorRequest};
+use waltz_core::membership::{Cluster, MAX_SHORT_PARTITIONS, PartitionMeta};
+use waltz_core::wire::{KnownPartition, NodeInspection, OperatorRefusal, OperatorRequest, Version};
 
 use crate::operators::run_until_settled;
 use crate::rig::{Mounted, Rig};
@@ -62,6 +62,39 @@ fn a_cluster_grows_under_a_client() {
         .map(|status| (status.partition, status.open))
         .collect();
     assert_eq!(served, (0..5).map(|partition| (PartitionId(partition), true)).collect());
+}
+
+/// More partitions than fit a frame's head take a version of the protocol that has longer messages.
+#[test]
+fn a_cluster_grows_far_once_everyone_can_be_told() {
+    let partitions = MAX_SHORT_PARTITIONS + 1;
+    let add = || OperatorRequest::AddPartitions { partitions };
+    let mut rig = Rig::with(2, 1, |config| {
+        if config.node == NodeId(2) {
+            config.newest = Version::SPACE;
+        }
+    });
+    let client = Mounted::new(&mut rig);
+    let (needed, spoken) = (Version::LONG, Version::SPACE);
+    let too_old = Err(OperatorRefusal::TooOld { count: partitions, needed, spoken });
+    assert_eq!(rig.operate(0, add()), too_old);
+    rig.kill(1);
+    rig.upgrade(1);
+    rig.boot(1, 1);
+    rig.run(Duration::from_secs(5));
+    assert_eq!(rig.operate(0, add()), Ok(()));
+    rig.run(Duration::from_secs(5));
+    client.grow(&mut rig, 0, 10);
+    let served: Vec<_> = (0..2).flat_map(|index| rig.status(index).partitions).collect();
+    assert_eq!(served.iter().filter(|status| status.open).count(), partitions as usize);
+    assert_eq!(rig.inspect(1).generations.len(), partitions as usize);
+    // A node of the former release can't be told any more.
+    rig.kill(1);
+    rig.hold_back(1, Version::SPACE);
+    rig.boot(1, 1);
+    rig.run(Duration::from_secs(5));
+    let refused = "no common protocol version: this node speaks 5 to 5";
+    assert!(rig.reports.iter().any(|report| report.contains(refused)), "{:?}", rig.reports.last());
 }
 
 /// The coordinator's node is lost with its disk. From what the others keep an operator gives the

@@ -122,6 +122,11 @@ impl Rig {
         self.hosts[index].config.newest = Version::NEWEST;
     }
 
+    /// A node speaks no newer version of the protocol than this when it is booted next.
+    pub(crate) fn hold_back(&mut self, index: usize, newest: Version) {
+        self.hosts[index].config.newest = newest;
+    }
+
     /// Kills a node: nobody hears of it again, until it is booted.
     pub(crate) fn kill(&mut self, index: usize) {
         let host = &mut self.hosts[index];
@@ -269,8 +274,10 @@ impl Rig {
             }
             (End::Client(_), End::Client(_)) => unreachable!("clients don't meet"),
             (End::Client(_), End::Node(index, conn)) => {
-                match Message::decode(&frame.head).unwrap() {
-                    Message::Server(reply) => self.heard.push((reply, frame.payload)),
+                let head = Message::decode(&frame.head).unwrap();
+                let (message, payload) = head.open(frame.payload).unwrap();
+                match message {
+                    Message::Server(reply) => self.heard.push((reply, payload)),
                     Message::Welcome(_) => {}
                     Message::Ping => {
                         let frame = Message::Pong.frame();

@@ -60,7 +60,9 @@ pub(super) fn of_entry(entry: &EntryHead) -> Mention {
 
 /// A frame in words, and what it is about.
 pub(super) fn of_frame(frame: &Frame) -> (String, Mention) {
-    let Ok(message) = Message::decode(&frame.head) else {
+    let message = Message::decode(&frame.head);
+    let opened = message.and_then(|message| message.open(frame.payload.clone()));
+    let Ok((message, payload)) = opened else {
         let (head, payload) = (frame.head.len(), frame.payload.len());
         return (format!("a frame of {head} and {payload} bytes"), Mention::default());
     };
@@ -75,7 +77,7 @@ pub(super) fn of_frame(frame: &Frame) -> (String, Mention) {
         Message::Server(reply) => (format!("{reply:?}"), of_server(reply)),
         other => (format!("{other:?}"), Mention::default()),
     };
-    mention.appended = attempts(&frame.payload);
+    mention.appended = attempts(&payload);
     let attempts: String = mention.appended.iter().map(|attempt| format!(" {attempt}")).collect();
     (text + &attempts, mention)
 }

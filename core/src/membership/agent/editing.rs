@@ -13,16 +13,9 @@ impl Agent {
     ///
     /// # Errors
     /// When too many changes wait already.
-    pub fn edit(
-        &mut self,
-        cx: &mut Context<'_>,
-        edit: Edit,
-        deadline: Option<Time>,
-        out: &mut Vec<ToCoordinator>,
-        events: &mut Vec<AgentEvent>,
-    ) -> Result<EditId, OperatorRefusal> {
+    pub fn edit(&mut self, edit: Edit, deadline: Option<Time>) -> Result<EditId, OperatorRefusal> {
         let id = self.edits.add(edit, deadline)?;
-        self.reconcile(cx, out, events);
+        self.is_stirred = true;
         Ok(id)
     }
 
@@ -34,7 +27,7 @@ impl Agent {
         events: &mut Vec<AgentEvent>,
     ) {
         cx.report(Level::Error, None, format!("the coordinator refused a request: {reason}"));
-        let Some(pending) = request.and_then(|request| self.pending.remove(&request)) else {
+        let Some(pending) = request.and_then(|request| self.under_way.end(request)) else {
             return;
         };
         self.paused.insert(pending.write.name(), cx.now + RETRY);
@@ -64,7 +57,7 @@ impl Agent {
         out: &mut Vec<ToCoordinator>,
         events: &mut Vec<AgentEvent>,
     ) {
-        let is_known = !self.is_under_way(name) && self.mirror.is_readable(name);
+        let is_known = !self.under_way.has(name) && self.mirror.is_readable(name);
         if !is_known {
             return;
         }

@@ -5,8 +5,13 @@
 //! for by compare-and-set. Nothing is remembered of a connection that ended: on the next one the
 //! comparison starts over from a fresh snapshot, and a change that was made although its answer
 //! was lost is seen there.
+//!
+//! The comparison is made at the end of a turn ([`Agent::settle`]), once for all that came: what it
+//! costs grows with the cluster. The controller plans anew only when something that it decides by
+//! has changed.
 
 mod editing;
+mod pending;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::coordinator::{Key, LeaseId, Revision, Versioned};
+use crate::coordinator::{Key, LeaseId, Versioned};
 use crate::id::{Epoch, Generation, NodeId, PartitionId, StorageId};
 use crate::io::{Address, Context, Level};
 use crate::membership::controller::Controller;
@@ -23,12 +28,17 @@ use crate::membership::mirror::Mirror;
 use crate::membership::{Assignment, Control, Directory, EditId, Fact, Locality, Name};
 use crate::time::{Random, Time};
 use crate::wire::{FromCoordinator, OperatorRefusal, ToCoordinator};
+use pending::{Pending, UnderWay};
 
 /// How long a node's lease lives without being prolonged, unless configured.
 pub const LEASE_TTL: Duration = Duration::from_secs(3);
 
 /// How long what was refused is let be.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// How many epochs, and how many wishes of the controller, are asked for at once: a node that begins to
+/// serve many partitions goes on with others meanwhile.
+const AT_ONCE: usize = 256;
 
 /// What an agent says of its node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,15 +100,6 @@ pub enum AgentEvent {
     },
 }
 
-/// A request whose answer has not come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Pending {
-    write: Write,
-    expected: Option<Revision>,
-    /// The edits that are made by this.
-    edits: Vec<EditId>,
-}
-
 /// How far the connection to the coordinator is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Link {
@@ -117,8 +118,7 @@ pub struct Agent {
     lease: LeaseId,
     link: Link,
     keep_alive_at: Time,
-    last_request: u64,
-    pending: BTreeMap<u64, Pending>,
+    under_way: UnderWay,
     /// Names that are let be until a time.
     paused: BTreeMap<Name, Time>,
     /// Whether this life's registration stood.
@@ -130,6 +130,10 @@ pub struct Agent {
     taken: BTreeMap<PartitionId, Epoch>,
     edits: Edits,
     controller: Option<Controller>,
+    /// Something may have to be asked for.
+    is_stirred: bool,
+    /// What the controller decides by may be another than when it planned last.
+    is_plan_stale: bool,
 }
 
 impl Agent {
@@ -140,8 +144,7 @@ impl Agent {
             lease: LeaseId(random.bits()),
             link: Link::Down,
             keep_alive_at: Time::ZERO,
-            last_request: 0,
-            pending: BTreeMap::new(),
+            under_way: UnderWay::default(),
             paused: BTreeMap::new(),
             registered: false,
             mirror: Mirror::default(),
@@ -153,6 +156,8 @@ impl Agent {
                 Control::Alone(bootstrap) => Some(Controller::new(Some(bootstrap))),
                 Control::Elected { bootstrap } => Some(Controller::new(bootstrap)),
             },
+            is_stirred: false,
+            is_plan_stale: false,
             config,
         }
     }
@@ -200,7 +205,6 @@ impl Agent {
         &mut self,
         cx: &mut Context<'_>,
         message: FromCoordinator,
-        out: &mut Vec<ToCoordinator>,
         events: &mut Vec<AgentEvent>,
     ) {
         if matches!(self.link, Link::Down | Link::Released) {
@@ -227,7 +231,7 @@ impl Agent {
                 return self.forget_connection();
             }
         }
-        self.reconcile(cx, out, events);
+        self.is_stirred = true;
     }
 
     /// Keeps the lease alive, tries again what had to wait, and gives up edits whose time is over.
@@ -244,7 +248,27 @@ impl Agent {
         if self.keep_alive_at <= cx.now {
             self.keep_alive(cx, out);
         }
-        self.reconcile(cx, out, events);
+        let settles_at = self.controller.as_ref().and_then(Controller::deadline);
+        self.is_plan_stale |= settles_at.is_some_and(|settles_at| settles_at <= cx.now);
+        self.is_stirred = true;
+    }
+
+    /// Asks for everything that should stand in the coordinator and does not, if something has
+    /// changed since that was done last; called at the end of each turn, until it stirs no more.
+    pub fn settle(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<ToCoordinator>,
+        events: &mut Vec<AgentEvent>,
+    ) {
+        if std::mem::take(&mut self.is_stirred) {
+            self.reconcile(cx, out, events);
+        }
+    }
+
+    /// Whether [`Self::settle`] has anything to do.
+    pub fn is_stirred(&self) -> bool {
+        self.is_stirred
     }
 
     /// When the timer is due.
@@ -254,7 +278,7 @@ impl Agent {
             return gives_up_at;
         }
         // A plan that is under way is answered first: until then its deadline asks for nothing.
-        let plans = self.controls() && !self.is_planning();
+        let plans = self.controls() && !self.under_way.is_planning();
         let controller = self.controller.as_ref().filter(|_| plans);
         let settles_at = controller.and_then(Controller::deadline);
         let waits = self.paused.values().copied().chain(settles_at);
@@ -265,29 +289,15 @@ impl Agent {
     /// Asks for an epoch above `above` and above every one handed out before in the partition.
     /// Asking again before [`AgentEvent::Epoch`] comes only raises the bar. It outlives the
     /// connection: without a coordinator it waits for one.
-    pub fn take_epoch(
-        &mut self,
-        cx: &mut Context<'_>,
-        partition: PartitionId,
-        above: Option<Epoch>,
-        out: &mut Vec<ToCoordinator>,
-        events: &mut Vec<AgentEvent>,
-    ) {
+    pub fn take_epoch(&mut self, partition: PartitionId, above: Option<Epoch>) {
         let wanted = self.wanted.entry(partition).or_default();
         *wanted = (*wanted).max(above);
-        self.reconcile(cx, out, events);
+        self.is_stirred = true;
     }
 
     /// There are replicas on this node's disk from now on.
-    pub fn use_disk(
-        &mut self,
-        cx: &mut Context<'_>,
-        out: &mut Vec<ToCoordinator>,
-        events: &mut Vec<AgentEvent>,
-    ) {
-        if !std::mem::replace(&mut self.config.used, true) {
-            self.reconcile(cx, out, events);
-        }
+    pub fn use_disk(&mut self) {
+        self.is_stirred |= !std::mem::replace(&mut self.config.used, true);
     }
 
     /// Gives the lease back: a clean stop. Others learn at once that this node is gone.
@@ -299,7 +309,7 @@ impl Agent {
 
     fn forget_connection(&mut self) {
         self.link = Link::Down;
-        self.pending.clear();
+        self.under_way.clear();
         self.paused.clear();
     }
 
@@ -310,7 +320,7 @@ impl Agent {
     }
 
     fn on_set(&mut self, request: u64, events: &mut Vec<AgentEvent>) {
-        let Some(pending) = self.pending.remove(&request) else { return };
+        let Some(pending) = self.under_way.end(request) else { return };
         match pending.write {
             Write::Set(Fact::Node(..)) => self.registered = true,
             // One that an operator restored was not taken by this node.
@@ -341,7 +351,7 @@ impl Agent {
         current: Option<Versioned>,
         events: &mut Vec<AgentEvent>,
     ) {
-        let Some(Pending { write, expected, .. }) = self.pending.remove(&request) else { return };
+        let Some(Pending { write, expected, .. }) = self.under_way.end(request) else { return };
         let name = write.name();
         if current.as_ref().map(|versioned| versioned.revision) == expected {
             // As expected, and still a conflict: the lease is not alive. The next attempt starts
@@ -361,6 +371,7 @@ impl Agent {
         let former = self.mirror.directory.clone();
         self.mirror.reset(cx, entries);
         self.link = Link::Synced;
+        self.is_plan_stale = true;
         for (&partition, &assignment) in &self.mirror.directory.assignments {
             if former.assignments.get(&partition) != Some(&assignment) {
                 events.push(assigned(partition, assignment));
@@ -394,6 +405,7 @@ impl Agent {
         {
             events.push(assigned(partition, assignment));
         }
+        self.is_plan_stale |= Controller::heeds(name);
         match name {
             Name::Epoch(_)
             | Name::Controller
@@ -422,22 +434,25 @@ impl Agent {
         out: &mut Vec<ToCoordinator>,
         events: &mut Vec<AgentEvent>,
     ) {
+        let paused = self.paused.len();
         self.paused.retain(|_, until| *until > cx.now);
+        self.is_plan_stale |= self.paused.len() < paused;
         if self.link != Link::Synced {
             return;
         }
-        let wanted = self.wanted_registration().into_iter().chain(self.wanted_epochs());
-        for fact in wanted.chain(self.wanted_control()) {
+        let wanted = self.wanted_registration().into_iter().chain(self.wanted_control());
+        for fact in wanted.chain(self.wanted_epochs()) {
             self.propose(cx, Write::Set(fact), Vec::new(), out);
         }
         for name in self.edits.names() {
             self.propose_edits(cx, name, out, events);
         }
-        let plans = self.controls() && !self.is_planning();
+        let plans = self.controls() && !self.under_way.is_planning();
         if let Some(controller) = &mut self.controller
             && plans
+            && std::mem::take(&mut self.is_plan_stale)
         {
-            for fact in controller.plan(cx, &self.mirror) {
+            for fact in controller.plan(cx, &self.mirror).into_iter().take(AT_ONCE) {
                 self.propose(cx, Write::Set(fact), Vec::new(), out);
             }
         }
@@ -453,15 +468,6 @@ impl Agent {
         }
     }
 
-    fn is_under_way(&self, name: Name) -> bool {
-        self.pending.values().any(|pending| pending.write.name() == name)
-    }
-
-    /// Whether something the controller asked for is not answered.
-    fn is_planning(&self) -> bool {
-        self.pending.values().any(|pending| Controller::owns(pending.write.name()))
-    }
-
     /// Asks for a change unless one of the same key is under way, paused or unsafe.
     fn propose(
         &mut self,
@@ -471,7 +477,7 @@ impl Agent {
         out: &mut Vec<ToCoordinator>,
     ) {
         let name = write.name();
-        if self.is_under_way(name)
+        if self.under_way.has(name)
             || self.paused.contains_key(&name)
             || !self.mirror.is_readable(name)
         {
@@ -486,10 +492,9 @@ impl Agent {
             Write::Set(fact) => Some(fact.value()),
             Write::Delete(_) => None,
         };
-        self.last_request += 1;
-        let (request, expected) = (self.last_request, self.mirror.revision(name));
+        let expected = self.mirror.revision(name);
+        let request = self.under_way.add(Pending { write, expected, edits });
         out.push(ToCoordinator::CompareAndSet { request, key: name.key(), expected, value, lease });
-        self.pending.insert(request, Pending { write, expected, edits });
     }
 }
 

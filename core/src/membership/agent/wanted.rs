@@ -1,7 +1,7 @@
 //! What an agent wants to stand in the coordinator for its own node: registration, epochs, and the
 //! controller's key.
 
-use super::Agent;
+use super::{AT_ONCE, Agent};
 use crate::id::{Epoch, PartitionId};
 use crate::io::{Context, Level};
 use crate::membership::{AgentConfig, Control, Fact, Name, NodeRecord, StorageRecord};
@@ -60,6 +60,7 @@ impl Agent {
         stands.then_some(Fact::Controller(self.config.node))
     }
 
+    /// The epochs to ask for now: as many as there is room for.
     pub(super) fn wanted_epochs(&self) -> Vec<Fact> {
         let next = |(&partition, &above): (&PartitionId, &Option<Epoch>)| {
             let taken = self.taken.get(&partition).copied();
@@ -68,6 +69,9 @@ impl Agent {
             let next = last.map_or(Some(1), |last| last.0.checked_add(1))?;
             Some(Fact::Epoch(partition, Epoch(next)))
         };
-        self.wanted.iter().filter_map(next).collect()
+        let asked = |partition: &PartitionId| self.under_way.has(Name::Epoch(*partition));
+        let rest = self.wanted.iter().filter(|(partition, _)| !asked(partition));
+        let room = AT_ONCE.saturating_sub(self.under_way.count());
+        rest.filter_map(next).take(room).collect()
     }
 }

@@ -87,7 +87,7 @@ fn a_cluster_bootstraps_once_its_storages_are_there() {
 #[test]
 fn impossible_clusters_are_refused() {
     assert_eq!(ControllerConfig::new(0, 3, 3), Err(ControllerConfigError::Partitions(0)));
-    assert_eq!(ControllerConfig::new(2049, 3, 3), Err(ControllerConfigError::Partitions(2049)));
+    assert_eq!(ControllerConfig::new(10_241, 3, 3), Err(ControllerConfigError::Partitions(10_241)));
     assert_eq!(ControllerConfig::new(4, 0, 3), Err(ControllerConfigError::Replicas(0)));
     assert_eq!(ControllerConfig::new(4, 8, 3), Err(ControllerConfigError::Replicas(8)));
 }

@@ -293,7 +293,7 @@ impl Network {
     /// There are replicas on a node's disk from now on, in later lives, too.
     pub(super) fn use_disk(&mut self, node: NodeId) {
         self.peer(node).config.used = true;
-        self.act(node, |agent, cx, out, events| agent.use_disk(cx, out, events));
+        self.act(node, |agent, _, _, _| agent.use_disk());
     }
 
     pub(super) fn take_epoch(
@@ -302,16 +302,12 @@ impl Network {
         partition: PartitionId,
         above: Option<Epoch>,
     ) {
-        self.act(node, |agent, cx, out, events| {
-            agent.take_epoch(cx, partition, above, out, events);
-        });
+        self.act(node, |agent, _, _, _| agent.take_epoch(partition, above));
     }
 
     pub(super) fn edit(&mut self, node: NodeId, edit: Edit, deadline: Option<Time>) -> EditId {
         let mut id = None;
-        self.act(node, |agent, cx, out, events| {
-            id = agent.edit(cx, edit, deadline, out, events).ok();
-        });
+        self.act(node, |agent, _, _, _| id = agent.edit(edit, deadline).ok());
         id.expect("there is room for an edit")
     }
 
@@ -408,7 +404,7 @@ impl Network {
                 .get_mut(&caller)
                 .and_then(|wire| wire.down.pop_front_if(|(due, _)| *due <= self.now))
             {
-                self.act(node, |agent, cx, out, events| agent.on_message(cx, message, out, events));
+                self.act(node, |agent, cx, _, events| agent.on_message(cx, message, events));
             }
         }
     }
@@ -453,7 +449,7 @@ impl Network {
         }
     }
 
-    /// Lets an agent do something.
+    /// Lets an agent do something, and what follows from it: a turn.
     fn act(
         &mut self,
         node: NodeId,
@@ -468,7 +464,9 @@ impl Network {
             tickets: &mut tickets,
             effects: &mut effects,
         };
-        act(agent.expect("the node is up"), &mut cx, &mut out, &mut events);
+        let agent = agent.expect("the node is up");
+        act(agent, &mut cx, &mut out, &mut events);
+        agent.settle(&mut cx, &mut out, &mut events);
         for effect in effects {
             match effect {
                 Effect::Report(report) => self.reports.push(report.text),

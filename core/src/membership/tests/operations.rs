@@ -118,8 +118,8 @@ fn partitions_are_added_and_never_told_before_all_are_there() {
     let add = |partitions| OperatorRequest::AddPartitions { partitions };
     let no_more = |count| OperatorRefusal::NotMorePartitions { count, now: PARTITIONS };
     assert_eq!(operate(&mut network, 2, add(PARTITIONS)), Err(no_more(PARTITIONS)));
-    let too_many = OperatorRefusal::PartitionCount { count: 2049, most: 2048 };
-    assert_eq!(operate(&mut network, 2, add(2049)), Err(too_many));
+    let too_many = OperatorRefusal::PartitionCount { count: 10_241, most: 10_240 };
+    assert_eq!(operate(&mut network, 2, add(10_241)), Err(too_many));
     let before = network.agent(HOST).directory().clone();
     let edits = edits_of(&before, add(40)).expect("there may be 40");
     network.edit(NodeId(2), edits[0][0].clone(), None);

@@ -3,6 +3,8 @@
 use super::tests::{ACCEPTOR, CLUSTER, DIALLER, Rig, accepted_end, dialled_end};
 use super::*;
 use crate::access::{AccessRefusal, Bearer, TokenHash};
+use crate::id::PartitionId;
+use crate::wire::{ClientRequest, OperatorRequest};
 
 fn rules() -> AccessConfig {
     let mut access = AccessConfig::default();
@@ -59,6 +61,26 @@ fn a_client_without_a_role_is_let_in_only_if_it_can_present_a_token() {
     rig.step(|links, cx, events| links.authenticate(cx, accepted_end(), "secre", events));
     assert_eq!(rig.closed(), [AccessRefusal::Token.to_string()]);
     assert!(!rig.links.rights(accepted_end()).is_client(), "it is gone");
+}
+
+/// What is long takes up much before anything can be said of it.
+#[test]
+fn of_clients_only_operators_say_anything_long() {
+    let loads = (0..9000).map(|one| (PartitionId(one), 7)).collect();
+    let request = ClientRequest::Operate { call: 1, request: OperatorRequest::SetLoads { loads } };
+    let frame = Message::Client(request).framed(Bytes::new(), Version::NEWEST).expect("it fits");
+    for (is_admin, heard) in [(true, 1), (false, 0)] {
+        let (mut rig, _) = greeted(Some("reader"), Who::Client(ClientId(5)), Version::NEWEST);
+        rig.step(|links, cx, events| {
+            if is_admin {
+                links.authenticate(cx, accepted_end(), "secret", events);
+            }
+            links.on_received(cx, accepted_end(), frame.clone(), events);
+            let messages = events.iter().filter(|event| matches!(event, LinkEvent::Message(..)));
+            assert_eq!(messages.count(), heard);
+        });
+        assert_eq!(rig.closed().is_empty(), is_admin);
+    }
 }
 
 #[test]

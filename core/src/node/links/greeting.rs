@@ -3,7 +3,7 @@
 
 use super::{Link, LinkEvent, Links, Peer, State};
 use crate::io::{ConnectionId, Context, Effect, Level};
-use crate::wire::{Hello, Message, Refusal, Version, Welcome, Who, agree};
+use crate::wire::{Hello, Message, Refusal, Welcome, Who, agree};
 
 impl Links {
     pub(super) fn on_hello(
@@ -15,7 +15,7 @@ impl Links {
     ) {
         let foreign = hello.cluster.is_some_and(|cluster| cluster != self.cluster);
         let foreign = foreign.then_some(Refusal::Cluster(self.cluster));
-        let version = foreign.map_or_else(|| agree(&hello, self.newest), Err);
+        let version = foreign.map_or_else(|| agree(&hello, self.oldest, self.newest), Err);
         match version {
             Ok(version) => {
                 let rights = self.rights(conn);
@@ -57,7 +57,7 @@ impl Links {
             return;
         }
         let version = welcome.version;
-        if version < Version::OLDEST || version > self.newest {
+        if version < self.oldest || version > self.newest {
             let text = format!("{peer:?} wants to speak version {version} of the protocol");
             cx.report(Level::Error, None, text);
             self.close(cx, conn, "it wants to speak a version that was not offered", events);

@@ -151,3 +151,14 @@ fn a_welcome_in_a_version_that_was_not_offered_is_not_taken() {
         assert_eq!(dialler.closed(), ["it wants to speak a version that was not offered"]);
     }
 }
+
+#[test]
+fn who_speaks_older_versions_than_the_cluster_takes_is_told_so() {
+    let (_, hello) = dialled(Version::SPACE);
+    let mut acceptor = Rig::new(ACCEPTOR, Version::NEWEST);
+    acceptor.links.require(Version::LONG);
+    acceptor.step(|links, cx, events| links.on_opened(cx, accepted_end(), None, events));
+    acceptor.receive(accepted_end(), &hello);
+    let (oldest, newest) = (Version::LONG, Version::NEWEST);
+    assert_eq!(acceptor.sent(), [Message::Refused(Refusal::Version { oldest, newest })]);
+}

@@ -174,6 +174,19 @@ pub enum OperatorRefusal {
         /// The longest there may be, in bytes.
         most: u32,
     },
+    /// There would be more partitions than somebody who is connected can be told of.
+    #[error(
+        "{count} partitions take version {needed} of the protocol, and a node or client that is \
+         connected speaks {spoken}: upgrade it first"
+    )]
+    TooOld {
+        /// How many partitions there would be.
+        count: u32,
+        /// What that takes.
+        needed: Version,
+        /// What is spoken.
+        spoken: Version,
+    },
 }
 
 impl OperatorRefusal {
@@ -209,6 +222,7 @@ impl OperatorRefusal {
             | Self::StillLive { .. }
             | Self::StillNamed { .. }
             | Self::RegionName { .. } => Version::OPERATIONS,
+            Self::TooOld { .. } => Version::LONG,
         }
     }
 }
