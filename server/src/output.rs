@@ -84,12 +84,14 @@ impl Table {
 
 impl std::fmt::Display for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let columns = 0..self.rows[0].len();
+        let shapes: Vec<_> =
+            columns.map(|column| (self.width(column), self.is_number(column))).collect();
         for (index, row) in self.rows.iter().enumerate() {
             let mut line = String::new();
-            for (column, cell) in row.iter().enumerate() {
-                let width = self.width(column);
+            for (column, (cell, &(width, is_number))) in row.iter().zip(&shapes).enumerate() {
                 let gap = if column == 0 { "" } else { "  " };
-                if self.is_number(column) {
+                if is_number {
                     line += &format!("{gap}{cell:>width$}");
                 } else {
                     line += &format!("{gap}{cell:<width$}");

@@ -14,6 +14,7 @@ mod failover;
 mod full_disk;
 mod health;
 mod load;
+mod many;
 mod quota;
 mod recording;
 mod replicas;

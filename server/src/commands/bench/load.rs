@@ -5,7 +5,7 @@ mod call;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use waltz_client::{Client, ClientConfig, NoDatabase, PartitionId, PartitionLocalLock};
+use waltz_client::{Client, ClientConfig, NoDatabase, PartitionId, PartitionLocalLock, Partitions};
 use waltz_core::time::Random;
 
 use crate::commands::connect::connect;
@@ -83,7 +83,9 @@ impl Tally {
 impl Load {
     /// Connects the clients.
     pub(super) async fn connect(&self, config: &ClientConfig) -> anyhow::Result<Vec<Client>> {
-        let config = config.clone().max_outstanding(self.in_flight as usize);
+        let partitions = (0..self.partitions).map(PartitionId).collect::<Partitions>();
+        let config = config.clone().partitions(partitions);
+        let config = config.max_outstanding(self.in_flight as usize);
         let mut clients = Vec::new();
         for _ in 0..self.connections {
             let client = connect(config.clone(), NoDatabase::newest()).await?;
