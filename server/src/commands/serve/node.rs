@@ -1,6 +1,7 @@
 //! A node's settings as its machine takes them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use waltz_core::id::NodeId;
 use waltz_core::io::Address;
@@ -64,7 +65,7 @@ pub fn node_config(settings: &Settings, listen: SocketAddr) -> Result<NodeConfig
         consumed: retention.consumed,
     };
     if settings.archive.url.is_some() {
-        config.partition.mounts.archive_reads = ARCHIVE_READS;
+        Arc::make_mut(&mut config.partition.mounts).archive_reads = ARCHIVE_READS;
     }
     config.locality = locality(node)?;
     config.newest = node.protocol_version.map_or(Version::NEWEST, |version| version.0);
