@@ -67,7 +67,7 @@ pub(super) async fn a_deleted_key_is_not_the_one_before(subject: &mut impl Subje
 pub(super) async fn what_is_too_long_is_refused(subject: &mut impl Subject) {
     let mut node = Node::open(subject).await;
     let (long, short) = ("x".repeat(129), key("limits", "a"));
-    let large = Bytes::from(vec![7; (64 << 10) + 1]);
+    let large = Bytes::from(vec![7; (128 << 10) + 1]);
     let set = |request, key: &str, value: &Bytes| ToCoordinator::CompareAndSet {
         request,
         key: key.to_owned(),
@@ -77,7 +77,7 @@ pub(super) async fn what_is_too_long_is_refused(subject: &mut impl Subject) {
     };
     let requests = [
         (set(901, &long, &Bytes::new()), Some(901), CoordinatorRefusal::KeyLength { limit: 128 }),
-        (set(902, &short, &large), Some(902), CoordinatorRefusal::ValueLength { limit: 64 << 10 }),
+        (set(902, &short, &large), Some(902), CoordinatorRefusal::ValueLength { limit: 128 << 10 }),
         (
             ToCoordinator::Watch { prefix: long.clone() },
             None,
@@ -90,7 +90,7 @@ pub(super) async fn what_is_too_long_is_refused(subject: &mut impl Subject) {
         let refused = CoordinatorEvent::Message(refused);
         node.take("a refusal", |event| *event == refused).await;
     }
-    let largest = "x".repeat(64 << 10);
+    let largest = "x".repeat(128 << 10);
     node.set(&short, None, Some(&largest), None).await.expect("it is not too long");
     let read = node.get(&short).await.expect("it is there");
     assert_eq!(read.value, largest.as_bytes());
