@@ -24,6 +24,8 @@ impl MariaDb {
         let arguments = [
             "--no-defaults".to_owned(),
             format!("--datadir={}", directory.join("data").display()),
+            // A server that starts removes all temporary tables it finds, those of others too.
+            format!("--tmpdir={}", directory.display()),
             "--auth-root-authentication-method=normal".to_owned(),
             "--skip-test-db".to_owned(),
         ];
