@@ -84,8 +84,9 @@ impl ClientMachine {
         Self { no_past: Past::succeeding(), ..Self::new(id, config, seed) }
     }
 
-    /// Takes one input in and appends what is to be done to `effects`. Appends and applications
-    /// wait for [`ClientInput::EndOfTurn`].
+    /// Takes one input in and appends what is to be done to `effects`. Appends, applications, and
+    /// what follows from the cluster wait for [`ClientInput::EndOfTurn`]: the last goes over all
+    /// partitions.
     pub fn step(&mut self, now: Time, input: ClientInput, effects: &mut Vec<ClientEffect>) {
         self.base.now = now;
         std::mem::swap(&mut self.base.effects, effects);
@@ -93,9 +94,6 @@ impl ClientMachine {
             self.on_late(input);
         } else {
             self.on_input(input);
-            if std::mem::take(&mut self.stirred) && !self.closed {
-                self.keep_in_step();
-            }
         }
         std::mem::swap(&mut self.base.effects, effects);
     }
@@ -286,8 +284,11 @@ impl ClientMachine {
         }
     }
 
-    /// Connections, mounts and questions follow the cluster.
+    /// Connections, mounts and questions follow the cluster, if anything has stirred.
     fn keep_in_step(&mut self) {
+        if !std::mem::take(&mut self.stirred) {
+            return;
+        }
         let wanted: BTreeSet<_> = (self.partitions.keys())
             .filter_map(|id| self.cluster.owner(*id).map(|(node, _)| node))
             .chain(self.requests.wanted(&self.cluster))
@@ -355,6 +356,7 @@ impl ClientMachine {
     }
 
     fn on_end_of_turn(&mut self) {
+        self.keep_in_step();
         let base = &mut self.base;
         while let Some(id) = self.touched.pop_first() {
             if let Some(partition) = self.partitions.get_mut(&id) {
@@ -365,6 +367,7 @@ impl ClientMachine {
         let flushing = self.flushes.len();
         self.flushes.retain_mut(|flush| !flush.advance(base, partitions, requests));
         self.stirred |= flushing > 0;
+        self.keep_in_step();
     }
 
     /// A confirmed mark came, or can't be had.

@@ -45,9 +45,7 @@ impl Run {
 impl Explore for Run {
     fn whole(&mut self) -> Result<(), Broken> {
         self.world.step(ClientInput::EndOfTurn);
-        while !self.world.is_under_way() {
-            self.world.tick();
-        }
+        self.world.get_under_way()?;
         for n in 0..self.calls {
             self.world.call(n as u64);
             for _ in 0..self.between {

@@ -19,11 +19,16 @@ use crate::wire::{Frame, Message, Version, Welcome};
 /// Questions are numbered from here on, calls below.
 const QUESTIONS: u64 = 1 << 32;
 
+/// In how many steps the client mounts, and in how many all ends once faults have.
+const PATIENCE: usize = 100_000;
+
 /// The client, its application, and the cluster.
 pub(super) struct World {
     machine: ClientMachine,
     now: Time,
     alarm: Option<Time>,
+    /// Whether something was taken in since the last turn ended.
+    in_turn: bool,
     pub(super) server: Server,
     /// Connections that are neither made nor refused yet, and to which node.
     dialled: Vec<(ConnectionId, u32)>,
@@ -48,6 +53,7 @@ impl World {
             machine: ClientMachine::new(ME, config, seed),
             now: Time(1_000_000_000),
             alarm: None,
+            in_turn: false,
             server: Server::new(random),
             dialled: Vec::new(),
             inputs: VecDeque::new(),
@@ -61,12 +67,18 @@ impl World {
         }
     }
 
+    /// The client takes something in; more may come before the turn ends.
     pub(super) fn step(&mut self, input: ClientInput) {
+        self.take_in(input);
+        if !self.server.fails(3) {
+            self.take_in(ClientInput::EndOfTurn);
+        }
+    }
+
+    fn take_in(&mut self, input: ClientInput) {
+        self.in_turn = !matches!(input, ClientInput::EndOfTurn);
         let mut effects = Vec::new();
         self.machine.step(self.now, input, &mut effects);
-        if !self.server.fails(3) {
-            self.machine.step(self.now, ClientInput::EndOfTurn, &mut effects);
-        }
         for effect in effects {
             self.perform(effect);
         }
@@ -230,7 +242,11 @@ impl World {
         self.step(ClientInput::Cancel { call, partition: P });
     }
 
+    /// Nobody waits within a turn.
     fn pass_time(&mut self) {
+        if self.in_turn {
+            return self.take_in(ClientInput::EndOfTurn);
+        }
         let busy = !self.server.outgoing.is_empty() || !self.dialled.is_empty();
         if busy && self.server.calm {
             return;
@@ -253,15 +269,21 @@ impl World {
         self.step(input);
     }
 
-    /// Whether the client is mounted, or has been.
-    pub(super) fn is_under_way(&self) -> bool {
-        self.applied > Mark::NONE || self.server.is_mounted()
+    /// Goes on until the client is mounted, or has been.
+    pub(super) fn get_under_way(&mut self) -> Result<(), Broken> {
+        for _ in 0..PATIENCE {
+            if self.applied > Mark::NONE || self.server.is_mounted() {
+                return Ok(());
+            }
+            self.tick();
+        }
+        Err("never mounted".to_owned())
     }
 
     /// Faults stop: everything has to end.
     pub(super) fn settle(&mut self) -> Result<(), Broken> {
         self.server.calm = true;
-        for _ in 0..100_000 {
+        for _ in 0..PATIENCE {
             let told = self.endings.len() == self.submitted.len()
                 && self.doubts.values().all(|(_, resolution)| resolution.is_some());
             if told && self.applied == self.server.committed() {
