@@ -347,6 +347,8 @@ impl Cluster {
             sequencer.in_flight_bytes = 2 * WINDOW_BYTES;
             sequencer.keep_bytes = WINDOW_BYTES;
             sequencer.run_bytes = WINDOW_BYTES / 2;
+            // As much for all partitions as each may have, so that some have to give theirs up.
+            config.recent_bytes = WINDOW_BYTES;
             let mounts = Arc::make_mut(&mut partition.mounts);
             mounts.tail_bytes = WINDOW_BYTES;
             mounts.header_tail_bytes = WINDOW_BYTES;

@@ -33,6 +33,8 @@ pub struct Measurements {
     pub connections: Connections,
     /// The partitions that it is assigned to serve, ascending.
     pub partitions: Vec<PartitionMeasurements>,
+    /// Bytes of records that they have committed last and keep in memory.
+    pub recent_bytes: u64,
     /// The replicas that it keeps, ascending.
     pub replicas: Vec<StoredReplica>,
     /// What it does for its replicas.

@@ -76,6 +76,8 @@ pub struct NodeConfig {
     pub access: AccessConfig,
     /// How partitions are served.
     pub partition: PartitionConfig,
+    /// Most bytes of the newest committed records to keep in memory, of all partitions served here.
+    pub recent_bytes: usize,
     /// How replicas kept here are looked after.
     pub storage: StorageConfig,
     /// Bounds of what peers send.
@@ -116,6 +118,7 @@ impl NodeConfig {
                 patience: Duration::from_secs(10),
                 planted: Planted::NONE,
             },
+            recent_bytes: 256 << 20,
             storage: StorageConfig::default(),
             limits,
             planted: Planted::NONE,

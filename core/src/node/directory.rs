@@ -179,6 +179,7 @@ impl Body {
         let mut outputs = Vec::new();
         server.stop(MountRefusal::NotOwner, &mut outputs);
         self.timers.set(Alarm::Partition(partition), None);
+        self.touched.insert(partition);
         self.tasks.extend(outputs.into_iter().map(|output| Task::Partition(partition, output)));
     }
 }

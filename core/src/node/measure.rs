@@ -32,6 +32,7 @@ impl Body {
             is_stopped: self.stopped,
             connections: self.links.count(),
             partitions: served.collect(),
+            recent_bytes: self.recent.bytes() as u64,
             replicas: self.storage.measure_replicas(),
             storage: self.storage.measure(),
         }

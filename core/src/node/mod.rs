@@ -19,6 +19,7 @@ mod inspecting;
 mod links;
 mod measure;
 mod operators;
+mod recent;
 mod recovered;
 mod tasks;
 mod timers;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::coordinator::Coordinator;
-use crate::id::{Member, NodeId, PartitionId, StorageId};
+use crate::id::{Mark, Member, NodeId, PartitionId, StorageId};
 use crate::io::{Address, ConnectionId, Context, Effect, Input, Level, Ticket, Tickets};
 use crate::journal::Place;
 use crate::membership::{Agent, AgentConfig, Control};
@@ -41,6 +42,7 @@ pub use config::{CoordinatorAt, NodeConfig, Roles};
 pub use links::LinkConfig;
 use links::{Links, Peer};
 use operators::Operators;
+use recent::RecentRecords;
 pub use recovered::Recovered;
 use tasks::Task;
 use timers::{Alarm, Timers};
@@ -71,6 +73,8 @@ struct Body {
     serving: Arc<PartitionConfig>,
     /// Partitions whose outputs of this turn, or whose deadline, may have changed.
     touched: BTreeSet<PartitionId>,
+    /// What they keep in memory of what they have committed.
+    recent: RecentRecords,
     /// Clients that are told when the cluster changes.
     watchers: BTreeSet<ConnectionId>,
     /// What they were told last.
@@ -133,6 +137,7 @@ impl Node {
             partitions: BTreeMap::new(),
             serving: Arc::new(config.partition.clone()),
             touched: BTreeSet::new(),
+            recent: RecentRecords::default(),
             watchers: BTreeSet::new(),
             told: ClusterView::default(),
             operators: Operators::default(),
@@ -309,8 +314,17 @@ impl Body {
         self.run_tasks(cx);
         self.settle(cx);
         for partition in std::mem::take(&mut self.touched) {
-            let deadline = self.partitions.get(&partition).and_then(|server| server.deadline());
+            let server = self.partitions.get(&partition);
+            let deadline = server.and_then(|server| server.deadline());
             self.timers.set(Alarm::Partition(partition), deadline);
+            let recent = server.map(|server| server.recent());
+            let (bytes, committed) = recent.unwrap_or((0, Mark::NONE));
+            self.recent.note(partition, bytes, committed);
+        }
+        while let Some(partition) = self.recent.give_up(self.config.recent_bytes) {
+            if let Some(server) = self.partitions.get_mut(&partition) {
+                server.forget_recent();
+            }
         }
         if self.tasks.is_empty() {
             self.tasks.shrink_to(KEPT_TASKS);

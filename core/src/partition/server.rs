@@ -23,7 +23,7 @@ use super::patience::Opening;
 use super::refuse::refuse;
 use super::retention::RetentionConfig;
 use super::serving::{Append, Serving};
-use crate::id::{ClientId, CreationId, Epoch, Generation, NodeId, PartitionId, SessionId};
+use crate::id::{ClientId, CreationId, Epoch, Generation, Mark, NodeId, PartitionId, SessionId};
 use crate::io::{ArchiveRead, ArchiveTicket, ConnectionId, Context, Level};
 use crate::limits::Limits;
 use crate::locks::{LockTable, LockWindow};
@@ -309,6 +309,26 @@ impl PartitionServer {
                 self.opening.watch(cx.now, sequencer);
             }
             State::Serving(serving) => serving.watch_quorum(cx.now),
+        }
+    }
+
+    /// How many bytes of committed records it keeps in memory for whoever is a little behind, and up
+    /// to where the log is committed.
+    pub fn recent(&self) -> (usize, Mark) {
+        match &self.state {
+            State::Serving(serving) => {
+                let bytes = serving.sequencer.kept_bytes() + serving.mounts.recent_bytes();
+                (bytes, serving.sequencer.committed())
+            }
+            _ => (0, Mark::NONE),
+        }
+    }
+
+    /// Forgets them: who is behind is served from the storage.
+    pub fn forget_recent(&mut self) {
+        if let State::Serving(serving) = &mut self.state {
+            serving.sequencer.forget_kept();
+            serving.mounts.forget_recent();
         }
     }
 

@@ -30,6 +30,11 @@ impl Tail {
         self.runs.front().map(|run| run.first)
     }
 
+    /// What it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Adds the next run; drops the oldest ones that are over the bound.
     ///
     /// # Panics

@@ -113,7 +113,17 @@ impl Pipeline {
             self.committed = run.last();
             each(run);
         }
-        while self.bytes > self.keep_bytes {
+        self.keep(self.keep_bytes);
+    }
+
+    /// Bytes of committed records that are kept.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.bytes - self.in_flight_bytes
+    }
+
+    /// Forgets committed runs, the oldest first, until no more than `bytes` of all are left.
+    pub(super) fn keep(&mut self, bytes: usize) {
+        while self.bytes > bytes {
             match self.runs.front() {
                 Some(run) if run.last() <= self.committed => self.bytes -= run.bytes.len(),
                 _ => break,

@@ -58,6 +58,16 @@ impl Sequencer {
         self.pipeline.in_flight_bytes()
     }
 
+    /// Bytes of committed records that are kept for replicas that lag.
+    pub fn kept_bytes(&self) -> usize {
+        self.pipeline.kept_bytes()
+    }
+
+    /// Forgets them; who lags is served from a replica.
+    pub fn forget_kept(&mut self) {
+        self.pipeline.keep(0);
+    }
+
     /// Whether some replica has been asked for something that it has to answer before it counts.
     pub fn awaits_answers(&self) -> bool {
         self.replicas.values().any(|progress| progress.stage.awaits_answer())

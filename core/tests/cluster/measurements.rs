@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use waltz_core::id::Mark;
+use waltz_core::id::{Mark, MountId};
 use waltz_core::measure::{Measurements, Missing, PartitionMeasurements, ServingState};
 use waltz_core::node::Node;
 
@@ -67,6 +67,21 @@ fn a_node_is_ready_when_it_can_take_appends_and_no_longer_without_a_quorum() {
     rig.run(Duration::from_secs(1));
     let partition = served(&rig).partition;
     assert_eq!(missing(&rig), [Missing::Quorum { partition }]);
+}
+
+#[test]
+fn what_all_partitions_keep_in_memory_is_bounded() {
+    for recent_bytes in [1, 1 << 20] {
+        let mut rig = Rig::with(1, 1, |config| config.recent_bytes = recent_bytes);
+        Mounted::new(&mut rig).grow(&mut rig, 0, 5);
+        let kept = rig.nodes().map(|node| node.measure().recent_bytes).sum::<u64>();
+        assert_eq!(kept > 0, recent_bytes > 1, "{kept}");
+        // A client from the beginning is fed all of it.
+        Mounted::after(&mut rig, MountId(2), Mark::NONE);
+        let mounts = served(&rig).mounts;
+        assert_eq!((mounts.mounted, mounts.at_head), (1, 1));
+        assert_eq!(mounts.tail_misses > 0, recent_bytes == 1, "{mounts:?}");
+    }
 }
 
 #[test]

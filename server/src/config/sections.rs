@@ -254,6 +254,9 @@ section! {
         /// more until it has caught up. Half of it is for messages longer than 32K that have not
         /// come as a whole; clients wait for room there. Units: K, M, G.
         incoming: Bytes = "256M";
+        /// How many bytes of the newest committed records of all partitions served here are kept in
+        /// memory, for clients and replicas that are a little behind. Units: K, M, G.
+        recent: Bytes = "256M";
         /// How many bytes a client may send on a connection in a second; the connection is read no
         /// faster, so that the client waits. At least 1M and the largest record. Nodes of the cluster
         /// are not bound. Units: K, M, G.

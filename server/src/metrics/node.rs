@@ -44,6 +44,12 @@ pub(super) fn metrics(snapshot: &Snapshot<'_>) -> Vec<Metric> {
         )
         .value(node.map(|node| node.cluster_partitions)),
         Metric::gauge(
+            "waltz_recent_bytes",
+            "Bytes of the newest committed records that are kept in memory, of all partitions served \
+             here.",
+        )
+        .value(node.map(|node| node.recent_bytes)),
+        Metric::gauge(
             "waltz_connections",
             "Connections: from clients, from nodes that ask this one, to peers that it asks, and from \
              strangers who have not said who they are.",

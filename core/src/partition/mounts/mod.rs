@@ -250,6 +250,16 @@ impl Mounts {
         }
     }
 
+    /// Bytes of the newest committed records that are in memory.
+    pub fn recent_bytes(&self) -> usize {
+        self.recent.bytes()
+    }
+
+    /// Forgets them; feeds and fetches read from the storage what they want of them.
+    pub fn forget_recent(&mut self) {
+        self.recent.clear();
+    }
+
     /// A client mounts. `sequenced` is the last id numbered so far: up to there are whatever
     /// requests of this client came before.
     pub fn mount(&mut self, request: MountRequest, sequenced: Mark, out: &mut Outputs) {

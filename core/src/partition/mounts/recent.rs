@@ -46,6 +46,17 @@ impl Recent {
         self.records.push(run.clone());
     }
 
+    /// What it takes, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.records.bytes() + self.headers.bytes()
+    }
+
+    /// Forgets all records; only the storage has them then.
+    pub(super) fn clear(&mut self) {
+        self.records.clear();
+        self.headers.clear();
+    }
+
     /// Records for a feed of this mode, from `from` on; `None` when only the storage has them.
     pub(super) fn read(
         &self,

@@ -58,6 +58,7 @@ pub fn node_config(settings: &Settings, listen: SocketAddr) -> Result<NodeConfig
     let coordinator = coordinator_at(settings)?;
     let mut config = NodeConfig::new(id, cluster, Address(address), coordinator)
         .with_limits(limits(&settings.limits));
+    config.recent_bytes = usize::try_from(settings.limits.recent.0).unwrap_or(usize::MAX);
     config.storage = storage_config(&settings.storage)?;
     config.partition.retention = RetentionConfig {
         bytes: retention.bytes.map(|bytes| bytes.0),
