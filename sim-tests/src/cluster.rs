@@ -309,7 +309,7 @@ impl Cluster {
         // Padding fills segments long before records do.
         let share = if self.plan.tight { 16 } else { 1 };
         let every_bytes = u64::from(self.plan.segment_bytes) / share;
-        let checkpoints = CheckpointConfig { every_bytes, runs_per_part: 64 };
+        let checkpoints = CheckpointConfig { every_bytes, runs_per_part: 64, bytes_at_once: 400 };
         let segment_bytes = self.plan.segment_bytes;
         let slack_bytes = 4 * u64::from(segment_bytes);
         let quota_bytes = self.plan.quota_bytes().unwrap_or(u64::MAX);

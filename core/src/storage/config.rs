@@ -52,11 +52,18 @@ pub struct CheckpointConfig {
     pub every_bytes: u64,
     /// How many runs of records one part tells of at most; not 0.
     pub runs_per_part: usize,
+    /// Parts are on their way to the disk, or read back, together as long as they have fewer bytes
+    /// than this; 0: one at a time.
+    pub bytes_at_once: u64,
 }
 
 impl Default for CheckpointConfig {
     fn default() -> Self {
-        Self { every_bytes: 4 * u64::from(DEFAULT_SEGMENT_BYTES), runs_per_part: 4096 }
+        Self {
+            every_bytes: 4 * u64::from(DEFAULT_SEGMENT_BYTES),
+            runs_per_part: 4096,
+            bytes_at_once: 64 << 10,
+        }
     }
 }
 

@@ -9,8 +9,9 @@
 //!
 //! Entries go on being written between the parts: each part says what is so at its own place in
 //! the journal, and what comes after it is folded in as always. So a replica's part is never taken
-//! while something that it would tell of is on its way to a place not yet known. One part is on
-//! its way at a time, and they are bounded: a checkpoint costs the journal's other users little.
+//! while something that it would tell of is on its way to a place not yet known. Parts are bounded,
+//! and so are those on their way together: a checkpoint costs the journal's other users little, and
+//! one of very many small replicas takes few syncs.
 //!
 //! A checkpoint counts when its end is durable and every part was read back. When two count, the
 //! segments before the older one are released, as far as no log has records there.

@@ -19,8 +19,16 @@ use crate::storage::{CheckpointConfig, Owner, Replica, Storage};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct WrittenPart {
     ticket: Ticket,
+    bytes: u32,
     checksum: u32,
     place: Option<Place>,
+}
+
+impl WrittenPart {
+    /// What it costs to write or to read it, roughly.
+    fn cost(&self) -> u64 {
+        HEAD_BYTES + u64::from(self.bytes)
+    }
 }
 
 /// The bytes of records in each segment, of those that a checkpoint told of. Whatever was written
@@ -41,6 +49,9 @@ struct Cursor {
 struct Writing {
     number: CheckpointNumber,
     parts: Vec<WrittenPart>,
+    /// How many of the parts have places, and what the others cost.
+    placed: usize,
+    awaited_bytes: u64,
     /// It was due by itself, and no records were being moved: what it tells of is where they stay.
     may_begin_moving: bool,
     is_coordinator_told: bool,
@@ -59,7 +70,8 @@ struct Reading {
     /// Its end; nothing is read before that is durable.
     end: Ticket,
     next: usize,
-    under_way: Option<Ticket>,
+    /// The read that is under way, and of how many parts from the next one on.
+    under_way: Option<(Ticket, usize)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -95,7 +107,7 @@ pub(in crate::storage) struct Checkpoints {
 impl Checkpoints {
     /// How many were begun, ever.
     pub(in crate::storage) fn begun(&self) -> u64 {
-        self.last.map_or(0, |last| last.0)
+        self.last.map_or(0, |last| last.0 + 1)
     }
 
     /// Sets when one is due.
@@ -115,12 +127,14 @@ impl Checkpoints {
 
     /// A part's place is known.
     pub(in crate::storage) fn placed(&mut self, ticket: Ticket, place: Place) {
-        let Stage::Writing(Writing { parts, .. }) = &mut self.stage else {
+        let Stage::Writing(writing) = &mut self.stage else {
             unreachable!("parts are awaited before a checkpoint ends");
         };
-        let part = parts.last_mut().expect("the part that is awaited");
-        assert_eq!(part.ticket, ticket, "one part is on its way at a time");
+        let part = &mut writing.parts[writing.placed];
+        assert_eq!(part.ticket, ticket, "parts get their places in order");
         part.place = Some(place);
+        writing.awaited_bytes -= part.cost();
+        writing.placed += 1;
     }
 
     /// The number of the last checkpoint that began was found by recovery.
@@ -170,16 +184,30 @@ impl Storage {
                     self.begin_checkpoint(cx);
                 }
             }
-            Stage::Writing(writing) => {
-                if writing.parts.last().is_some_and(|part| part.place.is_some()) {
-                    self.write_next(cx, coordinator);
-                }
-            }
+            Stage::Writing(_) => self.write_more(cx, coordinator),
             Stage::Reading(reading) => {
                 if reading.end <= durable {
-                    reading.advance(cx);
+                    reading.advance(cx, self.checkpoints.config.bytes_at_once);
                 }
             }
+        }
+    }
+
+    /// Writes as many parts as may be on their way together; ends the checkpoint once all are there.
+    fn write_more(&mut self, cx: &mut Context<'_>, coordinator: &Coordinator) {
+        while let Stage::Writing(writing) = &mut self.checkpoints.stage {
+            let is_idle = writing.placed == writing.parts.len();
+            if !is_idle && writing.awaited_bytes >= self.checkpoints.config.bytes_at_once {
+                return;
+            }
+            if writing.is_all_told() {
+                if is_idle {
+                    self.end_checkpoint(cx);
+                }
+                return;
+            }
+            let Some(part) = self.next_part(coordinator) else { return };
+            self.write_part(cx, &part);
         }
     }
 
@@ -193,6 +221,8 @@ impl Storage {
         self.checkpoints.stage = Stage::Writing(Writing {
             number,
             parts: Vec::new(),
+            placed: 0,
+            awaited_bytes: 0,
             may_begin_moving,
             is_coordinator_told: false,
             replicas,
@@ -205,41 +235,38 @@ impl Storage {
         }
     }
 
-    /// Writes what is next, unless it is not settled yet.
-    fn write_next(&mut self, cx: &mut Context<'_>, coordinator: &Coordinator) {
+    /// What is to be told next, unless it is not settled yet.
+    fn next_part(&mut self, coordinator: &Coordinator) -> Option<Part> {
         let runs_per_part = self.checkpoints.config.runs_per_part;
-        let Stage::Writing(writing) = &mut self.checkpoints.stage else { return };
-        let part = if !writing.is_coordinator_told {
-            writing.is_coordinator_told = true;
-            Part::Coordinator(coordinator.snapshot())
-        } else if let Some(Cursor { partition, next, end }) = writing.cursor {
+        let Stage::Writing(writing) = &mut self.checkpoints.stage else { return None };
+        if !std::mem::replace(&mut writing.is_coordinator_told, true) {
+            return Some(Part::Coordinator(coordinator.snapshot()));
+        }
+        if let Some(Cursor { partition, next, end }) = writing.cursor {
             let replica = &self.hosted[&partition].replica;
-            let Some(part) = replica.index().part(next, end, runs_per_part) else { return };
+            let part = replica.index().part(next, end, runs_per_part)?;
             count_live(&mut writing.live, replica, next, part.to);
             let rest = Cursor { partition, next: part.to, end };
             writing.cursor = Some(rest).filter(|rest| rest.next < rest.end);
-            Part::Runs { partition, part }
-        } else if let Some(partition) = writing.replicas.pop_first() {
-            let replica = &self.hosted[&partition].replica;
-            let (next, end) = (TransactionId::FIRST, replica.last().next());
-            writing.cursor = (next < end).then_some(Cursor { partition, next, end });
-            Part::Replica { state: replica.state(), end }
-        } else {
-            self.end_checkpoint(cx);
-            return;
-        };
-        self.write_part(cx, &part);
+            return Some(Part::Runs { partition, part });
+        }
+        let replica = &self.hosted[&writing.replicas.pop_first()?].replica;
+        let (partition, next, end) =
+            (replica.partition(), TransactionId::FIRST, replica.last().next());
+        writing.cursor = (next < end).then_some(Cursor { partition, next, end });
+        Some(Part::Replica { state: replica.state(), end })
     }
 
     fn write_part(&mut self, cx: &mut Context<'_>, part: &Part) {
         let body = Bytes::from(part.encode());
-        let Stage::Writing(Writing { number, parts, .. }) = &mut self.checkpoints.stage else {
-            return;
-        };
-        let head = EntryHead::Checkpoint { number: *number, part: parts.len() as u32 };
-        let checksum = crc32c::crc32c(&body);
+        let Stage::Writing(writing) = &mut self.checkpoints.stage else { return };
+        let part = writing.parts.len() as u32;
+        let head = EntryHead::Checkpoint { number: writing.number, part };
+        let (bytes, checksum) = (body.len() as u32, crc32c::crc32c(&body));
         let ticket = cx.append(Entry { head, body });
-        parts.push(WrittenPart { ticket, checksum, place: None });
+        let part = WrittenPart { ticket, bytes, checksum, place: None };
+        writing.awaited_bytes += part.cost();
+        writing.parts.push(part);
         self.unplaced.push_back((ticket, Owner::Checkpoint));
     }
 
@@ -264,28 +291,23 @@ impl Storage {
         result: &Result<Vec<Bytes>, String>,
     ) -> bool {
         let Stage::Reading(reading) = &mut self.checkpoints.stage else { return false };
-        if reading.under_way != Some(ticket) {
+        let Some((_, count)) = reading.under_way.take_if(|(under_way, _)| *under_way == ticket)
+        else {
             return false;
-        }
-        let checksum = reading.parts[reading.next].checksum;
-        let fault = match result {
-            Ok(bodies) if bodies.len() == 1 && crc32c::crc32c(&bodies[0]) == checksum => None,
-            Ok(_) => Some("it is not what was written"),
-            Err(error) => Some(error.as_str()),
         };
-        if let Some(fault) = fault {
+        if let Some((part, fault)) = reading.fault(count, result) {
             let text = format!(
-                "part {} of checkpoint {} can't be read back: {fault}; no space is given \
+                "part {part} of checkpoint {} can't be read back: {fault}; no space is given \
                  back before a later checkpoint is sound",
-                reading.next, reading.number
+                reading.number
             );
             cx.report(Level::Error, None, text);
             self.checkpoints.stage = Stage::Idle;
             return true;
         }
-        (reading.next, reading.under_way) = (reading.next + 1, None);
+        reading.next += count;
         if reading.next < reading.parts.len() {
-            reading.advance(cx);
+            reading.advance(cx, self.checkpoints.config.bytes_at_once);
             return true;
         }
         let places = reading.parts.iter().map(|part| part.place.expect("it was read back"));
@@ -342,12 +364,45 @@ fn count_live(live: &mut Live, replica: &Replica, from: TransactionId, to: Trans
     }
 }
 
+impl Writing {
+    fn is_all_told(&self) -> bool {
+        self.is_coordinator_told && self.cursor.is_none() && self.replicas.is_empty()
+    }
+}
+
 impl Reading {
-    /// Reads the next part, unless one is being read.
-    fn advance(&mut self, cx: &mut Context<'_>) {
-        if self.under_way.is_none() {
-            let place = self.parts[self.next].place.expect("a durable part has a place");
-            self.under_way = Some(cx.read(vec![place]));
+    /// Reads the next parts, unless some are being read.
+    fn advance(&mut self, cx: &mut Context<'_>, bytes_at_once: u64) {
+        if self.under_way.is_some() {
+            return;
         }
+        let mut bytes = 0;
+        let parts = self.parts[self.next..].iter().take_while(|part| {
+            let is_taken = bytes == 0 || bytes < bytes_at_once;
+            bytes += part.cost();
+            is_taken
+        });
+        let places: Vec<_> =
+            parts.map(|part| part.place.expect("a durable part has a place")).collect();
+        let count = places.len();
+        self.under_way = Some((cx.read(places), count));
+    }
+
+    /// What is wrong with the next `count` parts as they were read, and in which one.
+    fn fault<'a>(
+        &self,
+        count: usize,
+        result: &'a Result<Vec<Bytes>, String>,
+    ) -> Option<(usize, &'a str)> {
+        let bodies = match result {
+            Ok(bodies) => bodies,
+            Err(error) => return Some((self.next, error)),
+        };
+        (self.next..self.next + count).enumerate().find_map(|(read, part)| {
+            let is_sound = bodies
+                .get(read)
+                .is_some_and(|body| crc32c::crc32c(body) == self.parts[part].checksum);
+            (!is_sound).then_some((part, "it is not what was written"))
+        })
     }
 }

@@ -3,18 +3,19 @@
 use bytes::Bytes;
 
 use crate::coordinator::{Change, Coordinator, Revision};
-use crate::id::{Mark, TransactionId};
+use crate::id::{Mark, PartitionId, TransactionId};
 use crate::io::Level;
 use crate::journal::EntryHead;
 use crate::storage::testing::{self, Rig, run};
 use crate::storage::{CheckpointConfig, NoCheckpoint, Replayed};
-use crate::wire::{ReplicaAnswer, ReplicaRequest};
+use crate::wire::{ReplicaAnswer, ReplicaRequest, ToReplica};
 
 /// A node that has joined session 1, with four entries in a segment.
 fn rig() -> Rig {
     let mut rig = Rig::new();
     rig.segment_entries = 4;
-    rig.config.checkpoints = CheckpointConfig { every_bytes: 2000, runs_per_part: 3 };
+    rig.config.checkpoints =
+        CheckpointConfig { every_bytes: 2000, runs_per_part: 3, bytes_at_once: 0 };
     rig.restart();
     rig.begin(1, &[], Mark::NONE);
     rig
@@ -76,6 +77,39 @@ fn parts_are_bounded_and_come_one_at_a_time_between_other_entries() {
     assert!(parts.iter().all(|index| rig.journal[*index].body.len() < 200));
 }
 
+#[test]
+fn many_small_replicas_take_few_syncs_and_reads() {
+    // How many syncs and reads a checkpoint of 100 replicas takes.
+    let cost = |bytes_at_once| {
+        let mut rig = Rig::new();
+        rig.config.checkpoints =
+            CheckpointConfig { every_bytes: 1, bytes_at_once, ..CheckpointConfig::default() };
+        for partition in 0..100 {
+            let (partition, creation) = (PartitionId(partition), testing::CREATION);
+            let session = testing::session(1);
+            let request = ToReplica { partition, creation, session, request: testing::open() };
+            rig.send(testing::caller(1), request, Bytes::new());
+        }
+        rig.sync_all();
+        rig.restart();
+        let (mut syncs, mut reads) = (0, 0);
+        while rig.durable < rig.journal.len() || syncs == 0 {
+            rig.sync_all();
+            syncs += 1;
+        }
+        while !rig.reads.is_empty() {
+            rig.finish_read();
+            reads += 1;
+        }
+        assert_eq!((rig.storage.checkpoints.begun(), bounds(&rig).1.len()), (1, 1));
+        let parts = rig.journal.iter().filter(|written| is_part(&written.head)).count();
+        assert_eq!(parts, 102, "a beginning, the coordinator, and the replicas");
+        (syncs, reads)
+    };
+    assert_eq!(cost(0), (104, 102));
+    assert_eq!(cost(u64::MAX), (4, 1));
+}
+
 fn is_part(head: &EntryHead) -> bool {
     matches!(head, EntryHead::Checkpoint { .. })
 }
@@ -86,7 +120,7 @@ const HEAD_BYTES: usize = 64;
 #[test]
 fn no_more_is_written_for_checkpoints_than_for_all_else() {
     let mut rig = rig();
-    rig.config.checkpoints = CheckpointConfig { every_bytes: 1, runs_per_part: 4096 };
+    rig.config.checkpoints = CheckpointConfig { every_bytes: 1, ..CheckpointConfig::default() };
     for _ in 0..3 {
         rig.restart();
         append(&mut rig, 150);
@@ -226,7 +260,8 @@ fn that_a_disk_belongs_to_a_cluster_outlives_restarts_and_released_segments() {
     assert!(rig.storage.is_used() && rig.replica().is_none());
 
     rig.segment_entries = 4;
-    rig.config.checkpoints = CheckpointConfig { every_bytes: 2000, runs_per_part: 3 };
+    rig.config.checkpoints =
+        CheckpointConfig { every_bytes: 2000, runs_per_part: 3, bytes_at_once: 300 };
     rig.restart();
     rig.begin(1, &[], Mark::NONE);
     append(&mut rig, 40);

@@ -28,7 +28,8 @@ fn rig(slack_segments: u64) -> Rig {
 fn rig_with(slack_segments: u64, planted: Planted) -> Rig {
     let mut rig = Rig::of(member(1), planted);
     rig.segment_entries = SEGMENT_ENTRIES;
-    rig.config.checkpoints = CheckpointConfig { every_bytes: 3000, runs_per_part: 8 };
+    rig.config.checkpoints =
+        CheckpointConfig { every_bytes: 3000, runs_per_part: 8, ..CheckpointConfig::default() };
     rig.config.space = SpaceConfig {
         segment_bytes: 1000,
         slack_bytes: 1000 * slack_segments,

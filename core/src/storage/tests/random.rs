@@ -443,7 +443,8 @@ fn next_set(log: &LogSummary, epoch: u64) -> SetChange {
 /// A node that often writes a checkpoint, in small segments.
 fn rig() -> Rig {
     let mut rig = Rig::new();
-    rig.config.checkpoints = CheckpointConfig { every_bytes: 300, runs_per_part: 2 };
+    rig.config.checkpoints =
+        CheckpointConfig { every_bytes: 300, runs_per_part: 2, bytes_at_once: 200 };
     // Whatever is old is too much.
     rig.config.space = SpaceConfig {
         segment_bytes: 1 << 20,

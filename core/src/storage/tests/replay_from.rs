@@ -12,7 +12,8 @@ use crate::wire::{ReplicaAnswer, ReplicaRequest};
 fn rig(runs: u64) -> Rig {
     let mut rig = Rig::new();
     rig.segment_entries = 4;
-    rig.config.checkpoints = CheckpointConfig { every_bytes: 2000, runs_per_part: 3 };
+    rig.config.checkpoints =
+        CheckpointConfig { every_bytes: 2000, runs_per_part: 3, bytes_at_once: 0 };
     rig.restart();
     rig.begin(1, &[], Mark::NONE);
     for _ in 0..runs {
