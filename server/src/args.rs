@@ -47,7 +47,7 @@ pub enum Command {
     /// Keep a partition's log in a file, and bring it back
     #[command(subcommand)]
     Backup(backup::BackupCommand),
-    /// Look at an archive of trimmed history
+    /// Keep history in an archive, and look at it
     #[command(subcommand)]
     Archive(archive::ArchiveCommand),
     /// Look at the disk of a node that does not run

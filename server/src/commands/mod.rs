@@ -12,6 +12,7 @@ pub mod demo;
 pub mod disk;
 pub mod feed;
 mod log;
+mod ranges;
 mod recording;
 pub mod replay;
 pub mod serve;

@@ -2,6 +2,7 @@
 
 mod admin;
 mod archive;
+mod archive_follow;
 mod backup;
 mod bad_input;
 mod commands;

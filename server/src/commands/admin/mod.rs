@@ -13,7 +13,6 @@ mod operator;
 pub mod partition;
 mod plan;
 mod progress;
-mod ranges;
 mod requests;
 mod restoration;
 mod roster;

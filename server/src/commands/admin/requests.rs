@@ -2,7 +2,7 @@
 
 use waltz_client::{NodeId, OperatorRequest};
 
-use super::ranges::written;
+use crate::commands::ranges::written;
 
 /// What a request asks for.
 pub(super) fn words(request: &OperatorRequest) -> String {

@@ -1,6 +1,8 @@
-//! `waltz archive`: what an archive holds, without a cluster; and how a log's beginning gets there.
+//! `waltz archive`: what an archive holds, without a cluster; and how a log gets there.
 
+mod follow;
 mod inventory;
+mod logs;
 mod upload;
 
 use clap::{Args, Subcommand};
@@ -11,7 +13,8 @@ use crate::exit::Exit;
 use crate::output::{Output, Table};
 
 use inventory::Inventory;
-pub use upload::{Archived, Upload};
+pub use logs::Logs;
+pub use upload::{Archived, ArchivedLine, Upload};
 
 /// What to do with an archive.
 #[derive(Debug, Subcommand)]
@@ -20,6 +23,8 @@ pub enum ArchiveCommand {
     List(ArchiveArgs),
     /// Read all of an archive and check it
     Verify(ArchiveArgs),
+    /// Keep an archive up to date with what a cluster commits
+    Follow(follow::FollowArgs),
 }
 
 /// Which archive.
@@ -46,6 +51,7 @@ pub async fn run(command: ArchiveCommand) -> anyhow::Result<Exit> {
             Ok(Exit::Success)
         }
         ArchiveCommand::Verify(args) => verify(&args).await,
+        ArchiveCommand::Follow(args) => follow::run(args).await,
     }
 }
 

@@ -1,5 +1,7 @@
 //! How a log's beginning gets into an archive: before it is trimmed, all of it was read back.
 
+use std::fmt;
+
 use anyhow::{Context, bail, ensure};
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -34,6 +36,33 @@ pub struct Archived {
     pub bytes: u64,
     /// Records that were there and were read again.
     pub found: u64,
+}
+
+impl fmt::Display for Archived {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { records, bytes, found } = self;
+        write!(
+            f,
+            "{records} transactions written ({bytes} bytes), {found} found there, all read back and \
+             sound"
+        )
+    }
+}
+
+/// A partition whose log is in an archive up to some transaction, for programs.
+#[derive(Debug, Serialize)]
+pub struct ArchivedLine<'a> {
+    /// `archived`, or `planned` in a dry run.
+    pub outcome: &'static str,
+    /// The partition.
+    pub partition: u32,
+    /// Where the archive is.
+    pub archive: &'a str,
+    /// The last transaction there.
+    pub to: u64,
+    /// How it came there.
+    #[serde(flatten)]
+    pub archived: Option<&'a Archived>,
 }
 
 impl Upload<'_> {
@@ -103,7 +132,11 @@ impl Upload<'_> {
         None
     }
 
-    async fn write(&self, next: TransactionId, bar: &ProgressBar) -> anyhow::Result<Archived> {
+    /// Writes the records from an id on, whatever the archive has, and reads them back.
+    ///
+    /// # Errors
+    /// When something can't be read or written, or is not what was written.
+    pub async fn write(&self, next: TransactionId, bar: &ProgressBar) -> anyhow::Result<Archived> {
         let begin = Mark::before(next);
         let mut log = Log::after(self.client, self.log.partition, begin);
         let (mut writer, mut archived) = (PieceWriter::new(self.log, next), Archived::default());
@@ -140,8 +173,7 @@ impl Upload<'_> {
         let Some((piece, bytes)) = writer.end() else { return Ok(()) };
         archived.bytes += bytes.len() as u64;
         archived.records += piece.count();
-        let written = self.archive.write(self.log, piece, bytes).await;
-        written.context("nothing was trimmed; run the command again to go on")?;
+        self.archive.write(self.log, piece, bytes).await?;
         bar.inc(piece.count());
         Ok(())
     }

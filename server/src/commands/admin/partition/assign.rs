@@ -10,8 +10,8 @@ use waltz_core::membership::MAX_REPLICAS;
 use super::super::moves::{MovesArgs, carry_out};
 use super::super::operator::{ChangeArgs, Operator};
 use super::super::plan::{Layout, Placing};
-use super::super::ranges::PartitionRanges;
 use super::super::roster::Roster;
+use crate::commands::ranges::PartitionRanges;
 use crate::commands::survey::Survey;
 use crate::exit::Exit;
 

@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::super::operator::Operator;
-use super::super::ranges::PartitionRanges;
 use crate::args::ServerArgs;
+use crate::commands::ranges::PartitionRanges;
 use crate::commands::status::{
     ClusterStatus, PartitionLine, consumer_table, partition_table, replica_table,
 };

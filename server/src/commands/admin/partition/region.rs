@@ -4,7 +4,7 @@ use clap::Args;
 use waltz_client::OperatorRequest;
 
 use super::super::operator::{ChangeArgs, Operator};
-use super::super::ranges::PartitionRanges;
+use crate::commands::ranges::PartitionRanges;
 use crate::exit::Exit;
 
 /// Have partitions served in a region while a live node there can; a node that is preferred for one

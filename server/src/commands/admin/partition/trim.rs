@@ -1,22 +1,14 @@
 //! `waltz admin partition trim`
 
-use std::collections::BTreeSet;
-
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
-use serde::Serialize;
 use waltz_archive::{Archive, LogName};
-use waltz_client::{
-    Client, FeedError, FeedOptions, Mark, OperatorRequest, PartitionId, PartitionStatus,
-    TransactionId,
-};
-use waltz_core::id::{CreationId, Member};
+use waltz_client::{Mark, OperatorRequest, PartitionStatus, TransactionId};
 
 use super::super::operator::{ConfirmArgs, Operator};
-use super::super::ranges::PartitionRanges;
-use crate::commands::archive::{Archived, Upload};
-use crate::commands::survey::{Survey, inspect_all};
+use crate::commands::archive::{ArchivedLine, Logs, Upload};
+use crate::commands::ranges::PartitionRanges;
 use crate::exit::Exit;
 
 /// Forget the oldest transactions. Readers that have not applied them are told so, unless an archive
@@ -44,18 +36,6 @@ pub struct TrimArgs {
     accept_gap: bool,
 }
 
-/// A partition whose beginning is in an archive, for programs.
-#[derive(Debug, Serialize)]
-struct ArchivedLine<'a> {
-    /// `archived`, or `planned` in a dry run.
-    outcome: &'static str,
-    partition: u32,
-    archive: &'a str,
-    to: u64,
-    #[serde(flatten)]
-    archived: Option<&'a Archived>,
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -74,7 +54,7 @@ pub async fn run(args: &TrimArgs) -> anyhow::Result<Exit> {
         partitions.len()
     ))?;
     let logs = match &archive {
-        Some(archive) => Some((archive, Logs::find(&operator, &partitions).await?)),
+        Some(archive) => Some((archive, Logs::find(&operator.client, &partitions).await?)),
         None => None,
     };
     let (mut exit, start) = (Exit::Success, Mark::at(TransactionId(args.to)));
@@ -107,7 +87,10 @@ async fn keep(
         false => {
             let (client, start, accept_gap) = (&operator.client, status.start, args.accept_gap);
             let bar = ProgressBar::new(0).with_message("transactions in the archive");
-            let archived = Upload { client, archive, log, start, to, accept_gap }.run(&bar).await?;
+            let upload = Upload { client, archive, log, start, to, accept_gap };
+            let archived = upload.run(&bar).await;
+            let archived =
+                archived.context("nothing was trimmed; run the command again to go on")?;
             bar.finish_and_clear();
             Some(archived)
         }
@@ -121,10 +104,10 @@ async fn keep(
             to: to.0,
             archived: archived.as_ref(),
         })?,
-        (false, Some(Archived { records, bytes, found })) => operator.output.line(format_args!(
-            "archived: partition {partition} up to {to}: {records} transactions written \
-             ({bytes} bytes), {found} found there, all read back and sound"
-        ))?,
+        (false, Some(archived)) => {
+            let text = format_args!("archived: partition {partition} up to {to}: {archived}");
+            operator.output.line(text)?;
+        }
         (false, None) => operator.output.line(format_args!(
             "planned: partition {partition} up to {to} into {}",
             archive.url()
@@ -132,55 +115,4 @@ async fn keep(
     }
     operator.output.flush()?;
     Ok(())
-}
-
-/// Reads some of a log: that a server does once it serves it.
-async fn wait_until_served(client: &Client, partition: PartitionId) -> anyhow::Result<()> {
-    let options = FeedOptions::new().headers_only().until_now();
-    match client.feed_with(partition, Mark::NONE, options).next_batch().await {
-        None | Some(Ok(_) | Err(FeedError::Trimmed { .. })) => Ok(()),
-        Some(Err(error)) => {
-            Err(error).with_context(|| format!("partition {} can't be read", partition.0))
-        }
-    }
-}
-
-/// What the nodes say of the logs of some partitions.
-struct Logs(Vec<(LogName, PartitionStatus)>);
-
-impl Logs {
-    async fn find(operator: &Operator, partitions: &BTreeSet<PartitionId>) -> anyhow::Result<Self> {
-        for partition in partitions {
-            wait_until_served(&operator.client, *partition).await?;
-        }
-        let survey = Survey::take(&operator.client).await?;
-        let inspections = inspect_all(&operator.client, &survey.view).await?;
-        let replicas = inspections.values().flatten().flat_map(|node| {
-            let member = |storage| Member { node: node.node, storage };
-            node.replicas.iter().map(move |replica| (node.storage.map(member), replica))
-        });
-        let replicas: Vec<_> = replicas.collect();
-        let served = survey.served();
-        let find = |partition: PartitionId| {
-            let status = *served.get(&partition).context("nobody serves it now; try again")?;
-            let of_set = replicas.iter().find(|(member, replica)| {
-                replica.partition == partition
-                    && member.is_some_and(|member| status.members.contains(member))
-            });
-            let creation: CreationId =
-                of_set.context("no node that keeps it says what it keeps")?.1.creation;
-            anyhow::Ok((LogName { partition, creation }, status.clone()))
-        };
-        let logs = partitions.iter().map(|partition| {
-            find(*partition).with_context(|| format!("partition {} can't be archived", partition.0))
-        });
-        Ok(Self(logs.collect::<Result<_, _>>()?))
-    }
-
-    fn of(&self, partition: PartitionId) -> anyhow::Result<(LogName, &PartitionStatus)> {
-        match self.0.iter().find(|(log, _)| log.partition == partition) {
-            Some((log, status)) => Ok((*log, status)),
-            None => bail!("partition {} is not known", partition.0),
-        }
-    }
 }

@@ -7,9 +7,9 @@ use serde::Serialize;
 use waltz_client::{NodeRegistration, PartitionId};
 
 use super::super::operator::Operator;
-use super::super::ranges::written;
 use super::super::roster::Roster;
 use crate::args::ServerArgs;
+use crate::commands::ranges::written;
 use crate::commands::survey::Survey;
 use crate::exit::Exit;
 use crate::output::Table;

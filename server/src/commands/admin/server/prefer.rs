@@ -4,7 +4,7 @@ use clap::Args;
 use waltz_client::{NodeId, OperatorRequest};
 
 use super::super::operator::{ChangeArgs, Operator};
-use super::super::ranges::PartitionRanges;
+use crate::commands::ranges::PartitionRanges;
 use crate::exit::Exit;
 
 /// Which node, for which partitions.

@@ -9,7 +9,7 @@ use waltz_core::membership::MAX_PARTITIONS;
 
 /// Partitions by numbers and ranges, such as `0`, `0-3` or `0-3,7`, or `all` of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PartitionRanges {
+pub(crate) enum PartitionRanges {
     /// All that the cluster has.
     All,
     /// These.
@@ -18,7 +18,7 @@ pub(super) enum PartitionRanges {
 
 /// Why partitions can't be told from a text or found in a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(super) enum RangesError {
+pub(crate) enum RangesError {
     /// It is no list of ranges.
     #[error("write partitions as all, 0, 0-3 or 0-3,7, not {0:?}")]
     Malformed(String),
@@ -40,7 +40,7 @@ impl PartitionRanges {
     ///
     /// # Errors
     /// When it has none, or not all that are named.
-    pub(super) fn resolve(&self, view: &ClusterView) -> Result<BTreeSet<PartitionId>, RangesError> {
+    pub(crate) fn resolve(&self, view: &ClusterView) -> Result<BTreeSet<PartitionId>, RangesError> {
         let known: BTreeSet<_> = view.partitions.iter().map(|view| view.partition).collect();
         let Some(last) = known.last() else { return Err(RangesError::NoPartitions) };
         let Self::Some(named) = self else { return Ok(known) };
@@ -82,7 +82,7 @@ impl FromStr for PartitionRanges {
 }
 
 /// Partitions as people write them.
-pub(super) fn written(partitions: &BTreeSet<PartitionId>) -> String {
+pub(crate) fn written(partitions: &BTreeSet<PartitionId>) -> String {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     for partition in partitions {
         match ranges.last_mut() {
