@@ -47,15 +47,24 @@ fn register(node: &Node, archive: &str) {
     assert_eq!(json_lines(&once(node, archive)), [] as [Value; 0], "there is nothing yet");
 }
 
-fn start(node: &Node, archive: &str) -> Child {
-    Command::new(WALTZ)
-        .args(["archive", "follow", archive, "--every=20ms", "--json"])
-        .arg(format!("--server={}", node.address))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+/// The command, running until this is dropped.
+struct Follow(Child);
+
+impl Follow {
+    fn start(node: &Node, archive: &str) -> Self {
+        let command = ["archive", "follow", archive, "--every=20ms", "--json"];
+        let mut program = Command::new(WALTZ);
+        program.args(command).arg(format!("--server={}", node.address));
+        program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(program.spawn().unwrap())
+    }
+}
+
+impl Drop for Follow {
+    fn drop(&mut self) {
+        self.0.kill().expect("it runs");
+        self.0.wait().expect("it was killed");
+    }
 }
 
 fn wait_until(mut is_so: impl FnMut() -> bool, what: &str) {
@@ -106,20 +115,14 @@ fn nothing_is_trimmed_by_size_before_it_is_archived() {
     append(&node, 0, 500);
     let (start, end) = bounds(&node, 0);
     assert!(start <= 300 && end == 800, "{start} {end}");
-    let mut follow = start_and_wait(&node, archive, 799);
+    let follow = Follow::start(&node, archive);
+    wait_until(|| archived(archive)[0] == 799, "it catches up");
     append(&node, 0, 100);
     wait_until(|| bounds(&node, 0).0 >= 800, "it goes on");
-    follow.kill().unwrap();
-    follow.wait().unwrap();
+    drop(follow);
     let ids: Vec<_> = log(&node, 0).iter().map(|line| line["id"].as_u64().unwrap()).collect();
     assert!(ids.into_iter().eq(0..900));
     assert!(waltz(["archive", "verify", archive]).status.success());
-}
-
-fn start_and_wait(node: &Node, archive: &str, last: u64) -> Child {
-    let follow = start(node, archive);
-    wait_until(|| archived(archive)[0] >= last, "it catches up");
-    follow
 }
 
 #[test]
