@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use super::support::{Node, WALTZ, assert_fails, json_lines, waltz};
+use super::support::{Node, WALTZ, assert_fails, json_lines, signal, waltz};
 
 /// What the node keeps of each partition; what is older goes.
 const KEPT: &str = "--retain-bytes=4K";
@@ -58,11 +59,18 @@ impl Follow {
         program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Self(program.spawn().unwrap())
     }
+
+    /// Ctrl-C.
+    fn interrupt(&mut self) {
+        signal(&self.0, Signal::INT);
+        assert_eq!(self.0.wait().unwrap().code(), Some(0));
+    }
 }
 
 impl Drop for Follow {
     fn drop(&mut self) {
-        self.0.kill().expect("it runs");
+        // One that has ended is told nothing.
+        self.0.kill().expect("it is ours");
         self.0.wait().expect("it was killed");
     }
 }
@@ -115,11 +123,11 @@ fn nothing_is_trimmed_by_size_before_it_is_archived() {
     append(&node, 0, 500);
     let (start, end) = bounds(&node, 0);
     assert!(start <= 300 && end == 800, "{start} {end}");
-    let follow = Follow::start(&node, archive);
+    let mut follow = Follow::start(&node, archive);
     wait_until(|| archived(archive)[0] == 799, "it catches up");
     append(&node, 0, 100);
     wait_until(|| bounds(&node, 0).0 >= 800, "it goes on");
-    drop(follow);
+    follow.interrupt();
     let ids: Vec<_> = log(&node, 0).iter().map(|line| line["id"].as_u64().unwrap()).collect();
     assert!(ids.into_iter().eq(0..900));
     assert!(waltz(["archive", "verify", archive]).status.success());
