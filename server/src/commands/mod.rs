@@ -43,6 +43,9 @@ pub fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Admin(command) => on_this_thread(admin::run(command)),
         Command::Consumer(command) => on_this_thread(consumer::run(command)),
         Command::Backup(command) => on_this_thread(interruptible(backup::run(command))),
+        Command::Archive(command) if command.goes_on() => {
+            on_this_thread(until_stopped(archive::run(command)))
+        }
         Command::Archive(command) => on_this_thread(interruptible(archive::run(command))),
         Command::Disk(command) => disk::run(command),
         Command::Token(args) => token::run(&args),
@@ -73,13 +76,31 @@ pub fn run(command: Command) -> anyhow::Result<Exit> {
 async fn interruptible(
     command: impl Future<Output = anyhow::Result<Exit>>,
 ) -> anyhow::Result<Exit> {
+    tokio::select! {
+        biased;
+        how = told_to_end() => bail!(how?),
+        exit = command => exit,
+    }
+}
+
+/// Runs a command that goes on until a person or a supervisor wants it to end.
+async fn until_stopped(
+    command: impl Future<Output = anyhow::Result<Exit>>,
+) -> anyhow::Result<Exit> {
+    tokio::select! {
+        biased;
+        how = told_to_end() => how.map(|_| Exit::Success),
+        exit = command => exit,
+    }
+}
+
+/// Waits until somebody wants the program to end; says how.
+async fn told_to_end() -> anyhow::Result<&'static str> {
     let mut terminate = signal(SignalKind::terminate()).context("could not listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("could not listen for signals")?;
     tokio::select! {
-        biased;
-        _ = terminate.recv() => bail!("terminated"),
-        _ = interrupt.recv() => bail!("interrupted"),
-        exit = command => exit,
+        _ = terminate.recv() => Ok("terminated"),
+        _ = interrupt.recv() => Ok("interrupted"),
     }
 }
 

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 use indicatif::ProgressBar;
 use waltz_archive::{Archive, LogName};
@@ -49,7 +48,7 @@ pub struct FollowArgs {
 
     /// Archive what is committed now, and end
     #[arg(long)]
-    once: bool,
+    pub(super) once: bool,
 
     /// Go on although an archive that ends before the log's start gets a hole
     #[arg(long)]
@@ -67,14 +66,7 @@ pub(super) async fn run(args: FollowArgs) -> anyhow::Result<Exit> {
     let client = connect(config, NoDatabase::newest()).await?;
     let mut follower =
         Follower { args, archive, client, followed: BTreeMap::new(), output: Output::new() };
-    // What is not finished is not in the archive, or was not counted as applied: it comes again.
-    tokio::select! {
-        ended = follower.run() => ended,
-        stopped = tokio::signal::ctrl_c() => {
-            stopped.context("could not listen for Ctrl-C")?;
-            Ok(Exit::Success)
-        }
-    }
+    follower.run().await
 }
 
 struct Follower {
@@ -93,6 +85,8 @@ struct Followed {
 }
 
 impl Follower {
+    /// It may be stopped at any point: what is not finished is not in the archive, or does not count as
+    /// applied, and comes again.
     async fn run(&mut self) -> anyhow::Result<Exit> {
         if self.args.once {
             return self.pass().await;

@@ -27,6 +27,13 @@ pub enum ArchiveCommand {
     Follow(follow::FollowArgs),
 }
 
+impl ArchiveCommand {
+    /// Whether it goes on until it is stopped.
+    pub fn goes_on(&self) -> bool {
+        matches!(self, Self::Follow(args) if !args.once)
+    }
+}
+
 /// Which archive.
 #[derive(Debug, Args)]
 pub struct ArchiveArgs {
