@@ -40,13 +40,13 @@ pub struct LogName {
 
 impl LogName {
     /// The folders that its pieces are in.
-    pub(crate) fn folders(self) -> [String; 2] {
+    pub fn folders(self) -> [String; 2] {
         let Self { partition, creation } = self;
         [format!("partition-{}", partition.0), format!("creation-{:016x}", creation.0)]
     }
 
     /// The log whose pieces are in these folders.
-    pub(crate) fn parse(partition: &str, creation: &str) -> Option<Self> {
+    pub fn parse(partition: &str, creation: &str) -> Option<Self> {
         let partition = partition.strip_prefix("partition-")?.parse().ok()?;
         let creation = u64::from_str_radix(creation.strip_prefix("creation-")?, 16).ok()?;
         Some(Self { partition: PartitionId(partition), creation: CreationId(creation) })
@@ -81,12 +81,12 @@ impl Piece {
     }
 
     /// The name of its object in the log's folder. Names sort as ids do.
-    pub(crate) fn file_name(&self) -> String {
+    pub fn file_name(&self) -> String {
         format!("{:020}-{:020}{SUFFIX}", self.first.0, self.last.0)
     }
 
     /// The piece of this name.
-    pub(crate) fn parse(file_name: &str) -> Option<Self> {
+    pub fn parse(file_name: &str) -> Option<Self> {
         let (first, last) = file_name.strip_suffix(SUFFIX)?.split_once('-')?;
         let id = |digits: &str| (digits.len() == 20).then(|| digits.parse().ok()).flatten();
         let (first, last) = (TransactionId(id(first)?), TransactionId(id(last)?));

@@ -12,7 +12,6 @@ use tokio::time::timeout;
 use waltz_core::io::{ArchiveFailure, ArchiveRead, ArchiveTicket};
 use waltz_runtime::{ArchiveEvent, ArchivePort};
 
-use crate::piece::LogName;
 use crate::reader::ArchiveReader;
 use crate::store::Archive;
 
@@ -73,7 +72,7 @@ impl ArchivePort for StorePort {
 }
 
 async fn serve(
-    reader: Arc<ArchiveReader>,
+    reader: Arc<ArchiveReader<Archive>>,
     mut to_read: Receiver<Asked>,
     answers: UnboundedSender<ArchiveEvent>,
 ) {
@@ -91,19 +90,15 @@ async fn serve(
 }
 
 async fn answer(
-    reader: &ArchiveReader,
+    reader: &ArchiveReader<Archive>,
     ticket: ArchiveTicket,
     read: ArchiveRead,
 ) -> Result<bytes::Bytes, ArchiveFailure> {
-    let ArchiveRead { creation, first, to, max_bytes } = read;
-    let log = LogName { partition: ticket.partition, creation };
-    let failed = |reason| Err(ArchiveFailure::Failed { reason });
-    match timeout(PATIENCE, reader.read(log, first, to, max_bytes)).await {
-        Ok(Ok(Some(records))) => Ok(records),
-        Ok(Ok(None)) => Err(ArchiveFailure::Lacks),
-        Ok(Err(error)) => failed(error.to_string()),
-        Err(_) => failed(format!("no answer in {} seconds", PATIENCE.as_secs())),
-    }
+    let answered = timeout(PATIENCE, reader.answer(ticket.partition, read)).await;
+    answered.unwrap_or_else(|_| {
+        let reason = format!("no answer in {} seconds", PATIENCE.as_secs());
+        Err(ArchiveFailure::Failed { reason })
+    })
 }
 
 #[cfg(test)]

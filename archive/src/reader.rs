@@ -2,23 +2,41 @@
 //! a feed that goes through a piece loads it once.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use waltz_core::id::{Mark, TransactionId};
+use waltz_core::id::{Mark, PartitionId, TransactionId};
+use waltz_core::io::{ArchiveFailure, ArchiveRead};
 
 use crate::piece::{LogName, Piece, SoundPiece};
-use crate::store::{Archive, ArchiveError};
 
 /// So many pieces are kept.
 const KEPT: usize = 4;
 /// Of so many logs it is known which pieces they have.
 const LISTED: usize = 64;
 
+/// Where pieces are.
+pub trait PieceStore: Send + Sync + 'static {
+    /// Why it can't be asked, or a piece is not sound.
+    type Error: fmt::Display + Send;
+
+    /// One log's pieces. They may overlap.
+    fn pieces(&self, log: LogName) -> impl Future<Output = Result<Vec<Piece>, Self::Error>> + Send;
+
+    /// Reads a piece, and verifies all of it.
+    fn read(
+        &self,
+        log: LogName,
+        piece: Piece,
+    ) -> impl Future<Output = Result<SoundPiece, Self::Error>> + Send;
+}
+
 /// Reads records of an archive.
 #[derive(Debug)]
-pub struct ArchiveReader {
-    archive: Archive,
+pub struct ArchiveReader<A> {
+    archive: A,
     memory: Mutex<Memory>,
 }
 
@@ -30,10 +48,26 @@ struct Memory {
     kept: VecDeque<(LogName, SoundPiece)>,
 }
 
-impl ArchiveReader {
+impl<A: PieceStore> ArchiveReader<A> {
     /// Reads of this archive.
-    pub fn new(archive: Archive) -> Self {
+    pub fn new(archive: A) -> Self {
         Self { archive, memory: Mutex::default() }
+    }
+
+    /// What a partition's machine asks for, answered as it wants to be.
+    ///
+    /// # Errors
+    /// When the archive does not have the first record, or can't be read.
+    pub async fn answer(
+        &self,
+        partition: PartitionId,
+        ArchiveRead { creation, first, to, max_bytes }: ArchiveRead,
+    ) -> Result<Bytes, ArchiveFailure> {
+        match self.read(LogName { partition, creation }, first, to, max_bytes).await {
+            Ok(Some(records)) => Ok(records),
+            Ok(None) => Err(ArchiveFailure::Lacks),
+            Err(error) => Err(ArchiveFailure::Failed { reason: error.to_string() }),
+        }
     }
 
     /// Records from `first` on, end to end: up to `to` at most, and no more than `max_bytes` but one
@@ -47,7 +81,7 @@ impl ArchiveReader {
         first: TransactionId,
         to: Mark,
         max_bytes: u32,
-    ) -> Result<Option<Bytes>, ArchiveError> {
+    ) -> Result<Option<Bytes>, A::Error> {
         if let Some(records) = self.lock().find(log, first, to, max_bytes) {
             return Ok(Some(records));
         }
@@ -68,7 +102,7 @@ impl ArchiveReader {
     }
 
     /// The pieces that hold a record by their names, the ones that reach furthest first.
-    async fn holding(&self, log: LogName, id: TransactionId) -> Result<Vec<Piece>, ArchiveError> {
+    async fn holding(&self, log: LogName, id: TransactionId) -> Result<Vec<Piece>, A::Error> {
         let known = self.lock().holding(log, id);
         if !known.is_empty() {
             return Ok(known);
@@ -78,7 +112,7 @@ impl ArchiveReader {
         if memory.listed.len() >= LISTED {
             memory.listed.clear();
         }
-        memory.listed.insert(log, pieces.into_keys().collect());
+        memory.listed.insert(log, pieces);
         Ok(memory.holding(log, id))
     }
 
@@ -119,13 +153,14 @@ impl Memory {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "store"))]
 mod tests {
     use super::*;
+    use crate::store::{Archive, ArchiveError};
     use crate::testing::{LOG, piece, record};
 
     /// What a reader reads from 0 on, until there is nothing more or it fails.
-    async fn all(reader: &ArchiveReader, to: u64) -> (Vec<u8>, Option<ArchiveError>) {
+    async fn all(reader: &ArchiveReader<Archive>, to: u64) -> (Vec<u8>, Option<ArchiveError>) {
         let (mut read, mut next) = (Vec::new(), 0);
         let per_record = record(0).len();
         while next < to {
@@ -142,7 +177,7 @@ mod tests {
         (read, None)
     }
 
-    async fn rig(pieces: &[std::ops::Range<u64>]) -> (tempfile::TempDir, ArchiveReader) {
+    async fn rig(pieces: &[std::ops::Range<u64>]) -> (tempfile::TempDir, ArchiveReader<Archive>) {
         let directory = tempfile::tempdir().unwrap();
         let archive = Archive::open(directory.path().to_str().unwrap()).unwrap();
         for ids in pieces {

@@ -15,6 +15,7 @@ use thiserror::Error;
 use url::Url;
 
 use crate::piece::{LogName, Piece, SoundPiece};
+use crate::reader::PieceStore;
 use crate::stream::StreamError;
 
 /// A store that does not answer is asked again by the runtime's client for so long.
@@ -233,6 +234,18 @@ impl Archive {
         source: object_store::Error,
     ) -> ArchiveError {
         ArchiveError::Store { action, object: self.shown(object), source }
+    }
+}
+
+impl PieceStore for Archive {
+    type Error = ArchiveError;
+
+    async fn pieces(&self, log: LogName) -> Result<Vec<Piece>, ArchiveError> {
+        Ok(Self::pieces(self, log).await?.into_keys().collect())
+    }
+
+    async fn read(&self, log: LogName, piece: Piece) -> Result<SoundPiece, ArchiveError> {
+        Self::read(self, log, piece).await
     }
 }
 

@@ -65,6 +65,10 @@ pub enum PlantedBug {
     FeedUncommitted,
     /// A feed that moves from the disk to memory leaves out a run.
     FeedGap,
+    /// A feed that has read from the archive goes on with the log, whatever is still between.
+    SkipUnarchived,
+    /// A feed for which the archive could not be read is not read for again.
+    ForgetUnarchived,
     /// A mount is ready before earlier requests of its client are decided.
     ReadyWithoutDrain,
     /// A mount is ready without a quorum round.
@@ -88,7 +92,7 @@ pub enum PlantedBug {
 
 impl PlantedBug {
     /// Every rule that can be broken.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 38] = [
         Self::AcknowledgeBeforeSync,
         Self::PromiseBeforeSync,
         Self::JoinBeforeSync,
@@ -116,6 +120,8 @@ impl PlantedBug {
         Self::IgnoreLockFloor,
         Self::FeedUncommitted,
         Self::FeedGap,
+        Self::SkipUnarchived,
+        Self::ForgetUnarchived,
         Self::ReadyWithoutDrain,
         Self::ReadyWithoutRound,
         Self::AcceptStaleMount,

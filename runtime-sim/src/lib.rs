@@ -1,4 +1,5 @@
-//! The simulated world: links, disks and clocks under `madsim`, with faults drawn from a seed.
+//! The simulated world: links, disks, clocks and an object store under `madsim`, with faults drawn
+//! from a seed.
 //!
 //! It implements what the loops of `waltz-runtime` need and decides nothing about Waltz. Time is
 //! virtual, there is one thread, and everything random comes from one seed: the same seed gives
@@ -19,6 +20,7 @@ mod journal;
 pub mod network;
 mod run;
 mod runtime;
+mod store;
 mod trace;
 mod world;
 
@@ -30,5 +32,6 @@ pub use journal::SimJournal;
 pub use network::{Network, Quality, SimNet};
 pub use run::simulate;
 pub use runtime::SimRuntime;
+pub use store::{SimStore, StoreError, StoreQuality};
 pub use trace::{Event, Filter, Trace};
 pub use world::{SimHost, SimWorld};

@@ -18,6 +18,7 @@ use crate::fault::Crash;
 use crate::journal::SimJournal;
 use crate::network::{Network, SimNet};
 use crate::runtime::SimRuntime;
+use crate::store::SimStore;
 use crate::trace::{Event, Trace};
 
 /// What differs from one life of a host to the next.
@@ -36,6 +37,7 @@ pub struct SimWorld {
     network: Network,
     disks: SimDisks,
     clocks: Clocks,
+    store: SimStore,
     state: Arc<Mutex<State>>,
 }
 
@@ -50,6 +52,7 @@ impl SimWorld {
             disks: SimDisks::new(time.clone(), part(), trace.clone()),
             clocks: Clocks::new(time.clone(), part()),
             state: Arc::new(Mutex::new(State { random: part(), processes: BTreeMap::new() })),
+            store: SimStore::new(time.clone(), part(), trace.clone()),
             trace,
             time,
         }
@@ -73,6 +76,11 @@ impl SimWorld {
     /// The clocks and their faults.
     pub fn clocks(&self) -> &Clocks {
         &self.clocks
+    }
+
+    /// The object store and its faults.
+    pub fn store(&self) -> &SimStore {
+        &self.store
     }
 
     /// What happened so far.
@@ -137,12 +145,13 @@ impl SimWorld {
         }
     }
 
-    /// No more faults from now on: links, disks and clocks are sound. Processes that are down
-    /// stay down.
+    /// No more faults from now on: links, disks, clocks and the store are sound. Processes that
+    /// are down stay down.
     pub fn calm(&self) {
         self.network.calm();
         self.disks.calm();
         self.clocks.calm();
+        self.store.calm();
     }
 
     fn process(&self, host: &Address) -> Option<NodeId> {

@@ -14,11 +14,12 @@ use waltz_core::membership::ControllerConfig;
 use waltz_core::node::{CoordinatorAt, Node, NodeConfig, Recovered, Roles};
 use waltz_core::storage::{CheckpointConfig, ScrubConfig, SpaceConfig, StorageConfig};
 use waltz_core::wire::Version;
-use waltz_runtime::CoordinatorPort;
 use waltz_runtime::journal::{JournalConfig, JournalError};
 use waltz_runtime::node::{World, run_node};
+use waltz_runtime::{ArchivePort, CoordinatorPort};
 use waltz_runtime_sim::{Crash, Event, SimHost, SimWorld};
 
+use crate::archive::Archive;
 use crate::atlas::Atlas;
 use crate::coordinator::Outside;
 use crate::disk_log::DiskLog;
@@ -68,6 +69,8 @@ pub(crate) struct Cluster {
     state: Arc<Mutex<State>>,
     /// The coordinator, if it is outside.
     outside: Option<Outside>,
+    /// The archive, if there is one.
+    archive: Option<Archive>,
 }
 
 impl Cluster {
@@ -75,12 +78,18 @@ impl Cluster {
         let outside = plan.outside.then(|| Outside::start(world.clone()));
         let nodes = if plan.old { plan.shape.nodes } else { 0 };
         let state = State { old: (0..nodes).collect(), ..State::default() };
-        Self { world, plan, history, state: Arc::new(Mutex::new(state)), outside }
+        let archive = plan.archive.then(|| Archive::new(world.store().clone()));
+        Self { world, plan, history, state: Arc::new(Mutex::new(state)), outside, archive }
     }
 
     /// The coordinator, if it is outside.
     pub(crate) fn outside(&self) -> Option<&Outside> {
         self.outside.as_ref()
+    }
+
+    /// The archive, if there is one.
+    pub(crate) fn archive(&self) -> Option<&Archive> {
+        self.archive.as_ref()
     }
 
     /// Where the nodes listen.
@@ -277,12 +286,16 @@ impl Cluster {
             let port: Box<dyn CoordinatorPort> = Box::new(outside.port(index));
             port
         });
+        let archive = self.archive.as_ref().map(|archive| {
+            let port: Box<dyn ArchivePort> = Box::new(archive.port());
+            port
+        });
         let world = World {
             net: host.listener(),
             journal,
             timer: host.timer(),
             coordinator,
-            archive: None,
+            archive,
             observer: None,
         };
         let (trace, sim) = (self.world.trace().clone(), self.world.clone());
@@ -340,6 +353,9 @@ impl Cluster {
         config.lease = self.plan.lease;
         config.partition.locks = self.plan.locks;
         config.storage = self.storage_config();
+        if self.plan.archive {
+            Arc::make_mut(&mut config.partition.mounts).archive_reads = ARCHIVE_READS;
+        }
         if self.plan.tight {
             let partition = &mut config.partition;
             let sequencer = Arc::make_mut(&mut partition.sequencer);
@@ -358,6 +374,9 @@ impl Cluster {
         config
     }
 }
+
+/// How many reads of the archive a partition has under way at most.
+const ARCHIVE_READS: usize = 2;
 
 /// In how many zones the nodes stand, by turns.
 const ZONES: u32 = 3;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
-use waltz_core::id::{Member, PartitionId, TransactionId};
+use waltz_core::id::{CreationId, Member, PartitionId, TransactionId};
 use waltz_core::io::Ticket;
 use waltz_core::journal::{Entry, EntryHead, Place};
 use waltz_core::log::SetChange;
@@ -174,6 +174,18 @@ impl History {
             Ok(Fact::Partition(_, meta)) => Some(meta),
             _ => None,
         }
+    }
+
+    /// Which log of a partition's number it is, as soon as a disk has it.
+    pub(crate) fn creation(&self, partition: PartitionId) -> Option<CreationId> {
+        let state = self.lock();
+        let mut durable = state.disks.values().flat_map(|history| &history.durable);
+        durable.find_map(|head| match head {
+            EntryHead::Create { partition: of, creation, .. } if *of == partition => {
+                Some(*creation)
+            }
+            _ => None,
+        })
     }
 
     /// What was trimmed anywhere.

@@ -18,6 +18,7 @@ compile_error!(
      replaces it"
 );
 
+mod archive;
 mod atlas;
 mod chaos;
 pub mod checks;
@@ -38,6 +39,7 @@ mod testing;
 mod witness;
 mod workloads;
 
+pub use archive::ArchiveUse;
 pub use operations::Doubts;
 pub use plan::{FaultKind, Overrides, Plan, Shape, Size, Strength};
 pub use run::{Outcome, PINNED, Request, Summary, run};

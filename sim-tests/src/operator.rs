@@ -3,6 +3,7 @@
 //! Invariant: of every replica set that may count, a majority is left, in whatever order the
 //! changes that were asked for happen.
 
+mod archiving;
 mod nodes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -139,16 +140,16 @@ impl Operator {
         }
     }
 
-    /// Trims some partition, of what everyone has applied.
+    /// Trims some partition, of what everyone has applied or, where there is an archive, anyone.
     pub(crate) async fn trim(&self, random: &mut Random) {
         let partition = (random.bits() % u64::from(self.plan.shape.partitions)) as u32;
         let partition = PartitionId(partition);
-        let Some(slowest) = self.followers.slowest(partition) else { return };
-        let start = Mark::before(TransactionId(random.bits() % (slowest.count() + 1)));
+        let Some(most) = self.may_trim(partition) else { return };
+        let start = Mark::before(TransactionId(random.bits() % (most.count() + 1)));
         self.trim_to(partition, start).await;
     }
 
-    /// Trims whatever everyone has applied, again and again, where partitions have a quota.
+    /// Trims whatever may be trimmed, again and again, where partitions have a quota.
     pub(crate) async fn keep_quotas(&self) {
         if self.plan.quota_bytes().is_none() {
             return;
@@ -156,14 +157,27 @@ impl Operator {
         loop {
             sleep(LOOK_EVERY).await;
             for partition in self.partitions() {
-                if let Some(slowest) = self.followers.slowest(partition) {
-                    self.trim_to(partition, slowest).await;
+                if let Some(most) = self.may_trim(partition) {
+                    self.trim_to(partition, most).await;
                 }
             }
         }
     }
 
+    /// What nobody misses when it is trimmed.
+    fn may_trim(&self, partition: PartitionId) -> Option<Mark> {
+        match self.plan.archive {
+            true => self.followers.furthest(partition),
+            false => self.followers.slowest(partition),
+        }
+    }
+
     async fn trim_to(&self, partition: PartitionId, start: Mark) {
+        if let Some(archive) = self.cluster.archive()
+            && !self.archive(archive, partition, start).await
+        {
+            return;
+        }
         self.note(partition, format_args!("trim up to {start}"));
         self.ask(OperatorRequest::Trim { partition, start }).await;
     }

@@ -9,6 +9,7 @@ use madsim::time::sleep;
 use waltz_core::planted::Planted;
 use waltz_runtime_sim::{Filter, SimWorld, simulate};
 
+use crate::archive::{Archive, ArchiveUse};
 use crate::chaos::storm;
 use crate::checks::{self, Evidence, longest_logs};
 use crate::cluster::Cluster;
@@ -79,6 +80,8 @@ pub struct Summary {
     pub operations: u64,
     /// What came of asking about operations that had ended in doubt.
     pub doubts: Doubts,
+    /// What the archive was used for, if there was one.
+    pub archive: ArchiveUse,
     /// Times a process of the cluster began to run.
     pub boots: u64,
     /// Virtual time, in milliseconds.
@@ -91,11 +94,12 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { committed, operations, doubts, boots, virtual_ms, events, trace } = self;
+        let Self { committed, operations, doubts, archive, boots, virtual_ms, events, trace } =
+            self;
         write!(
             f,
-            "committed {committed}, operations {operations}, {doubts}, boots {boots}, virtual \
-             {virtual_ms} ms, events {events}, trace {trace:016x}"
+            "committed {committed}, operations {operations}, {doubts}, {archive}, boots {boots}, \
+             virtual {virtual_ms} ms, events {events}, trace {trace:016x}"
         )
     }
 }
@@ -165,12 +169,19 @@ async fn scenario(world: SimWorld, request: Request) -> Outcome {
         let operator = operator.clone();
         async move { operator.keep_quotas().await }
     });
+    let newcomers = plan.archive.then(|| {
+        let (stage, random) = (stage.clone(), world.random());
+        madsim::task::spawn(async move { workloads::newcomers::come(&stage, random).await })
+    });
     let chaos = madsim::task::spawn(async move { storm(&operator, &hosts).await });
     let mut finished = workloads::perform(&stage).await;
     trimming.abort();
     match chaos.await {
         Ok(unsettled) => finished.unfinished.extend(unsettled),
         Err(error) => finished.unfinished.push(format!("the storm itself failed: {error}")),
+    }
+    if let Some(newcomers) = newcomers {
+        finished.unfinished.extend(newcomers.await.expect("nobody ends them"));
     }
     finished.unfinished.extend(repaired(&cluster).await);
     let peaks = peaks.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -179,6 +190,8 @@ async fn scenario(world: SimWorld, request: Request) -> Outcome {
         longest: longest_logs(&history),
         logs: history.logs_left(),
         shown: witness.shown(),
+        late: witness.shown_on(&workloads::late_host()),
+        archive: cluster.archive().map(Archive::used),
         clients: operations.history(),
         bank: finished.bank,
         peaks,
@@ -193,6 +206,7 @@ async fn scenario(world: SimWorld, request: Request) -> Outcome {
         committed: evidence.longest_logs().values().map(|log| log.len() as u64).sum(),
         operations: evidence.clients.operations.len() as u64,
         doubts: evidence.clients.doubts,
+        archive: evidence.archive.unwrap_or_default(),
         boots: cluster.boots(),
         virtual_ms: world.now().0 / 1_000_000,
         events: trace.events(),

@@ -1,6 +1,6 @@
 //! What clients were shown: every record that any of them applied, and when it was first seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use waltz_client::Transaction;
@@ -10,6 +10,9 @@ use waltz_runtime_sim::{Event, SimWorld};
 
 use crate::history::History;
 use crate::replicas::Replicas;
+
+/// What somebody was shown of each partition.
+pub(crate) type Seen = BTreeMap<PartitionId, BTreeSet<TransactionId>>;
 
 /// One record, as a client was shown it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub(crate) struct Shown {
 #[derive(Debug, Default)]
 struct State {
     shown: BTreeMap<(PartitionId, TransactionId), Shown>,
+    /// What each host was shown of each partition.
+    by_host: BTreeMap<Address, Seen>,
     violations: Vec<String>,
 }
 
@@ -46,6 +51,8 @@ impl Witness {
         self.world.trace().record(self.world.now(), event);
         let shown = Shown { req_id: transaction.req_id(), data: data.to_vec() };
         let mut state = self.lock();
+        let by_host = state.by_host.entry(host.clone()).or_default();
+        by_host.entry(partition).or_default().insert(id);
         match state.shown.get(&(partition, id)) {
             Some(before) if *before == shown => return,
             Some(before) => {
@@ -85,6 +92,11 @@ impl Witness {
 
     pub(crate) fn shown(&self) -> BTreeMap<(PartitionId, TransactionId), Shown> {
         self.lock().shown.clone()
+    }
+
+    /// What was shown on a host.
+    pub(crate) fn shown_on(&self, host: &Address) -> Seen {
+        self.lock().by_host.get(host).cloned().unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

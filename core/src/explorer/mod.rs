@@ -56,12 +56,12 @@ impl Simulation {
         use PlantedBug::{
             AcceptStaleMount, AcknowledgeBeforeSync, ChangeBeforeCommitted, ChooseByLength,
             CopyAsOwn, CountBeforeJoin, CountLearner, CutToLowWater, DuplicateRequest, FeedGap,
-            FeedUncommitted, ForgetLocks, GiveUpHeld, IgnoreInFlightLocks, IgnoreLockFloor,
-            JoinAnywhere, JoinBeforeSync, KeepLongerTail, LeaseForEver, OldBytesRevive,
-            OpenBeforeInFlight, PromiseBeforeSync, QuorumMinusOne, ReadyWithoutDrain,
-            ReadyWithoutRound, RepairUnchecked, ReplaceInOneStep, ResolveUndecided, ResumeBlindly,
-            ReuseSession, SkipPromiseCheck, StaleCompletion, SuspectVotes, TrimUncommitted,
-            TrustStaleSet, WithdrawSent,
+            FeedUncommitted, ForgetLocks, ForgetUnarchived, GiveUpHeld, IgnoreInFlightLocks,
+            IgnoreLockFloor, JoinAnywhere, JoinBeforeSync, KeepLongerTail, LeaseForEver,
+            OldBytesRevive, OpenBeforeInFlight, PromiseBeforeSync, QuorumMinusOne,
+            ReadyWithoutDrain, ReadyWithoutRound, RepairUnchecked, ReplaceInOneStep,
+            ResolveUndecided, ResumeBlindly, ReuseSession, SkipPromiseCheck, SkipUnarchived,
+            StaleCompletion, SuspectVotes, TrimUncommitted, TrustStaleSet, WithdrawSent,
         };
         match bug {
             AcknowledgeBeforeSync
@@ -86,9 +86,8 @@ impl Simulation {
             | ChangeBeforeCommitted
             | CountLearner
             | TrimUncommitted => Some(Self::Sessions),
-            FeedGap | ReadyWithoutDrain | ReadyWithoutRound | AcceptStaleMount => {
-                Some(Self::Mounts)
-            }
+            FeedGap | SkipUnarchived | ForgetUnarchived | ReadyWithoutDrain | ReadyWithoutRound
+            | AcceptStaleMount => Some(Self::Mounts),
             DuplicateRequest | ResolveUndecided | WithdrawSent => Some(Self::Clients),
             ForgetLocks | IgnoreInFlightLocks | IgnoreLockFloor | FeedUncommitted => {
                 Some(Self::Locks)

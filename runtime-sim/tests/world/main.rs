@@ -5,3 +5,4 @@ mod disk;
 mod journal;
 mod network;
 mod peer;
+mod store;

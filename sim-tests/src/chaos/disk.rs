@@ -1,14 +1,31 @@
-//! What happens to disks.
+//! What happens to disks, and to the archive.
 
 use waltz_core::journal::segment_name;
-use waltz_runtime_sim::{Chance, DiskQuality, Latency};
+use waltz_runtime_sim::{Chance, DiskQuality, Latency, SimWorld};
 
 use super::Injector;
 use crate::atlas::SECTOR_BYTES;
 use crate::cluster::{address, host_of};
 use crate::plan::FaultKind;
 
+/// Until the storm is over, so many of a hundred requests to the archive's store fail.
+const FAILING_REQUESTS: u32 = 10;
+
+/// The archive's store fails now and then.
+pub(super) fn wear_archive(world: &SimWorld) {
+    world.store().change_quality(|quality| quality.failing = Chance::percent(FAILING_REQUESTS));
+}
+
 impl Injector {
+    /// The archive's store is away for a while.
+    pub(super) async fn take_archive_away(&mut self) {
+        self.note(&[], format_args!("the archive is away"));
+        self.world.store().change_quality(|quality| quality.is_away = true);
+        self.wait(200, 4_000).await;
+        self.note(&[], format_args!("the archive is back"));
+        self.world.store().change_quality(|quality| quality.is_away = false);
+    }
+
     /// A disk has a fault for a while. A node that stops because of it is booted again when the
     /// fault is over.
     pub(super) async fn harm_disk(&mut self, fault: FaultKind) {

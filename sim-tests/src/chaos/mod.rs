@@ -31,6 +31,9 @@ pub(crate) async fn storm(operator: &Operator, clients: &[Address]) -> Vec<Strin
     let until = world.now() + plan.storm;
     let seed = world.random().bits();
     network::set_weather(world, plan);
+    if plan.archive {
+        disk::wear_archive(world);
+    }
     let mut injectors = Vec::new();
     for (fault, strength) in &plan.faults {
         let mut injector = Injector {
@@ -139,6 +142,7 @@ impl Injector {
             FaultKind::Move => self.operator.move_replicas(&mut self.random).await,
             FaultKind::Trim => self.operator.trim(&mut self.random).await,
             FaultKind::Operate => self.operator.operate_node(&mut self.random).await,
+            FaultKind::ArchiveOutage => self.take_archive_away().await,
             FaultKind::Grow => self.operator.add_partitions(&mut self.random).await,
             FaultKind::Loss
             | FaultKind::Duplication

@@ -3,6 +3,7 @@
 //! by `history`. `client_history` judges what clients were told with the log as the
 //! specification; the promises 4 and 9 rest on it, too.
 
+mod archive;
 mod client_history;
 mod p10_bounded_memory;
 mod p1_dense_ids;
@@ -19,13 +20,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use waltz_core::id::{Mark, PartitionId, TransactionId};
 
+use crate::archive::ArchiveUse;
 use crate::disk_log::{DiskLog, Stored};
 use crate::history::{History, Logs};
 use crate::operations::ClientHistory;
 use crate::peaks::Peaks;
 use crate::plan::Plan;
 use crate::replicas::Replicas;
-use crate::witness::Shown;
+use crate::witness::{Seen, Shown};
 use crate::workloads::bank::Bank;
 
 /// What a run left.
@@ -38,6 +40,10 @@ pub(crate) struct Evidence {
     pub(crate) longest: BTreeMap<PartitionId, Vec<Stored>>,
     /// What clients were shown.
     pub(crate) shown: BTreeMap<(PartitionId, TransactionId), Shown>,
+    /// What the client was shown that came last.
+    pub(crate) late: Seen,
+    /// What the archive was used for, if there was one.
+    pub(crate) archive: Option<ArchiveUse>,
     /// What clients asked, and what they were told.
     pub(crate) clients: ClientHistory,
     /// The bank, if it was open: what was submitted, and the databases.
@@ -84,7 +90,7 @@ type Check = fn(&Evidence) -> Vec<String>;
 
 /// Every broken promise, in words.
 pub(crate) fn all(evidence: &Evidence) -> Vec<String> {
-    let checks: [(&str, Check); 11] = [
+    let checks: [(&str, Check); 12] = [
         ("promise 1", p1_dense_ids::check),
         ("promise 2", p2_on_a_quorum::check),
         ("promise 3", p3_prefix_agreement::check),
@@ -96,6 +102,7 @@ pub(crate) fn all(evidence: &Evidence) -> Vec<String> {
         ("promise 9", p9_liveness::check),
         ("promise 10", p10_bounded_memory::check),
         ("client history", client_history::check),
+        ("archive", archive::check),
     ];
     let broken = checks.into_iter().flat_map(|(promise, check)| {
         check(evidence).into_iter().map(move |text| format!("{promise}: {text}"))

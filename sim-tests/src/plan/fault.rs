@@ -100,12 +100,14 @@ kinds! {
     Operate "operate" 35 300..=4_000;
     /// An operator adds partitions.
     Grow "grow" 25 1_500..=6_000;
+    /// The archive is away for a while, where there is one.
+    ArchiveOutage "archive-outage" 60 500..=4_000;
 }
 
 impl FaultKind {
     /// Whether it came when plans of others had been kept: it must not change what those draw.
     pub(super) fn came_later(self) -> bool {
-        matches!(self, Self::Operate | Self::Grow)
+        matches!(self, Self::Operate | Self::Grow | Self::ArchiveOutage)
     }
 
     /// The kind of this name.

@@ -79,6 +79,12 @@ impl Shape {
     }
 }
 
+/// Sets what is drawn for the archive apart from all else.
+const ARCHIVE: u64 = 0x6172_6368_6976_6500;
+
+/// In so many of a hundred seeds whose logs are trimmed there is an archive.
+const ARCHIVES: u64 = 60;
+
 /// Everything a seed decides before the run begins.
 ///
 /// Swarm testing (Groce et al. 2012): each seed turns some kinds of fault off altogether, so that
@@ -113,6 +119,8 @@ pub struct Plan {
     pub tight: bool,
     /// Whether the coordinator is outside of the cluster, so that the nodes elect who controls.
     pub outside: bool,
+    /// Whether what is trimmed is in an archive, from which everyone can be fed.
+    pub archive: bool,
     /// The rule broken on purpose.
     pub planted: Planted,
 }
@@ -133,7 +141,10 @@ impl Plan {
             true => draw_fault(later, *kind),
             false => draw_fault(random, *kind),
         };
-        let faults: BTreeMap<_, _> = FaultKind::ALL.iter().filter_map(draw).collect();
+        let mut faults: BTreeMap<_, _> = FaultKind::ALL.iter().filter_map(draw).collect();
+        let archive = faults.contains_key(&FaultKind::Trim)
+            && below(&mut Random::new(seed ^ ARCHIVE), 100) < ARCHIVES;
+        faults.retain(|fault, _| archive || *fault != FaultKind::ArchiveOutage);
         let old = below(random, 100) < 30 && faults.contains_key(&FaultKind::Roll);
         Self {
             shape,
@@ -150,6 +161,7 @@ impl Plan {
             story: false,
             tight: below(random, 100) < 50,
             outside: below(random, 100) < 30,
+            archive,
             planted,
         }
     }
@@ -236,6 +248,9 @@ mod tests {
             assert!(plans().any(|plan| !plan.faults.contains_key(fault)), "{fault:?}");
         }
         let rolls = |plan: &Plan| plan.faults.contains_key(&FaultKind::Roll);
+        assert!(plans().any(|plan| plan.archive && plan.tight), "archives and quotas");
+        assert!(plans().any(|plan| plan.archive && !plan.tight), "archives alone");
+        assert!(plans().all(|plan| plan.trims() || !plan.archive), "archives of nothing");
         assert!(plans().filter(rolls).any(|plan| plan.old), "upgraded");
         assert!(plans().filter(rolls).any(|plan| !plan.old), "taken back");
     }

@@ -33,6 +33,8 @@ pub struct Overrides {
     pub story: Option<u32>,
     /// Whether the coordinator is outside of the cluster: 1 or 0.
     pub outside: Option<u32>,
+    /// Whether there is an archive, if logs are trimmed: 1 or 0.
+    pub archive: Option<u32>,
     /// None of these faults.
     pub without: BTreeSet<FaultKind>,
     /// The same plan with other luck: schedule, delays and moments of faults are drawn anew.
@@ -66,13 +68,15 @@ impl Overrides {
         plan.faults.retain(|fault, _| !self.without.contains(fault));
         plan.old &= plan.faults.contains_key(&FaultKind::Roll);
         plan.outside = self.outside.map_or(plan.outside, |outside| outside != 0);
+        plan.archive = self.archive.map_or(plan.archive, |archive| archive != 0) && plan.trims();
+        plan.faults.retain(|fault, _| plan.archive || *fault != FaultKind::ArchiveOutage);
         if self.story.is_some() {
             story::prepare(plan);
         }
     }
 
     /// Its numbers by name.
-    fn numbers(&self) -> [(&'static str, Option<u32>); 12] {
+    fn numbers(&self) -> [(&'static str, Option<u32>); 13] {
         [
             ("nodes", self.nodes),
             ("replicas", self.replicas),
@@ -85,6 +89,7 @@ impl Overrides {
             ("misdirect_ms", self.misdirect_ms),
             ("story", self.story),
             ("outside", self.outside),
+            ("archive", self.archive),
             ("luck", self.luck),
         ]
     }
@@ -102,6 +107,7 @@ impl Overrides {
             "misdirect_ms" => Some(&mut self.misdirect_ms),
             "story" => Some(&mut self.story),
             "outside" => Some(&mut self.outside),
+            "archive" => Some(&mut self.archive),
             "luck" => Some(&mut self.luck),
             _ => None,
         }

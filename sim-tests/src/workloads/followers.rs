@@ -1,5 +1,5 @@
 //! Who follows the logs of a run, and how far each has got: what somebody has still to apply is
-//! not trimmed.
+//! not trimmed, unless it is in an archive.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,6 +34,11 @@ impl Followers {
         let state = self.lock();
         let marks = state.followers.iter().map(|applied| applied(partition));
         marks.min().filter(|_| state.complete)
+    }
+
+    /// What somebody has applied of a partition; none as long as nobody follows it.
+    pub(crate) fn furthest(&self, partition: PartitionId) -> Option<Mark> {
+        self.lock().followers.iter().map(|applied| applied(partition)).max()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -61,7 +61,7 @@ impl<S> Clone for Instance<S> {
 }
 
 /// Starts a process on a host that connects a client and does nothing else.
-async fn start_client<S: State>(
+pub(super) async fn start_client<S: State>(
     world: &SimWorld,
     host: &Address,
     config: ClientConfig,

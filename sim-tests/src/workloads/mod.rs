@@ -9,6 +9,7 @@ pub(crate) mod followers;
 mod hot_lock;
 mod instance;
 mod many_partitions;
+pub(crate) mod newcomers;
 mod questions;
 mod queue;
 mod slow_consumers;
@@ -155,11 +156,16 @@ pub(crate) fn service_host(index: u32) -> Address {
     Address(format!("service-{}", index + 1))
 }
 
-/// A new consumer: with everything to learn or, where logs are trimmed, with a copy of what another
-/// one knows.
+/// Where the consumer runs that comes last.
+pub(crate) fn late_host() -> Address {
+    Address("late".to_owned())
+}
+
+/// A new consumer: with everything to learn or, where logs are trimmed and not archived, with a copy
+/// of what another one knows.
 fn late<S: State>(stage: &Stage, other: &App<S>) -> Arc<App<S>> {
-    let host = Address("late".into());
-    match stage.plan.trims() {
+    let host = late_host();
+    match stage.plan.trims() && !stage.plan.archive {
         true => other.copy(host),
         false => App::new(host, stage.witness.clone(), Duration::ZERO),
     }

@@ -129,12 +129,18 @@ impl Mounts {
                     mount.source = Source::Stuck;
                     match Keeper::asked(request) {
                         Keeper::Storage => self.stuck.insert(client),
+                        Keeper::Archive if self.planted.has(PlantedBug::ForgetUnarchived) => false,
                         Keeper::Archive => self.unarchived.insert(client),
                     };
                 } else {
                     mount.source = Source::Any;
                     if self.planted.has(PlantedBug::FeedGap) {
                         skip_run(mount, &self.recent, self.committed);
+                    }
+                    if Keeper::asked(request) == Keeper::Archive
+                        && self.planted.has(PlantedBug::SkipUnarchived)
+                    {
+                        mount.next = mount.next.max(self.start.next());
                     }
                     self.feed(client, out);
                 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use waltz_sim_tests::{Doubts, Outcome, Request, run};
+use waltz_sim_tests::{ArchiveUse, Doubts, Outcome, Request, run};
 
 /// What many runs came to.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub(crate) struct Totals {
     pub(crate) failed: Vec<u64>,
     committed: u64,
     doubts: Doubts,
+    archive: ArchiveUse,
     simulated: Duration,
     elapsed: Duration,
 }
@@ -25,12 +26,13 @@ impl fmt::Display for Totals {
         let simulated = self.simulated.as_secs_f64();
         write!(
             f,
-            "{} seeds, {} failed, {} transactions committed, {}, {simulated:.0} simulated seconds \
-             in {elapsed:.1} s: {:.0} a second, {:.0} seeds a minute",
+            "{} seeds, {} failed, {} transactions committed, {}, {}, {simulated:.0} simulated \
+             seconds in {elapsed:.1} s: {:.0} a second, {:.0} seeds a minute",
             self.seeds,
             self.failed.len(),
             self.committed,
             self.doubts,
+            self.archive,
             simulated / elapsed,
             self.seeds as f64 * 60.0 / elapsed,
         )
@@ -45,7 +47,7 @@ pub(crate) fn run_all(
 ) -> Totals {
     let started = Instant::now();
     let (next, failed) = (AtomicU64::new(from), Mutex::new(Vec::new()));
-    let doubts = Mutex::new(Doubts::default());
+    let sums = Mutex::new((Doubts::default(), ArchiveUse::default()));
     let (committed, simulated_ms) = (AtomicU64::new(0), AtomicU64::new(0));
     let workers = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
@@ -59,7 +61,11 @@ pub(crate) fn run_all(
                     let request = request(seed);
                     let outcome = run(request.clone());
                     committed.fetch_add(outcome.summary.committed, Ordering::Relaxed);
-                    *doubts.lock().expect("adding does not panic") += outcome.summary.doubts;
+                    {
+                        let mut sums = sums.lock().expect("adding does not panic");
+                        sums.0 += outcome.summary.doubts;
+                        sums.1 += outcome.summary.archive;
+                    }
                     simulated_ms.fetch_add(outcome.summary.virtual_ms, Ordering::Relaxed);
                     if !outcome.violations.is_empty() {
                         let mut failed = failed.lock().expect("reporting does not panic");
@@ -70,11 +76,13 @@ pub(crate) fn run_all(
             });
         }
     });
+    let (doubts, archive) = sums.into_inner().expect("adding does not panic");
     Totals {
         seeds: to - from,
         failed: failed.into_inner().expect("reporting does not panic"),
         committed: committed.into_inner(),
-        doubts: doubts.into_inner().expect("adding does not panic"),
+        doubts,
+        archive,
         simulated: Duration::from_millis(simulated_ms.into_inner()),
         elapsed: started.elapsed(),
     }
