@@ -69,6 +69,8 @@ pub enum PlantedBug {
     SkipUnarchived,
     /// A feed for which the archive could not be read is not read for again.
     ForgetUnarchived,
+    /// An archive that can't be read now is taken for one that lacks what was asked for.
+    FailedIsLacking,
     /// A mount is ready before earlier requests of its client are decided.
     ReadyWithoutDrain,
     /// A mount is ready without a quorum round.
@@ -92,7 +94,7 @@ pub enum PlantedBug {
 
 impl PlantedBug {
     /// Every rule that can be broken.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::AcknowledgeBeforeSync,
         Self::PromiseBeforeSync,
         Self::JoinBeforeSync,
@@ -122,6 +124,7 @@ impl PlantedBug {
         Self::FeedGap,
         Self::SkipUnarchived,
         Self::ForgetUnarchived,
+        Self::FailedIsLacking,
         Self::ReadyWithoutDrain,
         Self::ReadyWithoutRound,
         Self::AcceptStaleMount,

@@ -1,7 +1,7 @@
 //! An object store that all hosts share, and that outlives them.
 //!
-//! An object is there whole or not at all. A request takes its time, fails now and then, and is
-//! refused while the store is away; one to write that failed may have been carried out.
+//! An object is there whole or not at all. A request takes its time, is slow or fails now and then, and
+//! is refused while the store is away; one to write that failed may have been carried out.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +19,10 @@ use crate::trace::{Event, Trace};
 pub struct StoreQuality {
     /// How long a request takes.
     pub latency: Latency,
+    /// How often one is slow.
+    pub slow: Chance,
+    /// How long a slow one takes.
+    pub slow_latency: Latency,
     /// How often one fails.
     pub failing: Chance,
     /// Every request is refused.
@@ -26,9 +30,15 @@ pub struct StoreQuality {
 }
 
 impl Default for StoreQuality {
-    /// Nothing fails.
+    /// Nothing fails or is slow.
     fn default() -> Self {
-        Self { latency: Latency::micros(1_000, 30_000), failing: Chance::NEVER, is_away: false }
+        Self {
+            latency: Latency::micros(1_000, 30_000),
+            slow: Chance::NEVER,
+            slow_latency: Latency::micros(100_000, 1_000_000),
+            failing: Chance::NEVER,
+            is_away: false,
+        }
     }
 }
 
@@ -135,7 +145,9 @@ impl SimStore {
     async fn request(&self) -> Result<(), StoreError> {
         let latency = {
             let state = &mut *self.lock();
-            state.quality.latency.draw(&mut state.random)
+            let StoreQuality { latency, slow, slow_latency, .. } = state.quality;
+            let latency = if slow.strikes(&mut state.random) { slow_latency } else { latency };
+            latency.draw(&mut state.random)
         };
         madsim::time::sleep(latency).await;
         let state = &mut *self.lock();

@@ -19,8 +19,10 @@ use waltz_runtime_sim::SimStore;
 pub struct ArchiveUse {
     /// Pieces that were written and read back.
     pub pieces: u64,
-    /// Reads that ended.
+    /// Reads that nodes began.
     pub reads: u64,
+    /// Those whose node ended before they did, or that had no end when the run had.
+    pub unanswered: u64,
     /// Those that failed.
     pub failed: u64,
     /// Those of what it does not have.
@@ -33,6 +35,7 @@ impl AddAssign for ArchiveUse {
     fn add_assign(&mut self, other: Self) {
         self.pieces += other.pieces;
         self.reads += other.reads;
+        self.unanswered += other.unanswered;
         self.failed += other.failed;
         self.lacking += other.lacking;
         self.records += other.records;
@@ -41,11 +44,11 @@ impl AddAssign for ArchiveUse {
 
 impl fmt::Display for ArchiveUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pieces, reads, failed, lacking, records } = self;
+        let Self { pieces, reads, unanswered, failed, lacking, records } = self;
         write!(
             f,
             "archive {pieces} pieces, {reads} reads ({records} records, {failed} failed, {lacking} \
-             lacking)"
+             lacking, {unanswered} unanswered)"
         )
     }
 }
@@ -89,7 +92,7 @@ impl Archive {
 
     fn count(&self, result: &Result<Bytes, ArchiveFailure>) {
         let mut used = self.lock();
-        used.reads += 1;
+        used.unanswered -= 1;
         match result {
             Ok(bytes) => used.records += records(bytes),
             Err(ArchiveFailure::Lacks) => used.lacking += 1,
@@ -147,6 +150,11 @@ impl ArchivePort for SimArchivePort {
     fn read(&mut self, ticket: ArchiveTicket, read: ArchiveRead) {
         let (archive, reader) = (self.archive.clone(), self.reader.clone());
         let answers = self.answers.clone();
+        {
+            let mut used = archive.lock();
+            used.reads += 1;
+            used.unanswered += 1;
+        }
         drop(madsim::task::spawn(async move {
             let result = reader.answer(ticket.partition, read).await;
             archive.count(&result);

@@ -1,12 +1,15 @@
 //! Seeds that must hold, seeds that once did not, and rules whose breaking must show.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use waltz_core::explorer::Simulation;
 use waltz_core::planted::{Planted, PlantedBug};
-use waltz_sim_tests::{Outcome, Overrides, PINNED, Request, WorkloadKind, run};
+use waltz_sim_tests::{
+    ArchiveUse, FaultKind, Outcome, Overrides, PINNED, Request, WorkloadKind, run,
+};
 
 /// Seeds that found a bug, put back for the purpose, when they were kept; and which.
 const FOUND: [(u64, &str); 9] = [
@@ -58,8 +61,8 @@ fn two_thousand_seeds_keep_every_promise() {
 #[test]
 fn seeds_that_find_a_bug_keep_every_promise() {
     for (seed, story) in FOUND {
-        // They were found when every coordinator was embedded.
-        let overrides = Overrides { outside: Some(0), ..Overrides::default() };
+        // They were found when every coordinator was embedded, and nothing was archived.
+        let overrides = Overrides { outside: Some(0), archive: Some(0), ..Overrides::default() };
         let request = Request { overrides, ..request(seed, Planted::NONE) };
         let violations = run(request).violations;
         assert!(violations.is_empty(), "seed {seed} ({story}): {violations:#?}");
@@ -105,6 +108,30 @@ fn every_workload_does_real_work() {
         assert!(summary.operations >= summary.committed, "{workload:?}: {summary}");
         assert!(summary.boots > 3, "{workload:?}: {summary}");
     }
+}
+
+/// Reads of an archive that nobody makes, or that never fail, would prove nothing.
+#[test]
+fn archives_are_read_and_fail_under_faults_of_every_kind() {
+    let (mut used, mut faults, mut runs) = (ArchiveUse::default(), BTreeSet::new(), 0);
+    for seed in 0..400 {
+        let request = Request::new(seed);
+        let plan = request.plan();
+        if plan.archive {
+            let outcome = run(request.clone());
+            assert_eq!(outcome.violations, [""; 0], "replay with: {}", request.replay());
+            if outcome.summary.archive.records > 0 {
+                faults.extend(plan.faults.into_keys());
+                runs += 1;
+            }
+            used += outcome.summary.archive;
+        }
+    }
+    assert!(runs > 40, "records come from the archive in {runs} of 400 runs");
+    assert!(used.pieces > 300 && used.reads > 350 && used.records > 1_000, "{used}");
+    assert!(used.failed > 35 && used.unanswered > 0, "{used}");
+    let never: Vec<_> = FaultKind::ALL.iter().filter(|fault| !faults.contains(fault)).collect();
+    assert!(never.is_empty(), "never together with reads of an archive: {never:?}");
 }
 
 #[test]

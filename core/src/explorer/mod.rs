@@ -55,10 +55,10 @@ impl Simulation {
     pub fn of(bug: PlantedBug) -> Option<Self> {
         use PlantedBug::{
             AcceptStaleMount, AcknowledgeBeforeSync, ChangeBeforeCommitted, ChooseByLength,
-            CopyAsOwn, CountBeforeJoin, CountLearner, CutToLowWater, DuplicateRequest, FeedGap,
-            FeedUncommitted, ForgetLocks, ForgetUnarchived, GiveUpHeld, IgnoreInFlightLocks,
-            IgnoreLockFloor, JoinAnywhere, JoinBeforeSync, KeepLongerTail, LeaseForEver,
-            OldBytesRevive, OpenBeforeInFlight, PromiseBeforeSync, QuorumMinusOne,
+            CopyAsOwn, CountBeforeJoin, CountLearner, CutToLowWater, DuplicateRequest,
+            FailedIsLacking, FeedGap, FeedUncommitted, ForgetLocks, ForgetUnarchived, GiveUpHeld,
+            IgnoreInFlightLocks, IgnoreLockFloor, JoinAnywhere, JoinBeforeSync, KeepLongerTail,
+            LeaseForEver, OldBytesRevive, OpenBeforeInFlight, PromiseBeforeSync, QuorumMinusOne,
             ReadyWithoutDrain, ReadyWithoutRound, RepairUnchecked, ReplaceInOneStep,
             ResolveUndecided, ResumeBlindly, ReuseSession, SkipPromiseCheck, SkipUnarchived,
             StaleCompletion, SuspectVotes, TrimUncommitted, TrustStaleSet, WithdrawSent,
@@ -93,7 +93,7 @@ impl Simulation {
                 Some(Self::Locks)
             }
             OldBytesRevive => Some(Self::Journal),
-            GiveUpHeld | LeaseForEver => None,
+            FailedIsLacking | GiveUpHeld | LeaseForEver => None,
         }
     }
 

@@ -10,10 +10,15 @@ use crate::plan::FaultKind;
 
 /// Until the storm is over, so many of a hundred requests to the archive's store fail.
 const FAILING_REQUESTS: u32 = 10;
+/// And so many are slow: what is read may be trimmed meanwhile, and who reads it killed or replaced.
+const SLOW_REQUESTS: u32 = 20;
 
-/// The archive's store fails now and then.
+/// The archive's store is slow and fails now and then.
 pub(super) fn wear_archive(world: &SimWorld) {
-    world.store().change_quality(|quality| quality.failing = Chance::percent(FAILING_REQUESTS));
+    world.store().change_quality(|quality| {
+        quality.failing = Chance::percent(FAILING_REQUESTS);
+        quality.slow = Chance::percent(SLOW_REQUESTS);
+    });
 }
 
 impl Injector {

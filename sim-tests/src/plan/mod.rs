@@ -83,7 +83,7 @@ impl Shape {
 const ARCHIVE: u64 = 0x6172_6368_6976_6500;
 
 /// In so many of a hundred seeds whose logs are trimmed there is an archive.
-const ARCHIVES: u64 = 60;
+const ARCHIVES: u64 = 80;
 
 /// Everything a seed decides before the run begins.
 ///
