@@ -43,10 +43,11 @@ fn every_broken_rule_shows() {
 /// What is left out has to show in whole clusters: `sim-tests` demands it.
 #[cfg(feature = "planted-bugs")]
 #[test]
-fn leases_and_checkpoints_have_no_smaller_simulation() {
+fn leases_checkpoints_and_failing_archives_have_no_smaller_simulation() {
     use crate::planted::PlantedBug;
 
     let left_out: Vec<_> =
         PlantedBug::ALL.into_iter().filter(|bug| Simulation::of(*bug).is_none()).collect();
-    assert_eq!(left_out, [PlantedBug::GiveUpHeld, PlantedBug::LeaseForEver]);
+    let expected = [PlantedBug::FailedIsLacking, PlantedBug::GiveUpHeld, PlantedBug::LeaseForEver];
+    assert_eq!(left_out, expected);
 }
