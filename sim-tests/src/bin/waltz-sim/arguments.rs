@@ -43,9 +43,9 @@ pub(crate) struct Arguments {
     #[arg(long)]
     long: bool,
 
-    /// Break a rule of the protocol on purpose; a run that notices fails
+    /// Break a rule of the protocol on purpose; a run that notices fails. A table has that line only
     #[arg(long, value_name = "RULE", value_parser = rule)]
-    planted: Option<PlantedBug>,
+    pub(crate) planted: Option<PlantedBug>,
 
     /// Change a seed's plan, such as nodes=3,operations=20,without=kill+power
     #[arg(long, value_name = "CHANGES", requires = "seed", default_value = "")]

@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(range) = arguments.table {
-        let all_noticed = table::print(range, arguments.json);
+        let all_noticed = table::print(range, arguments.planted, arguments.json);
         return ExitCode::from(u8::from(!all_noticed));
     }
     let range = arguments.seeds.expect("clap asks for one of the four");

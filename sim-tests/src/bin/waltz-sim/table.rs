@@ -103,15 +103,15 @@ impl fmt::Display for Row {
     }
 }
 
-/// Prints a line for each rule that can be broken, for people or for programs. Whether each was
-/// noticed somewhere.
-pub(crate) fn print(range: (u64, u64), as_json: bool) -> bool {
+/// Prints a line for each rule that can be broken, or for one of them, for people or for programs.
+/// Whether each was noticed somewhere.
+pub(crate) fn print(range: (u64, u64), only: Option<PlantedBug>, as_json: bool) -> bool {
     if !as_json {
         println!("| rule | whole clusters | promise | smaller simulation |");
         println!("|---|---|---|---|");
     }
     let mut all_noticed = true;
-    for bug in PlantedBug::ALL {
+    for bug in PlantedBug::ALL.into_iter().filter(|bug| only.is_none_or(|only| only == *bug)) {
         let row = row(bug, range);
         all_noticed &= row.is_noticed();
         println!("{}", if as_json { row.json().to_string() } else { row.to_string() });
