@@ -13,6 +13,7 @@ use waltz_core::io::{ArchiveFailure, ArchiveRead, ArchiveTicket};
 use waltz_runtime::{ArchiveEvent, ArchivePort};
 
 use crate::reader::ArchiveReader;
+use crate::statistics::ArchiveStatistics;
 use crate::store::Archive;
 
 /// So many reads may wait; more fail at once.
@@ -32,6 +33,7 @@ pub struct StorePort {
     answered: UnboundedReceiver<ArchiveEvent>,
     /// What failed at once.
     refused: UnboundedSender<ArchiveEvent>,
+    statistics: Arc<ArchiveStatistics>,
 }
 
 impl StorePort {
@@ -44,17 +46,25 @@ impl StorePort {
         let (refused, answered) = mpsc::unbounded_channel();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (reader, answers) = (Arc::new(ArchiveReader::new(archive)), refused.clone());
+        let statistics = reader.statistics().clone();
         thread::Builder::new().name("archive".to_owned()).spawn(move || {
             runtime.block_on(serve(reader, to_read, answers));
             runtime.shutdown_background();
         })?;
-        Ok(Self { asked, answered, refused })
+        Ok(Self { asked, answered, refused, statistics })
+    }
+
+    /// What its reads come to.
+    pub fn statistics(&self) -> Arc<ArchiveStatistics> {
+        self.statistics.clone()
     }
 }
 
 impl ArchivePort for StorePort {
     fn read(&mut self, ticket: ArchiveTicket, read: ArchiveRead) {
+        self.statistics.asked();
         if self.asked.try_send((ticket, read)).is_err() {
+            self.statistics.failed();
             let reason = "too many reads of it wait already".to_owned();
             let result = Err(ArchiveFailure::Failed { reason });
             // This end has the receiver.
@@ -95,10 +105,14 @@ async fn answer(
     read: ArchiveRead,
 ) -> Result<bytes::Bytes, ArchiveFailure> {
     let answered = timeout(PATIENCE, reader.answer(ticket.partition, read)).await;
-    answered.unwrap_or_else(|_| {
+    let answered = answered.unwrap_or_else(|_| {
         let reason = format!("no answer in {} seconds", PATIENCE.as_secs());
         Err(ArchiveFailure::Failed { reason })
-    })
+    });
+    if let Err(ArchiveFailure::Failed { .. }) = &answered {
+        reader.statistics().failed();
+    }
+    answered
 }
 
 #[cfg(test)]
@@ -115,6 +129,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let archive = Archive::open(directory.path().to_str().unwrap()).unwrap();
         let (name, bytes) = piece(0..3);
+        let length = bytes.len() as u64;
         archive.write(LOG, name, bytes).await.unwrap();
         let mut port = StorePort::start(archive).unwrap();
         let session = SessionId { epoch: Epoch(1), server: NodeId(1), nonce: 0 };
@@ -146,5 +161,9 @@ mod tests {
         assert!(
             matches!(failure, ArchiveFailure::Failed { reason } if reason.contains("not there"))
         );
+        let counted = port.statistics();
+        assert_eq!((counted.reads(), counted.failed_reads()), (6, 1));
+        assert!(counted.objects() >= 1, "reads at the same time may load one each");
+        assert_eq!(counted.bytes(), counted.objects() * length);
     }
 }

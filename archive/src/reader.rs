@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use waltz_core::id::{Mark, PartitionId, TransactionId};
 use waltz_core::io::{ArchiveFailure, ArchiveRead};
 
 use crate::piece::{LogName, Piece, SoundPiece};
+use crate::statistics::ArchiveStatistics;
 
 /// So many pieces are kept.
 const KEPT: usize = 4;
@@ -38,6 +39,7 @@ pub trait PieceStore: Send + Sync + 'static {
 pub struct ArchiveReader<A> {
     archive: A,
     memory: Mutex<Memory>,
+    statistics: Arc<ArchiveStatistics>,
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +53,12 @@ struct Memory {
 impl<A: PieceStore> ArchiveReader<A> {
     /// Reads of this archive.
     pub fn new(archive: A) -> Self {
-        Self { archive, memory: Mutex::default() }
+        Self { archive, memory: Mutex::default(), statistics: Arc::default() }
+    }
+
+    /// What its reads come to.
+    pub fn statistics(&self) -> &Arc<ArchiveStatistics> {
+        &self.statistics
     }
 
     /// What a partition's machine asks for, answered as it wants to be.
@@ -89,6 +96,7 @@ impl<A: PieceStore> ArchiveReader<A> {
         for piece in self.holding(log, first).await? {
             match self.archive.read(log, piece).await {
                 Ok(sound) => {
+                    self.statistics.loaded(sound.bytes());
                     let records = sound.records(first, to, max_bytes);
                     self.lock().keep(log, sound);
                     return Ok(records);
@@ -156,7 +164,8 @@ impl Memory {
 #[cfg(all(test, feature = "store"))]
 mod tests {
     use super::*;
-    use crate::store::{Archive, ArchiveError};
+    use crate::error::ArchiveError;
+    use crate::store::Archive;
     use crate::testing::{LOG, piece, record};
 
     /// What a reader reads from 0 on, until there is nothing more or it fails.

@@ -1,64 +1,27 @@
 //! An archive: pieces below one folder of an object store.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::{Path, PathPart};
-use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
-use thiserror::Error;
+use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, RetryConfig};
 use url::Url;
 
+use crate::error::ArchiveError;
 use crate::piece::{LogName, Piece, SoundPiece};
 use crate::reader::PieceStore;
-use crate::stream::StreamError;
 
 /// A store that does not answer is asked again by the runtime's client for so long.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// And so often.
 const RETRIES: usize = 4;
-
-/// Why an archive can't be used, or something in it.
-#[derive(Debug, Error)]
-pub enum ArchiveError {
-    /// It names no store.
-    #[error(
-        "{url:?} names no archive: {reason}; name a directory, or s3://BUCKET/FOLDER with its \
-         settings in the variables AWS_*"
-    )]
-    Url {
-        /// What was named.
-        url: String,
-        /// Why it is none.
-        reason: String,
-    },
-    /// A local archive's directory does not exist. It is not made: perhaps it was to be mounted.
-    #[error("the archive's directory {} is not there; make it, or mount its disk", .0.display())]
-    Absent(PathBuf),
-    /// The store refuses, or does not answer.
-    #[error("can't {action} {object}: {source}")]
-    Store {
-        /// What was tried.
-        action: &'static str,
-        /// With what.
-        object: String,
-        /// What the store says.
-        source: object_store::Error,
-    },
-    /// An object is not what was written.
-    #[error("{object} is no sound piece of an archive: {source}")]
-    Damaged {
-        /// The object.
-        object: String,
-        /// What is wrong with it.
-        source: StreamError,
-    },
-}
 
 /// An archive, open. Clones share it.
 #[derive(Debug, Clone)]
@@ -68,8 +31,14 @@ pub struct Archive {
     folder: Path,
     /// Where that is, for people.
     url: String,
-    /// A local one's directory.
-    directory: Option<PathBuf>,
+    place: StorePlace,
+}
+
+/// What has to be there for an archive to be one.
+#[derive(Debug, Clone)]
+enum StorePlace {
+    Directory(PathBuf),
+    Bucket(String),
 }
 
 impl Archive {
@@ -79,6 +48,20 @@ impl Archive {
     /// # Errors
     /// When it names none, or settings of it are missing or wrong.
     pub fn open(url: &str) -> Result<Self, ArchiveError> {
+        let text = |name: OsString, value: OsString| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self::open_with(url, std::env::vars_os().filter_map(|(name, value)| text(name, value)))
+    }
+
+    /// The same, with these variables instead of the environment's.
+    ///
+    /// # Errors
+    /// When it names none, or settings of it are missing or wrong.
+    pub fn open_with(
+        url: &str,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ArchiveError> {
         let wrong = |reason: String| ArchiveError::Url { url: url.to_owned(), reason };
         if url.is_empty() {
             return Err(wrong("it is empty".to_owned()));
@@ -94,7 +77,7 @@ impl Archive {
                 let directory = directory.map_err(|()| wrong("it is no path".to_owned()))?;
                 Self::local(directory).map_err(wrong)
             }
-            "s3" => Self::s3(&parsed).map_err(wrong),
+            "s3" => Self::s3(&parsed, variables).map_err(wrong),
             other => Err(wrong(format!("archives of {other:?} are not known"))),
         }
     }
@@ -104,21 +87,32 @@ impl Archive {
         // What was uploaded may be trimmed: it has to be on the disk.
         let store = Arc::new(LocalFileSystem::new().with_fsync(true));
         let url = directory.display().to_string();
-        Ok(Self { store, folder, url, directory: Some(directory) })
+        Ok(Self { store, folder, url, place: StorePlace::Directory(directory) })
     }
 
-    fn s3(url: &Url) -> Result<Self, String> {
-        if url.host_str().is_none_or(str::is_empty) {
-            return Err("it names no bucket".to_owned());
-        }
+    fn s3(
+        url: &Url,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, String> {
+        let bucket = url.host_str().filter(|host| !host.is_empty());
+        let bucket = bucket.ok_or_else(|| "it names no bucket".to_owned())?.to_owned();
         // One that is there already is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let retry =
             RetryConfig { max_retries: RETRIES, retry_timeout: PATIENCE, ..RetryConfig::default() };
-        let store = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry).build();
-        let store = Arc::new(store.map_err(|error| error.to_string())?);
+        let mut builder = AmazonS3Builder::new().with_retry(retry);
+        for (name, value) in variables {
+            if name.starts_with("AWS_")
+                && let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>()
+            {
+                builder = builder.with_config(key, value);
+            }
+        }
+        require_tls(&builder)?;
+        let store = builder.with_url(url.as_str()).build().map_err(|error| error.to_string())?;
         let folder = Path::from_url_path(url.path()).map_err(|error| error.to_string())?;
-        Ok(Self { store, folder, url: url.to_string(), directory: None })
+        let place = StorePlace::Bucket(bucket);
+        Ok(Self { store: Arc::new(store), folder, url: url.to_string(), place })
     }
 
     /// Where it is, for people.
@@ -215,9 +209,11 @@ impl Archive {
 
     /// A store without folders lists nothing where a directory is missing; that is not the same.
     fn require_directory(&self) -> Result<(), ArchiveError> {
-        match &self.directory {
-            Some(directory) if !directory.is_dir() => Err(ArchiveError::Absent(directory.clone())),
-            _ => Ok(()),
+        match &self.place {
+            StorePlace::Directory(directory) if !directory.is_dir() => {
+                Err(ArchiveError::Absent(directory.clone()))
+            }
+            StorePlace::Directory(_) | StorePlace::Bucket(_) => Ok(()),
         }
     }
 
@@ -233,7 +229,28 @@ impl Archive {
         object: &Path,
         source: object_store::Error,
     ) -> ArchiveError {
-        ArchiveError::Store { action, object: self.shown(object), source }
+        let bucket = match &self.place {
+            StorePlace::Bucket(bucket) => Some(bucket.as_str()),
+            StorePlace::Directory(_) => None,
+        };
+        ArchiveError::of_store(bucket, action, self.shown(object), source)
+    }
+}
+
+/// What travels without TLS can be read and changed on the way: that has to be wanted.
+fn require_tls(builder: &AmazonS3Builder) -> Result<(), String> {
+    let setting = |key| builder.get_config_value(&key);
+    let allowed = setting(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
+    let allowed = allowed.unwrap_or_default().to_ascii_lowercase();
+    let is_allowed = ["1", "true", "on", "yes", "y"].contains(&allowed.as_str());
+    let endpoint = setting(AmazonS3ConfigKey::S3Endpoint)
+        .or_else(|| setting(AmazonS3ConfigKey::Endpoint))
+        .filter(|endpoint| endpoint.to_ascii_lowercase().starts_with("http://"));
+    match endpoint {
+        Some(endpoint) if !is_allowed => Err(format!(
+            "its endpoint {endpoint} has no TLS, which only AWS_ALLOW_HTTP=true allows"
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::Context;
+use waltz_archive::ArchiveStatistics;
 use waltz_runtime_tokio::JournalStatistics;
 
 use crate::config::Settings;
@@ -40,6 +41,7 @@ struct Told {
     cluster: String,
     data: PathBuf,
     journal: Arc<JournalStatistics>,
+    archive: Option<Arc<ArchiveStatistics>>,
 }
 
 impl HealthListener {
@@ -71,6 +73,7 @@ impl HealthListener {
         settings: &Settings,
         watcher: Watcher,
         journal: Arc<JournalStatistics>,
+        archive: Option<Arc<ArchiveStatistics>>,
     ) -> anyhow::Result<()> {
         let told = Told {
             watcher,
@@ -78,6 +81,7 @@ impl HealthListener {
             cluster: settings.cluster.name.clone(),
             data: settings.node.data.clone(),
             journal,
+            archive,
         };
         let start = || {
             let runtime =

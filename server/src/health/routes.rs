@@ -51,6 +51,7 @@ async fn counts(State(told): State<Arc<Told>>) -> impl IntoResponse {
         data: &told.data,
         measurements: measurements.as_ref(),
         journal: &told.journal,
+        archive: told.archive.as_deref(),
     };
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::encode(&snapshot))
 }

@@ -33,7 +33,14 @@ fn statistics() -> Arc<JournalStatistics> {
 }
 
 fn snapshot(journal: &JournalStatistics) -> Snapshot<'_> {
-    Snapshot { node: 1, cluster: "waltz", data: Path::new("/"), measurements: None, journal }
+    Snapshot {
+        node: 1,
+        cluster: "waltz",
+        data: Path::new("/"),
+        measurements: None,
+        journal,
+        archive: None,
+    }
 }
 
 fn row(metric: &Metric) -> String {

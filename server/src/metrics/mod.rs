@@ -5,6 +5,7 @@
 //! partition, replica, consumer, reason and the like, never by client, so that their number is bounded
 //! by what operators have made.
 
+mod archive;
 #[cfg(test)]
 mod document;
 mod metric;
@@ -17,6 +18,7 @@ use std::path::Path;
 
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
+use waltz_archive::ArchiveStatistics;
 use waltz_core::measure::Measurements;
 use waltz_runtime_tokio::JournalStatistics;
 
@@ -38,6 +40,8 @@ pub struct Snapshot<'a> {
     pub measurements: Option<&'a Measurements>,
     /// What its journal counts.
     pub journal: &'a JournalStatistics,
+    /// What its reads of the archive come to, if it has one.
+    pub archive: Option<&'a ArchiveStatistics>,
 }
 
 impl Snapshot<'_> {
@@ -46,6 +50,7 @@ impl Snapshot<'_> {
         let partitions = self.measurements.map(|node| node.partitions.as_slice());
         metrics.extend(partition::metrics(partitions.unwrap_or_default()));
         metrics.extend(storage::metrics(self));
+        metrics.extend(archive::metrics(self));
         metrics.extend(process::metrics());
         metrics
     }

@@ -9,16 +9,16 @@ use serde_json::Value;
 
 use super::support::{Node, WALTZ, assert_fails, json_lines, stdout, waltz};
 
-fn text(path: &Path) -> &str {
+pub(super) fn text(path: &Path) -> &str {
     path.to_str().expect("a name")
 }
 
 /// Everything that a consumer who begins with nothing is fed of partition 0.
-fn log(node: &Node) -> Vec<Value> {
+pub(super) fn log(node: &Node) -> Vec<Value> {
     json_lines(&node.run(["feed", "--partition=0", "--data", "--json"]))
 }
 
-fn append(node: &Node, count: u32) {
+pub(super) fn append(node: &Node, count: u32) {
     let lines: String = (0..count).map(|number| format!("transfer {number}\n")).collect();
     let output = node.run_with_input(["append", "--partition=0", "--header=7", "-"], &lines);
     assert!(output.status.success(), "{output:?}");
@@ -42,6 +42,12 @@ fn rig(directory: &Path) -> (PathBuf, Node) {
 
 /// Starts the node again, whose memory has nothing then, once its disk knows of the trim.
 fn restart(node: &mut Node, directory: &Path, log: Stdio) {
+    let archive = format!("--archive={}", text(&directory.join("archive")));
+    restart_as(node, || Node::start_logging(&directory.join("data"), &[&archive], log));
+}
+
+/// The same, however it is started.
+pub(super) fn restart_as(node: &mut Node, start_again: impl FnOnce() -> Node) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while describe(node)["replicas"][0]["low_water"] != describe(node)["hwm"] {
         assert!(Instant::now() < deadline, "{}", describe(node));
@@ -49,18 +55,17 @@ fn restart(node: &mut Node, directory: &Path, log: Stdio) {
     }
     let start = describe(node)["start"].clone();
     assert_eq!(node.stop(), Some(0));
-    let archive = format!("--archive={}", text(&directory.join("archive")));
-    *node = Node::start_logging(&directory.join("data"), &[&archive], log);
+    *node = start_again();
     assert!(node.run(["append", "--partition=0", "--data", "served"]).status.success());
     assert_eq!(describe(node)["start"], start);
 }
 
-fn describe(node: &Node) -> Value {
+pub(super) fn describe(node: &Node) -> Value {
     let described = node.run(["admin", "partition", "describe", "--partition=0", "--json"]);
     json_lines(&described)[0].clone()
 }
 
-fn objects(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn objects(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { objects(&path) } else { vec![path] }).collect()
 }

@@ -11,7 +11,7 @@ use super::support::Node;
 
 /// What an operator waits for a state that is bound to come.
 const SOON: Duration = Duration::from_secs(60);
-const HEALTH: &str = "--health=127.0.0.1:0";
+pub(super) const HEALTH: &str = "--health=127.0.0.1:0";
 
 /// Asks a node's endpoint; the status and the body, or nothing if it does not answer in time.
 fn ask(node: &Node, path: &str, patience: Duration) -> Option<(u16, String)> {
@@ -27,7 +27,7 @@ fn ask(node: &Node, path: &str, patience: Duration) -> Option<(u16, String)> {
     Some((status, body.to_owned()))
 }
 
-fn get(node: &Node, path: &str) -> (u16, String) {
+pub(super) fn get(node: &Node, path: &str) -> (u16, String) {
     ask(node, path, SOON).expect("the endpoint answers")
 }
 
@@ -50,7 +50,7 @@ fn is_ready(node: &Node) {
 }
 
 /// The sum of a metric's samples.
-fn total(metrics: &str, name: &str) -> f64 {
+pub(super) fn total(metrics: &str, name: &str) -> f64 {
     let of_metric =
         |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
     let value = |line: &str| line.rsplit(' ').next().and_then(|text| text.parse::<f64>().ok());

@@ -3,6 +3,7 @@
 mod admin;
 mod archive;
 mod archive_follow;
+mod archive_s3;
 mod backup;
 mod bad_input;
 mod commands;

@@ -57,10 +57,21 @@ impl Node {
 
     /// The same, with its log going there.
     pub(crate) fn start_logging(data: &Path, args: &[&str], log: Stdio) -> Self {
+        Self::start_in(&[], data, args, log)
+    }
+
+    /// The same, with these variables beside the test's own.
+    pub(crate) fn start_in(
+        variables: &[(String, String)],
+        data: &Path,
+        args: &[&str],
+        log: Stdio,
+    ) -> Self {
         let mut child = Command::new(WALTZ)
             .args(["serve", "--json", "--listen=127.0.0.1:0", "--while-stdin-open"])
             .arg(format!("--data={}", data.display()))
             .args(args)
+            .envs(variables.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)

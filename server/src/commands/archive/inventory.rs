@@ -41,24 +41,31 @@ impl Inventory {
         self.logs.values().map(|pieces| pieces.len() as u64).sum()
     }
 
-    /// Reads everything, one piece after another; what is wrong.
+    /// Reads everything, one piece after another; what is wrong with pieces.
+    ///
+    /// # Errors
+    /// When the store can't be asked: that says nothing of its pieces.
     pub(super) async fn verify(
         &mut self,
         archive: &Archive,
         checked: impl Fn(),
-    ) -> Vec<ArchiveError> {
+    ) -> Result<Vec<ArchiveError>, ArchiveError> {
         let (mut errors, mut unsound) = (Vec::new(), BTreeSet::new());
         for (log, pieces) in &self.logs {
             for piece in pieces.keys() {
-                if let Err(error) = archive.read(*log, *piece).await {
-                    unsound.insert((*log, *piece));
-                    errors.push(error);
+                match archive.read(*log, *piece).await {
+                    Ok(_) => {}
+                    Err(error) if error.is_of_object() => {
+                        unsound.insert((*log, *piece));
+                        errors.push(error);
+                    }
+                    Err(error) => return Err(error),
                 }
                 checked();
             }
         }
         self.unsound = Some(unsound);
-        errors
+        Ok(errors)
     }
 
     /// The logs, for people and programs.

@@ -68,6 +68,7 @@ async fn verify(args: &ArchiveArgs) -> anyhow::Result<Exit> {
     let bar = ProgressBar::new(inventory.pieces()).with_message("objects checked");
     let errors = inventory.verify(&archive, || bar.inc(1)).await;
     bar.finish_and_clear();
+    let errors = errors?;
     for error in &errors {
         tracing::error!("{error}");
     }

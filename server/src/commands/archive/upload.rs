@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::{Context, bail, ensure};
 use indicatif::ProgressBar;
 use serde::Serialize;
-use waltz_archive::{Archive, LogName, Piece, PieceWriter};
+use waltz_archive::{Archive, ArchiveError, LogName, Piece, PieceWriter};
 use waltz_client::{Client, Mark, TransactionId};
 
 use super::super::log::Log;
@@ -78,7 +78,7 @@ impl Upload<'_> {
         let pieces: Vec<_> = pieces.into_keys().collect();
         self.look_for_gap(&pieces)?;
         bar.set_length(self.to.0 + 1 - self.start.count());
-        let next = self.verified(&pieces, bar).await;
+        let next = self.verified(&pieces, bar).await?;
         let found = next.0 - self.start.count();
         match next > self.to {
             true => Ok(Archived { found, ..Archived::default() }),
@@ -111,25 +111,36 @@ impl Upload<'_> {
 
     /// The first record that no sound piece has of those that come one after another from the log's
     /// start on.
-    async fn verified(&self, pieces: &[Piece], bar: &ProgressBar) -> TransactionId {
+    async fn verified(
+        &self,
+        pieces: &[Piece],
+        bar: &ProgressBar,
+    ) -> Result<TransactionId, ArchiveError> {
         let mut next = self.start.next();
         while next <= self.to {
-            let Some(piece) = self.sound(pieces, next).await else { break };
+            let Some(piece) = self.sound(pieces, next).await? else { break };
             next = TransactionId(piece.last.0.min(self.to.0) + 1);
             bar.set_position(next.0 - self.start.count());
         }
-        next
+        Ok(next)
     }
 
     /// A piece that holds a record and is sound.
-    async fn sound(&self, pieces: &[Piece], id: TransactionId) -> Option<Piece> {
+    async fn sound(
+        &self,
+        pieces: &[Piece],
+        id: TransactionId,
+    ) -> Result<Option<Piece>, ArchiveError> {
         for piece in pieces.iter().filter(|piece| piece.contains(id)) {
             match self.archive.read(self.log, *piece).await {
-                Ok(sound) => return Some(sound.piece()),
-                Err(error) => tracing::warn!("{error}; its records are written again"),
+                Ok(sound) => return Ok(Some(sound.piece())),
+                Err(error) if error.is_of_object() => {
+                    tracing::warn!("{error}; its records are written again");
+                }
+                Err(error) => return Err(error),
             }
         }
-        None
+        Ok(None)
     }
 
     /// Writes the records from an id on, whatever the archive has, and reads them back.

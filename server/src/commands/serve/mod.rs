@@ -84,8 +84,10 @@ pub fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let open = |path: &PathBuf| Recordings::open(path, NodeId(settings.node.id));
     let recordings = settings.recorder.directory.as_ref().map(open).transpose()?;
     announce(&settings, listen, health.as_ref().map(HealthListener::address), args.json)?;
-    let observer = health.map(|health| watch(health, &settings, &journal)).transpose()?;
-    let ends = Ends { listener, tls, security };
+    let archive = settings.archive.url.as_ref().map(archive).transpose()?;
+    let watch = |health| watch(health, &settings, &journal, archive.as_ref());
+    let observer = health.map(watch).transpose()?;
+    let ends = Ends { listener, tls, security, archive };
     let outcome = run_shard(serve(settings, ends, node, journal, recordings, observer));
     outcome.context("could not start the node's loop")?
 }
@@ -96,11 +98,13 @@ struct Ends {
     tls: Option<Tls>,
     /// Of a coordinator outside of the cluster.
     security: Security,
+    /// Of what was trimmed.
+    archive: Option<StorePort>,
 }
 
 async fn serve(
     settings: Settings,
-    Ends { listener, tls, security }: Ends,
+    Ends { listener, tls, security, archive }: Ends,
     node: Node,
     journal: JournalThread,
     recordings: Option<Recordings>,
@@ -117,7 +121,7 @@ async fn serve(
         }
         Some(Coordinator::Node(_)) | None => None,
     };
-    let archive = settings.archive.url.as_ref().map(archive).transpose()?;
+    let archive = archive.map(|port| Box::new(port) as Box<dyn ArchivePort>);
     let world = World { net, journal, timer: TokioTimer::new(), coordinator, archive, observer };
     let recorder = recorder(&settings.recorder, &node, recordings)?;
     let stop = Stop::default();
@@ -131,10 +135,8 @@ async fn serve(
 }
 
 /// How the node reads what was trimmed.
-fn archive(ArchiveUrl(url): &ArchiveUrl) -> anyhow::Result<Box<dyn ArchivePort>> {
-    let port =
-        StorePort::start(Archive::open(url)?).context("could not start to read the archive")?;
-    Ok(Box::new(port))
+fn archive(ArchiveUrl(url): &ArchiveUrl) -> anyhow::Result<StorePort> {
+    StorePort::start(Archive::open(url)?).context("could not start to read the archive")
 }
 
 /// What every line of a log for programs says: whose it is. The loop runs on this thread, too.
@@ -147,9 +149,10 @@ fn watch(
     health: HealthListener,
     settings: &Settings,
     journal: &JournalThread,
+    archive: Option<&StorePort>,
 ) -> anyhow::Result<Box<dyn Observer>> {
     let (port, watcher) = observer(settings.health.patience.0);
-    health.start(settings, watcher, journal.statistics())?;
+    health.start(settings, watcher, journal.statistics(), archive.map(StorePort::statistics))?;
     Ok(Box::new(port))
 }
 
