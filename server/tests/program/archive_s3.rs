@@ -82,6 +82,7 @@ impl Rig {
             std::thread::sleep(Duration::from_millis(20));
         }
         assert!(said().contains("can't be read from the archive"), "{}", said());
+        assert!(!said().contains("backing off"), "{}", said());
         assert_eq!(fs::read_to_string(&fed).unwrap(), "", "nothing comes from elsewhere");
         Feed { child, fed }
     }

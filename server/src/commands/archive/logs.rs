@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
 use waltz_archive::LogName;
-use waltz_client::{Client, FeedError, FeedOptions, Mark, PartitionId, PartitionStatus};
+use waltz_client::{Client, FeedError, FeedOptions, PartitionId, PartitionStatus, Start};
 use waltz_core::id::{CreationId, Member};
 
 use crate::commands::survey::{Survey, inspect_all};
@@ -58,10 +58,10 @@ impl Logs {
     }
 }
 
-/// Reads some of a log: that a server does once it serves it.
+/// Reads a log at its end: that a server does once it serves it, whether or not it can read the rest.
 async fn wait_until_served(client: &Client, partition: PartitionId) -> anyhow::Result<()> {
     let options = FeedOptions::new().headers_only().until_now();
-    match client.feed_with(partition, Mark::NONE, options).next_batch().await {
+    match client.feed_with(partition, Start::Newest, options).next_batch().await {
         None | Some(Ok(_) | Err(FeedError::Trimmed { .. })) => Ok(()),
         Some(Err(error)) => {
             Err(error).with_context(|| format!("partition {} can't be read", partition.0))
