@@ -37,16 +37,14 @@ pub enum ArchiveError {
     Absent(PathBuf),
     /// The bucket does not exist. It is not made either.
     #[error(
-        "can't {action} {object}: the store has no bucket {bucket:?}: {source}; make it, or name \
-         another one"
+        "can't {action} {object}: the store has no such bucket: {source}; make it, or name another \
+         one"
     )]
     NoBucket {
         /// What was tried.
         action: &'static str,
         /// With what.
         object: String,
-        /// The bucket.
-        bucket: String,
         /// What the store says.
         source: object_store::Error,
     },
@@ -107,9 +105,9 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// What a store's error is, of a bucket or of the local disk.
+    /// What the error of a store is, of one over the network or of the local disk.
     pub(crate) fn of_store(
-        bucket: Option<&str>,
+        is_local: bool,
         action: &'static str,
         object: String,
         source: object_store::Error,
@@ -118,19 +116,17 @@ impl ArchiveError {
         let text = source.to_string();
         // Of a list that failed the client tells no more than this text.
         let code = code(&text);
-        match (bucket, &source) {
-            (Some(bucket), _) if code == Some("NoSuchBucket") => {
-                Self::NoBucket { action, object, bucket: bucket.to_owned(), source }
-            }
-            (_, NotFound { .. }) => Self::Missing { action, object, source },
-            (None, _) => Self::Disk { action, object, source },
-            (Some(_), PermissionDenied { .. } | Unauthenticated { .. }) => {
+        match &source {
+            _ if code == Some("NoSuchBucket") => Self::NoBucket { action, object, source },
+            NotFound { .. } => Self::Missing { action, object, source },
+            _ if is_local => Self::Disk { action, object, source },
+            PermissionDenied { .. } | Unauthenticated { .. } => {
                 Self::Refused { action, object, source }
             }
-            (Some(_), _) if code.is_some_and(|code| REFUSALS.contains(&code)) => {
+            _ if code.is_some_and(|code| REFUSALS.contains(&code)) => {
                 Self::Refused { action, object, source }
             }
-            (Some(_), _) => Self::Unreachable { action, object, source },
+            _ => Self::Unreachable { action, object, source },
         }
     }
 

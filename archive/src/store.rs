@@ -31,14 +31,8 @@ pub struct Archive {
     folder: Path,
     /// Where that is, for people.
     url: String,
-    place: StorePlace,
-}
-
-/// What has to be there for an archive to be one.
-#[derive(Debug, Clone)]
-enum StorePlace {
-    Directory(PathBuf),
-    Bucket(String),
+    /// A local one's directory.
+    directory: Option<PathBuf>,
 }
 
 impl Archive {
@@ -87,15 +81,16 @@ impl Archive {
         // What was uploaded may be trimmed: it has to be on the disk.
         let store = Arc::new(LocalFileSystem::new().with_fsync(true));
         let url = directory.display().to_string();
-        Ok(Self { store, folder, url, place: StorePlace::Directory(directory) })
+        Ok(Self { store, folder, url, directory: Some(directory) })
     }
 
     fn s3(
         url: &Url,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, String> {
-        let bucket = url.host_str().filter(|host| !host.is_empty());
-        let bucket = bucket.ok_or_else(|| "it names no bucket".to_owned())?.to_owned();
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err("it names no bucket".to_owned());
+        }
         // One that is there already is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let retry =
@@ -111,8 +106,7 @@ impl Archive {
         require_tls(&builder)?;
         let store = builder.with_url(url.as_str()).build().map_err(|error| error.to_string())?;
         let folder = Path::from_url_path(url.path()).map_err(|error| error.to_string())?;
-        let place = StorePlace::Bucket(bucket);
-        Ok(Self { store: Arc::new(store), folder, url: url.to_string(), place })
+        Ok(Self { store: Arc::new(store), folder, url: url.to_string(), directory: None })
     }
 
     /// Where it is, for people.
@@ -209,11 +203,9 @@ impl Archive {
 
     /// A store without folders lists nothing where a directory is missing; that is not the same.
     fn require_directory(&self) -> Result<(), ArchiveError> {
-        match &self.place {
-            StorePlace::Directory(directory) if !directory.is_dir() => {
-                Err(ArchiveError::Absent(directory.clone()))
-            }
-            StorePlace::Directory(_) | StorePlace::Bucket(_) => Ok(()),
+        match &self.directory {
+            Some(directory) if !directory.is_dir() => Err(ArchiveError::Absent(directory.clone())),
+            _ => Ok(()),
         }
     }
 
@@ -229,11 +221,7 @@ impl Archive {
         object: &Path,
         source: object_store::Error,
     ) -> ArchiveError {
-        let bucket = match &self.place {
-            StorePlace::Bucket(bucket) => Some(bucket.as_str()),
-            StorePlace::Directory(_) => None,
-        };
-        ArchiveError::of_store(bucket, action, self.shown(object), source)
+        ArchiveError::of_store(self.directory.is_some(), action, self.shown(object), source)
     }
 }
 

@@ -223,10 +223,11 @@ fn a_bucket_has_to_be_there_and_an_endpoint_without_tls_to_be_wanted() {
     let rig = Rig::start();
     for command in ["list", "verify"] {
         let absent = rig.run(&["archive", command, "s3://absent/waltz"]);
-        assert_fails(&absent, 1, "the store has no bucket \"absent\"");
+        assert_fails(&absent, 1, "can't list s3://absent/waltz");
+        assert_fails(&absent, 1, "the store has no such bucket");
     }
     let absent = rig.trim(&rig.variables, "s3://absent/waltz", 99);
-    assert_fails(&absent, 1, "the store has no bucket \"absent\"");
+    assert_fails(&absent, 1, "the store has no such bucket");
     let plain = with(&rig.variables, "AWS_ALLOW_HTTP", "false");
     assert_fails(&rig.trim(&plain, ARCHIVE, 99), 1, "AWS_ALLOW_HTTP=true");
     assert_eq!(describe(&rig.node)["start"], Value::Null);

@@ -112,6 +112,8 @@ fn missing(first: u64, last: u64, ranges: impl Iterator<Item = (u64, u64)>) -> V
 
 #[cfg(test)]
 mod tests {
+    use waltz_s3_server::S3Server;
+
     use super::*;
 
     #[test]
@@ -121,5 +123,26 @@ mod tests {
         assert_eq!(of(&[(5, 9), (7, 12), (8, 8), (13, 20)]), []);
         assert_eq!(of(&[(5, 9), (12, 18)]), [(10, 11), (19, 20)]);
         assert_eq!(of(&[]), [(5, 20)]);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_goes_away_makes_no_object_unsound() {
+        let mut server = S3Server::start().unwrap();
+        let folder = server.directory("backups").join("partition-3/creation-00000000000000c5");
+        std::fs::create_dir_all(&folder).unwrap();
+        for (first, last) in [(0, 9), (10, 19)] {
+            std::fs::write(folder.join(format!("{first:020}-{last:020}.waltz")), "no piece")
+                .unwrap();
+        }
+        let archive = Archive::open_with("s3://backups", server.variables()).unwrap();
+        let mut inventory = Inventory::take(&archive).await.unwrap();
+        server.stop();
+        let error = inventory.verify(&archive, || {}).await.unwrap_err();
+        assert!(matches!(error, ArchiveError::Unreachable { .. }), "{error:?}");
+        assert_eq!(inventory.lines()[0].unsound, None);
+        server.restart().unwrap();
+        let errors = inventory.verify(&archive, || {}).await.unwrap();
+        assert!(errors.iter().all(|error| matches!(error, ArchiveError::Damaged { .. })));
+        assert_eq!((errors.len(), inventory.lines()[0].unsound), (2, Some(2)));
     }
 }
