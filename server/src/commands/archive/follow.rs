@@ -4,7 +4,7 @@
 //! consumers have applied never overtakes a registered consumer, and this one counts as applied what
 //! was read back from the archive: so nothing goes that way before it is there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,12 +12,11 @@ use indicatif::ProgressBar;
 use waltz_archive::{Archive, LogName};
 use waltz_client::{Client, Mark, NoDatabase, PartitionId, PartitionStatus, Partitions};
 
-use super::logs::Logs;
+use super::logs::{Logs, wait_until_served};
 use super::upload::{Archived, ArchivedLine, Upload};
 use crate::args::{ServerArgs, parse_duration};
 use crate::commands::connect::{config, connect};
 use crate::commands::ranges::PartitionRanges;
-use crate::commands::survey::Survey;
 use crate::exit::{Exit, explain};
 use crate::output::Output;
 
@@ -65,7 +64,7 @@ pub(super) async fn run(args: FollowArgs) -> anyhow::Result<Exit> {
     let config = config(&args.server).partitions(Partitions::none());
     let client = connect(config, NoDatabase::newest()).await?;
     let mut follower =
-        Follower { args, archive, client, followed: BTreeMap::new(), output: Output::new() };
+        Follower { args, archive, client, archived: BTreeMap::new(), output: Output::new() };
     follower.run().await
 }
 
@@ -73,15 +72,9 @@ struct Follower {
     args: FollowArgs,
     archive: Archive,
     client: Client,
-    followed: BTreeMap<PartitionId, Followed>,
+    /// Up to where the archive has each log for sure.
+    archived: BTreeMap<LogName, Mark>,
     output: Output,
-}
-
-/// A log, and up to where the archive has it for sure.
-#[derive(Debug, Clone, Copy)]
-struct Followed {
-    log: LogName,
-    archived: Option<Mark>,
 }
 
 impl Follower {
@@ -99,16 +92,20 @@ impl Follower {
         }
     }
 
-    /// Archives what is committed of each partition.
+    /// Archives what is committed of each partition. One that can't be archived now holds up no other.
     async fn pass(&mut self) -> anyhow::Result<Exit> {
         let partitions = self.args.partition.resolve(&self.client.cluster().await?)?;
-        self.meet(&partitions).await?;
-        let survey = Survey::take(&self.client).await?;
-        let (served, mut exit) = (survey.served(), Exit::Success);
+        if self.args.once {
+            for partition in &partitions {
+                // One that is not served is told of below.
+                let _ = wait_until_served(&self.client, *partition).await;
+            }
+        }
+        let (logs, mut exit) = (Logs::ask(&self.client).await?, Exit::Success);
         for partition in partitions {
-            let outcome = match served.get(&partition) {
-                Some(status) => self.bring_up(partition, status).await,
-                None => Err(anyhow::anyhow!("nobody serves it now")),
+            let outcome = match logs.of(partition) {
+                Ok((log, status)) => self.bring_up(log, status).await,
+                Err(error) => Err(error),
             };
             if let Err(error) = outcome {
                 tracing::error!("partition {}: {}", partition.0, explain(&error));
@@ -118,33 +115,14 @@ impl Follower {
         Ok(exit)
     }
 
-    /// Finds out which logs those are that are new.
-    async fn meet(&mut self, partitions: &BTreeSet<PartitionId>) -> anyhow::Result<()> {
-        let is_new = |partition: &PartitionId| !self.followed.contains_key(partition);
-        let new: BTreeSet<_> = partitions.iter().copied().filter(is_new).collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let logs = Logs::find(&self.client, &new).await?;
-        for partition in new {
-            let (log, _) = logs.of(partition)?;
-            self.followed.insert(partition, Followed { log, archived: None });
-        }
-        Ok(())
-    }
-
-    async fn bring_up(
-        &mut self,
-        partition: PartitionId,
-        status: &PartitionStatus,
-    ) -> anyhow::Result<()> {
-        let Followed { log, archived } = self.followed[&partition];
+    async fn bring_up(&mut self, log: LogName, status: &PartitionStatus) -> anyhow::Result<()> {
+        let (partition, archived) = (log.partition, self.archived.get(&log).copied());
         let (client, archive, accept_gap) = (&self.client, &self.archive, self.args.accept_gap);
         let (name, committed) = (&self.args.name, status.committed);
         let start = match archived {
             Some(archived) => archived,
             None => {
-                // From now on the log's start stays where it is.
+                // From now on trims by age, size and consumers wait.
                 client.advance_consumer(partition, name, status.start).await?;
                 status.start
             }
@@ -155,14 +133,14 @@ impl Follower {
             false => ProgressBar::hidden(),
         };
         let upload = Upload { client, archive, log, start, to, accept_gap };
-        let archived = match archived {
+        let added = match archived {
             Some(_) => upload.write(start.next(), &bar).await?,
             None => upload.run(&bar).await?,
         };
         bar.finish_and_clear();
         client.advance_consumer(partition, name, committed).await?;
-        self.followed.insert(partition, Followed { log, archived: Some(committed) });
-        self.tell(partition, to.0, &archived)
+        self.archived.insert(log, committed);
+        self.tell(partition, to.0, &added)
     }
 
     fn tell(&mut self, partition: PartitionId, to: u64, archived: &Archived) -> anyhow::Result<()> {

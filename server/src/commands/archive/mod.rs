@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::output::{Output, Table};
 
 use inventory::Inventory;
-pub use logs::Logs;
+pub use logs::{Logs, wait_until_served};
 pub use upload::{Archived, ArchivedLine, Upload};
 
 /// What to do with an archive.

@@ -7,7 +7,7 @@ use waltz_archive::{Archive, LogName};
 use waltz_client::{Mark, OperatorRequest, PartitionStatus, TransactionId};
 
 use super::super::operator::{ConfirmArgs, Operator};
-use crate::commands::archive::{ArchivedLine, Logs, Upload};
+use crate::commands::archive::{ArchivedLine, Logs, Upload, wait_until_served};
 use crate::commands::ranges::PartitionRanges;
 use crate::exit::Exit;
 
@@ -54,17 +54,26 @@ pub async fn run(args: &TrimArgs) -> anyhow::Result<Exit> {
         partitions.len()
     ))?;
     let logs = match &archive {
-        Some(archive) => Some((archive, Logs::find(&operator.client, &partitions).await?)),
+        Some(archive) => {
+            for partition in &partitions {
+                wait_until_served(&operator.client, *partition).await?;
+            }
+            Some((archive, Logs::ask(&operator.client).await?))
+        }
         None => None,
     };
     let (mut exit, start) = (Exit::Success, Mark::at(TransactionId(args.to)));
     for partition in partitions {
-        if let Some((archive, logs)) = &logs
-            && let Err(error) = keep(&mut operator, args, archive, logs.of(partition)?).await
-        {
-            tracing::error!("partition {}: {}", partition.0, crate::exit::explain(&error));
-            exit = Exit::Failure;
-            continue;
+        if let Some((archive, logs)) = &logs {
+            let kept = match logs.of(partition) {
+                Ok(log) => keep(&mut operator, args, archive, log).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = kept {
+                tracing::error!("partition {}: {}", partition.0, crate::exit::explain(&error));
+                exit = Exit::Failure;
+                continue;
+            }
         }
         if !operator.ask(OperatorRequest::Trim { partition, start }).await? {
             exit = Exit::Failure;
